@@ -1,0 +1,124 @@
+"""What can the machine do? Peak rates and bandwidths as the vendors print them, with their sources.
+
+The numbers stand in `accelerators.toml`, each once and each with its source. Peaks are dense; the
+larger rate "with sparsity" that many datasheets print is kept apart, as `sparse`.
+"""
+
+from __future__ import annotations
+
+import math
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.resources import files
+from numbers import Real
+
+import sympy
+
+from .errors import plain, unknown
+
+
+@dataclass(frozen=True)
+class Accelerator:
+    """A GPU, a TPU or your own machine: what it can compute and move in a second.
+
+    name : short name, as in plots. title : full name.
+    peaks : dense FLOP/s by dtype. sparse : FLOP/s printed "with sparsity", never used in a roofline.
+    bandwidth : bytes per second between the chip and its memory. memory : bytes.
+    source : where the numbers come from. note : a pitfall.
+
+    Raises TypeError or ValueError for a rate that is not a positive finite number, naming it.
+
+    >>> mine = Accelerator("my laptop", peaks={"fp32": 400e9}, bandwidth=40e9, memory=16e9)
+    >>> mine.ridge("fp32")
+    10
+    """
+
+    name: str
+    peaks: Mapping[str, int]
+    bandwidth: int
+    memory: int
+    source: str = "own"
+    title: str = ""
+    note: str = ""
+    sparse: Mapping[str, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        def put(field: str, value: object) -> None:
+            object.__setattr__(self, field, value)
+
+        if not isinstance(self.name, str) or not self.name:
+            raise TypeError(f"an Accelerator needs a name, not {self.name!r}")
+        if not isinstance(self.peaks, Mapping) or not self.peaks:
+            raise TypeError(f"{self.name}: peaks must map dtypes to FLOP/s, as in {{'fp16': 125e12}}, not {self.peaks!r}")
+        put("title", self.title or self.name)
+        put("peaks", {dtype: _rate(x, f"{self.name}: the {dtype} peak") for dtype, x in self.peaks.items()})
+        put("sparse", {dtype: _rate(x, f"{self.name}: the sparse {dtype} peak") for dtype, x in self.sparse.items()})
+        put("bandwidth", _rate(self.bandwidth, f"{self.name}: the bandwidth"))
+        put("memory", _rate(self.memory, f"{self.name}: the memory"))
+
+    def peak(self, dtype: str = "fp16") -> int:
+        """Dense peak in FLOP/s.
+
+        Raises ValueError, naming the dtypes that there are, where the vendor prints none for `dtype`.
+
+        >>> accelerator("A10").peak("fp16")
+        125000000000000
+        """
+        if dtype not in self.peaks:
+            raise ValueError(f"{self.name} has no {dtype} peak: {unknown('dtype', dtype, self.peaks)}")
+        return self.peaks[dtype]
+
+    def ridge(self, dtype: str = "fp16") -> sympy.Rational:
+        """Ridge point in FLOPs per byte, peak / bandwidth, exact [a10-ridge].
+
+        Below it a program is memory-bound, from it on compute-bound.
+
+        >>> accelerator("A10").ridge("fp16"), f"{accelerator('A10').ridge('fp16'):.1f}"
+        (625/3, '208.3')
+        """
+        return sympy.Rational(self.peak(dtype), self.bandwidth)
+
+
+def _rate(value: object, what: str) -> int:
+    """A rate or a size of memory as an exact integer."""
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise TypeError(f"{what} must be a number, not {value!r}")
+    number = float(value)
+    if not math.isfinite(number) or number < 1:
+        raise ValueError(f"{what} is {value!r}; it must be a positive finite number, in units of 1 per second or bytes")
+    return int(value)  # type: ignore[call-overload]
+
+
+@cache
+def _table() -> dict[str, Accelerator]:
+    """All of accelerators.toml, by name."""
+    rows = tomllib.loads(files(__package__).joinpath("accelerators.toml").read_text("utf-8"))
+    return {name: Accelerator(name, row.pop("peak"), **row) for name, row in rows.items()}
+
+
+def accelerators() -> tuple[str, ...]:
+    """The names that `accelerator` knows.
+
+    >>> accelerators()[:4]
+    ('A10', 'A10G', 'A40', 'A100-40GB')
+    """
+    return tuple(_table())
+
+
+def accelerator(name: str) -> Accelerator:
+    """The accelerator of that name; capitals, spaces and hyphens do not matter.
+
+    Raises ValueError with the nearest names where there is none.
+
+    >>> a100 = accelerator("a100 40 GB")
+    >>> a100.title, a100.bandwidth, a100.memory
+    ('NVIDIA A100 40 GB SXM4 / PCIe', 1555000000000, 40000000000)
+    """
+    if isinstance(name, Accelerator):
+        return name
+    found = [a for key, a in _table().items() if isinstance(name, str) and plain(key) == plain(name)]
+    if not found:
+        raise ValueError(unknown("accelerator", name, _table()))
+    return found[0]

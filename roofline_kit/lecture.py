@@ -1,0 +1,172 @@
+"""Do we get the lecture's numbers? Each is derived by tracing and compared with the slide.
+
+`lecture.toml` holds what the lecture says. Nothing on the "derived" side is typed in: it comes out of
+`attention` and `linear`, the same functions that run and are timed.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cache
+from html import escape
+from importlib.resources import files
+from typing import Any
+
+import sympy
+
+from .cost import Cost, trace
+from .roofline import roofline
+from .tensor import Tensor, symbols, tensors
+from .transformer import attention, linear
+
+_SIZES = {str(s): s for s in symbols("N h K M")}
+
+
+@dataclass(frozen=True)
+class Number:
+    """One number of the lecture: its id, what it says, what the slide prints, what tracing gives."""
+
+    id: str
+    statement: str
+    printed: str
+    exact: Any
+    derived: Any
+
+    @property
+    def agrees(self) -> bool:
+        """Whether the derived value is the lecture's exactly, and the slide's to the digits it prints."""
+        return _equal(self.derived, self.exact) and (not self.printed or _prints_as(self.derived, self.printed))
+
+
+@dataclass(frozen=True, repr=False)
+class Numbers:
+    """The lecture's numbers as a table, in a notebook and in a terminal."""
+
+    rows: tuple[Number, ...]
+
+    def __iter__(self) -> Iterator[Number]:
+        return iter(self.rows)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def _cells(self) -> list[tuple[str, ...]]:
+        head = ("id", "statement", "slide", "derived", "agrees")
+        return [head] + [
+            (row.id, row.statement, row.printed, readable(row.derived), "yes" if row.agrees else "NO") for row in self
+        ]
+
+    def __repr__(self) -> str:
+        cells = self._cells()
+        widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+        return "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in cells)
+
+    def _repr_html_(self) -> str:
+        head, *body = self._cells()
+        left = 'style="text-align: left"'
+        rows = ["<tr>" + "".join(f"<th {left}>{escape(cell)}</th>" for cell in head) + "</tr>"]
+        rows += ["<tr>" + "".join(f"<td {left}>{escape(cell)}</td>" for cell in row) + "</tr>" for row in body]
+        return "<table>\n" + "\n".join(rows) + "\n</table>"
+
+
+def numbers() -> Numbers:
+    """The table of the lecture's numbers: statement, what the slide prints, what we derive, agreement.
+
+    >>> for row in numbers():
+    ...     if row.id in ("mlp-ai-4096", "a10-ridge"):
+    ...         print(row.statement, "|", row.printed, "|", row.derived, "|", row.agrees)
+    linear layer at N = K = M = 4096, operations per byte | 1365 | 4096/3 | True
+    A10: 125 TFLOP/s over 600 GB/s, operations per byte | 208.3 | 625/3 | True
+    """
+    said = tomllib.loads(files(__package__).joinpath("lecture.toml").read_text("utf-8"))["number"]
+    derived = {name: iter(values) for name, values in _derived().items()}
+    return Numbers(
+        tuple(
+            Number(row["id"], row["statement"], row.get("printed", ""), _parse(row["exact"]), next(derived[row["id"]]))
+            for row in said
+        )
+    )
+
+
+def check(table: Numbers | None = None) -> Numbers:
+    """The table of `numbers()`, if every row agrees.
+
+    Raises AssertionError that names every number which does not.
+
+    >>> len(check()) > 15
+    True
+    """
+    table = numbers() if table is None else table
+    wrong = [
+        f"{row.id}: derived {row.derived}, the lecture has {row.exact}" + (f" ({row.printed})" if row.printed else "")
+        for row in table
+        if not row.agrees
+    ]
+    if wrong:
+        raise AssertionError("not the lecture's numbers: " + "; ".join(wrong))
+    return table
+
+
+@cache
+def _derived() -> dict[str, list[Any]]:
+    """The values for every id, each out of a traced algorithm or a ratio of two datasheet rows."""
+    N, h, K, M = _SIZES.values()
+    add = trace(lambda A, B: A + B, *tensors("A B", N, "fp32"))
+    attn = trace(attention, *tensors("Q K V", (N, h)))
+    gemm = trace(linear, Tensor("X", (N, K)), Tensor("W", (K, M)))
+    qk, softmax, pv = attn.steps
+    a10 = roofline("A10")
+    square: Cost = gemm.at(N=4096, K=4096, M=4096)
+    return {
+        "toy-add": [add.flops / add.accesses, add.intensity],
+        "attn-flops-qk": [qk.flops],
+        "attn-flops-softmax": [softmax.flops],
+        "attn-flops-pv": [pv.flops],
+        "attn-flops": [attn.flops],
+        "attn-io-1": [qk.bytes],
+        "attn-io-2": [softmax.bytes],
+        "attn-io-3": [pv.bytes],
+        "attn-io": [attn.bytes],
+        "attn-ai": [attn.intensity, sympy.limit(attn.intensity, N, sympy.oo)],
+        "attn-ai-4096": [attn.at(N=4096, h=4096).intensity],
+        "gemm-flops": [gemm.flops],
+        "gemm-io": [gemm.bytes],
+        "mlp-ai-4096": [square.intensity],
+        "a10-ridge": [a10.ridge],
+        "mlp-bound": [a10.bound(square)],
+        "attn-bound": [sympy.ceiling(a10.crossing(attn, "N", h=4096))],
+    }
+
+
+def _parse(text: str) -> Any:
+    """A formula of the slides as a SymPy expression, or the text itself where it is a word."""
+    if re.fullmatch(r"[a-z][a-z -]+", text):
+        return text
+    return sympy.sympify(text.replace("^", "**"), locals=_SIZES)
+
+
+def _equal(a: Any, b: Any) -> bool:
+    if isinstance(a, str) or isinstance(b, str):
+        return bool(a == b)
+    return bool(sympy.simplify(a - b) == 0)
+
+
+def _prints_as(value: Any, printed: str) -> bool:
+    """Whether `value` is what the slide prints: the same formula, the same word, the same digits."""
+    if isinstance(value, str):
+        return printed.split()[0] == value
+    decimal = re.fullmatch(r"-?\d+(?:\.(\d+))?", printed)
+    if decimal:
+        last_digit = sympy.Rational(1, 10 ** len(decimal[1] or ""))
+        return bool(2 * abs(value - sympy.Rational(printed)) <= last_digit)
+    return _equal(value, _parse(printed))
+
+
+def readable(value: Any) -> str:
+    """A value as one line of plain text: 4096/3 = 1365.33, N²·(4·h + 3)."""
+    if isinstance(value, sympy.Rational) and value.q > 1:
+        return f"{value} = {float(value):.6g}" if value > 1 else str(value)
+    return re.sub(r"\*\*(\d)", lambda m: "⁰¹²³⁴⁵⁶⁷⁸⁹"[int(m[1])], str(value)).replace("*", "·")

@@ -1,0 +1,747 @@
+"""What does an algorithm do to memory? Arrays that know their shape, and the steps that made them.
+
+The lecture writes attention as three lines of array notation and then counts, line by line, the
+operations and the bytes. `Tensor` lets the same three lines count themselves: it is an array with a
+name, a shape of SymPy expressions and no values, and every operation on it is a `Step`. Run the same
+function on NumPy arrays or PyTorch tensors, and it computes.
+
+The rules of the count, which are the lecture's:
+
+* a step reads each distinct array in memory once, and writes its result once;
+* views (`.T`, `.mT`, `reshape`, `swapaxes`) are free: they move nothing;
+* a multiply-add is 2 FLOPs, a sum of n terms is n, and any elementwise function is 1 per element;
+* Python numbers are part of the instruction: reading them costs nothing.
+
+In the manner of a tiny autograd (Karpathy's micrograd): a tensor knows the step that made it, and a
+step knows what it reads and writes. There is no list of layers and no base class.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import operator
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+from numbers import Number
+from typing import Any, TypeVar
+
+import sympy
+from array_api_compat import array_namespace
+
+from .errors import unknown
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+BYTES = {
+    "fp64": 8, "fp32": 4, "tf32": 4, "bf16": 2, "fp16": 2, "fp8": 1,
+    "int64": 8, "int32": 4, "int8": 1, "int4": Fraction(1, 2),
+}  # fmt: skip
+"""Bytes per element in memory. tf32 is a mode of the multiplier: it is stored as fp32."""
+
+
+# --- sizes ------------------------------------------------------------------------------------
+
+
+def symbols(names: str) -> Any:
+    """Positive integer SymPy symbols, for the sizes that a formula keeps open.
+
+    Like `sympy.symbols`, it returns a tuple, or the symbol itself where one name is given.
+
+    >>> N, h = symbols("N h")
+    >>> N.is_positive and N.is_integer
+    True
+    """
+    if not isinstance(names, str) or not names.strip():
+        raise TypeError(f"symbols takes names in one string, as in symbols('N h'), not {names!r}")
+    return sympy.symbols(names, positive=True, integer=True)
+
+
+def size(value: Any, what: str) -> sympy.Expr:
+    """`value` as one exact size; `what` names it in errors.
+
+    A size is a positive integer, a symbol made by `symbols`, or an expression of such symbols.
+
+    Raises TypeError for strings, floats, booleans and foreign symbols, ValueError for sizes that
+    are zero, negative or fractional.
+
+    >>> size(4096, "N"), size(symbols("h") / symbols("H"), "head_dim")
+    (4096, h/H)
+    """
+    if isinstance(value, str):
+        raise TypeError(
+            f"{what} is the string {value!r}; a size is a positive integer or a symbol: "
+            f"rk.symbols({value!r})"
+        )
+    if isinstance(value, sympy.Expr):
+        strangers = [s for s in value.free_symbols if not (s.is_integer and s.is_positive)]
+        if strangers:
+            raise TypeError(
+                f"{what} = {value} has the symbol {strangers[0]}, which is not known to be a "
+                f"positive integer; make it with rk.symbols({str(strangers[0])!r})"
+            )
+        exact = value
+    else:
+        try:
+            if isinstance(value, bool):
+                raise TypeError
+            exact = sympy.Integer(operator.index(value))
+        except TypeError:
+            raise TypeError(
+                f"{what} is {value!r} ({type(value).__name__}); "
+                "a size is a positive integer or a symbol from rk.symbols"
+            ) from None
+    if exact.is_integer is False or exact.is_positive is False or exact.is_finite is False:
+        raise ValueError(f"{what} is {value}; a size must be a positive integer")
+    return exact
+
+
+def same(a: sympy.Expr, b: sympy.Expr) -> bool:
+    """Whether two sizes are equal for every value of their symbols."""
+    return a == b or (bool(a.free_symbols | b.free_symbols) and sympy.cancel(a - b) == 0)
+
+
+def bytes_of(dtype: str) -> sympy.Expr:
+    """Bytes that one element of `dtype` takes in memory."""
+    if dtype not in BYTES:
+        raise ValueError(unknown("dtype", dtype, BYTES))
+    return sympy.Rational(BYTES[dtype])
+
+
+# --- tensors and steps --------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Tensor:
+    """An array in memory: a name, a shape and a dtype, but no values.
+
+    name : how formulas and tables call it.
+    shape : sizes, each an int, a symbol or an expression; `()` is a single number.
+    dtype : one of "fp64", "fp32", "tf32", "bf16", "fp16", "fp8", "int64", "int32", "int8", "int4".
+    step : the `Step` that made it; None for an input.
+    base : for a view, the array in memory that it looks at; None for an array of its own.
+
+    Raises TypeError or ValueError for a size or dtype that cannot be, naming it.
+
+    >>> N, h = symbols("N h")
+    >>> Q = Tensor("Q", (N, h))
+    >>> Q, Q.size, Q.nbytes
+    (Q: fp16 (N, h), N*h, 2*N*h)
+    """
+
+    name: str
+    shape: tuple[sympy.Expr, ...]
+    dtype: str = "fp16"
+    step: Step | None = None
+    base: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.name, str) or not self.name:
+            raise TypeError(f"a Tensor needs a name, not {self.name!r}")
+        if isinstance(self.shape, str):
+            raise TypeError(f"{self.name}: the shape is the string {self.shape!r}; give a tuple of sizes")
+        try:
+            entries = tuple(self.shape)
+        except TypeError:  # one size stands for a vector, as in NumPy
+            entries = (self.shape,)  # type: ignore[assignment]
+        shape = tuple(size(n, f"{self.name}: size {i} of shape {entries}") for i, n in enumerate(entries))
+        bytes_of(self.dtype)
+        object.__setattr__(self, "shape", shape)
+
+    @property
+    def array(self) -> Tensor:
+        """The array in memory that this tensor is, or is a view of."""
+        return self if self.base is None else self.base
+
+    @property
+    def ndim(self) -> int:
+        """Number of dimensions."""
+        return len(self.shape)
+
+    @property
+    def size(self) -> sympy.Expr:
+        """Number of elements."""
+        return sympy.Mul(*self.shape)
+
+    @property
+    def nbytes(self) -> sympy.Expr:
+        """Bytes in memory: elements times bytes per element."""
+        return bytes_of(self.dtype) * self.size
+
+    def __repr__(self) -> str:
+        return f"{self.name}: {self.dtype} ({', '.join(map(str, self.shape))}{',' * (self.ndim == 1)})"
+
+    # Views: another way to look at the same memory, so they cost nothing.
+
+    def _view(self, shape: tuple[Any, ...], suffix: str = "") -> Tensor:
+        return Tensor(self.name + suffix, shape, self.dtype, self.step, self.array)
+
+    @property
+    def T(self) -> Tensor:
+        """The transpose of a matrix, a free view. For more dimensions use `.mT`."""
+        if self.ndim != 2:
+            raise ValueError(f".T is for matrices, and {self} has {self.ndim} dimensions; .mT swaps the last two")
+        return self.mT
+
+    @property
+    def mT(self) -> Tensor:
+        """The last two dimensions swapped, a free view."""
+        if self.ndim < 2:
+            raise ValueError(f".mT needs two dimensions, and {self} has {self.ndim}")
+        twice = self.name.endswith(".T")
+        view = self.swapaxes(-1, -2)
+        return replace(view, name=self.name[:-2] if twice else self.name + ".T")
+
+    def swapaxes(self, a: int, b: int) -> Tensor:
+        """Dimensions `a` and `b` swapped, a free view."""
+        order = list(self.shape)
+        a, b = (_axis(self, axis) for axis in (a, b))
+        order[a], order[b] = order[b], order[a]
+        return self._view(tuple(order))
+
+    def reshape(self, *shape: Any) -> Tensor:
+        """The same elements in another shape (one size may be -1), a free view: this splits heads.
+
+        Raises ValueError where the number of elements would change.
+
+        >>> N, H, d = symbols("N H d")
+        >>> Tensor("x", (N, H * d)).reshape(N, H, -1).swapaxes(0, 1)
+        x: fp16 (H, N, d)
+        """
+        wanted = tuple(shape[0]) if len(shape) == 1 and isinstance(shape[0], (tuple, list)) else shape
+        known = sympy.Mul(*(n for n in wanted if n != -1))
+        if sum_of(n == -1 for n in wanted) > 1:
+            raise ValueError(f"reshape of {self}: only one size can be -1, not {wanted}")
+        wanted = tuple(sympy.cancel(self.size / known) if n == -1 else n for n in wanted)
+        view = self._view(wanted)
+        if not same(view.size, self.size):
+            raise ValueError(f"cannot reshape {self} with {self.size} elements into {view.shape} with {view.size}")
+        return view
+
+    # Operations: each is a step.
+
+    def __matmul__(self, other: Any) -> Tensor:
+        return matmul(self, other)
+
+    def __rmatmul__(self, other: Any) -> Tensor:
+        return matmul(other, self)
+
+    def __add__(self, other: Any) -> Tensor:
+        return _elementwise("+", self, other)
+
+    def __radd__(self, other: Any) -> Tensor:
+        return _elementwise("+", other, self)
+
+    def __sub__(self, other: Any) -> Tensor:
+        return _elementwise("-", self, other)
+
+    def __rsub__(self, other: Any) -> Tensor:
+        return _elementwise("-", other, self)
+
+    def __mul__(self, other: Any) -> Tensor:
+        return _elementwise("*", self, other)
+
+    def __rmul__(self, other: Any) -> Tensor:
+        return _elementwise("*", other, self)
+
+    def __truediv__(self, other: Any) -> Tensor:
+        return _elementwise("/", self, other)
+
+    def __rtruediv__(self, other: Any) -> Tensor:
+        return _elementwise("/", other, self)
+
+    def __neg__(self) -> Tensor:
+        return _elementwise("neg", self)
+
+    # What cannot work without values says so, instead of failing somewhere inside Python.
+
+    def _no_values(self, what: str) -> TypeError:
+        return TypeError(
+            f"{self} has a shape but no values, so it cannot be {what}. A trace stands for every input "
+            "at once; what depends on values or walks over elements must be an array operation"
+        )
+
+    def __bool__(self) -> bool:
+        raise self._no_values("used as a condition (if, while, and, or)")
+
+    def __iter__(self) -> Iterator[Any]:
+        raise self._no_values("looped over or unpacked")
+
+    def __float__(self) -> float:
+        raise self._no_values("turned into a number")
+
+    def __getitem__(self, index: Any) -> Any:
+        raise self._no_values("indexed")
+
+    # NumPy and PyTorch ask these when one of their functions or arrays meets a Tensor.
+
+    def __array__(self, *_: Any, **__: Any) -> Any:
+        raise TypeError(f"NumPy cannot compute with {self}, which has no values. {_MIXED}")
+
+    def __array_ufunc__(self, ufunc: Any, *_: Any, **__: Any) -> Any:
+        raise TypeError(f"np.{ufunc.__name__} cannot compute with {self}, which has no values. {_MIXED}")
+
+    @classmethod
+    def __torch_function__(cls, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        raise TypeError(f"torch.{function.__name__} cannot compute with Tensors, which have no values. {_MIXED}")
+
+
+_MIXED = (
+    "Tracing takes Tensors only, running takes arrays only: to trace, describe the array by "
+    "rk.Tensor(name, its shape); to compute, pass arrays for all. Functions come from the kit "
+    "(rk.exp, not np.exp), because those read both"
+)
+
+
+def tensors(names: str, shape: Any, dtype: str = "fp16") -> Any:
+    """Several input tensors of one shape; names as in `symbols`.
+
+    >>> N, h = symbols("N h")
+    >>> Q, K, V = tensors("Q K V", (N, h))
+    >>> V
+    V: fp16 (N, h)
+    """
+    if not isinstance(names, str) or not names.replace(",", " ").split():
+        raise TypeError(f"tensors takes names in one string, as in tensors('Q K V', (N, h)), not {names!r}")
+    made = tuple(Tensor(name, shape, dtype) for name in names.replace(",", " ").split())
+    return made if len(made) > 1 or "," in names else made[0]
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """One pass over memory: read the operands, compute, write the result.
+
+    operation : what it does, "@", "+", "exp" or the name of a fused function.
+    operands : the tensors (views too) and numbers it was written with.
+    reads, writes : the distinct arrays in memory that it reads and writes, each once.
+    flops : floating-point operations. matmul_flops : those of matrix products among them, which is
+        what PyTorch's FlopCounterMode counts.
+    count : how often the step is repeated; every quantity includes it.
+
+    >>> N, h = symbols("N h")
+    >>> S = Tensor("Q", (N, h)) @ Tensor("K", (N, h)).T
+    >>> S.step.name, S.step.flops, S.step.loads, S.step.stores
+    ('Q @ K.T', 2*N**2*h, 4*N*h, 2*N**2)
+    """
+
+    operation: str
+    operands: tuple[Any, ...]
+    reads: tuple[Tensor, ...]
+    writes: tuple[Tensor, ...]
+    flops: sympy.Expr
+    matmul_flops: sympy.Expr = field(default_factory=lambda: sympy.Integer(0))
+    count: sympy.Expr = field(default_factory=lambda: sympy.Integer(1))
+
+    @property
+    def name(self) -> str:
+        """The step as it was written."""
+        return written(self.operation, [getattr(x, "name", str(x)) for x in self.operands])
+
+    @property
+    def loads(self) -> sympy.Expr:
+        """Bytes read from memory."""
+        return self.count * sympy.Add(*(t.nbytes for t in self.reads))
+
+    @property
+    def stores(self) -> sympy.Expr:
+        """Bytes written to memory."""
+        return self.count * sympy.Add(*(t.nbytes for t in self.writes))
+
+    @property
+    def bytes(self) -> sympy.Expr:
+        """Bytes moved, loads and stores together."""
+        return self.loads + self.stores
+
+    @property
+    def accesses(self) -> sympy.Expr:
+        """Elements read and written."""
+        return self.count * sympy.Add(*(t.size for t in self.reads + self.writes))
+
+    @property
+    def intensity(self) -> sympy.Expr:
+        """Arithmetic intensity, FLOPs per byte."""
+        return sympy.factor(self.flops / self.bytes)
+
+    def __repr__(self) -> str:
+        return f"Step({self.name}: {self.flops} FLOPs, {self.loads} B read, {self.stores} B written)"
+
+
+INFIX = {"@", "+", "-", "*", "/"}
+
+
+def written(operation: str, operands: list[str], longest: int = 48) -> str:
+    """An operation and the names of its operands as one reads it in code; "…" for what gets too long."""
+    short = [name if len(name) <= longest else "…" for name in operands]
+    if operation in INFIX:
+        return f" {operation} ".join(f"({name})" if _is_infix(name) else name for name in short)
+    return f"{operation}({', '.join(short)})"
+
+
+def _is_infix(name: str) -> bool:
+    """Whether `name` has an operator outside of parentheses, so that it needs some."""
+    depth = 0
+    for i, char in enumerate(name):
+        depth += (char == "(") - (char == ")")
+        if depth == 0 and char == " " and name[i + 1 : i + 2] in INFIX:
+            return True
+    return False
+
+
+_recording: ContextVar[list[Step] | None] = ContextVar("recording", default=None)
+"""The steps of the trace in progress, if there is one."""
+
+
+def record(f: Callable[..., Any], *args: Any, **kwargs: Any) -> tuple[Any, list[Step]]:
+    """Call `f`, and return its result with the steps it took, in the order in which it took them.
+
+    >>> N = symbols("N")
+    >>> out, steps = record(lambda x: exp(x) + 1, Tensor("x", N))
+    >>> [step.name for step in steps]
+    ['exp(x)', 'exp(x) + 1']
+    """
+    steps: list[Step] = []
+    token = _recording.set(steps)
+    try:
+        return f(*args, **kwargs), steps
+    finally:
+        _recording.reset(token)
+
+
+def _append(step: Step) -> None:
+    steps = _recording.get()
+    if steps is not None:
+        steps.append(step)
+
+
+def _step(
+    operation: str, operands: tuple[Any, ...], shape: tuple[Any, ...], flops: Any, matmul_flops: Any = 0
+) -> Tensor:
+    """The result of one step, recorded in the trace that is in progress."""
+    inputs = [x for x in operands if isinstance(x, Tensor)]
+    names = [getattr(x, "name", str(x)) for x in operands]
+    out = Tensor(written(operation, names), shape, _common_dtype(operation, inputs))
+    reads = tuple({id(x.array): x.array for x in inputs}.values())
+    made = Step(operation, operands, reads, (out,), sympy.sympify(flops), sympy.sympify(matmul_flops))
+    object.__setattr__(out, "step", made)  # a step and its result know each other
+    _append(made)
+    return out
+
+
+def _common_dtype(operation: str, inputs: list[Tensor]) -> str:
+    """The widest dtype among the inputs, in which the result is stored."""
+    widest = sorted(inputs, key=lambda x: bytes_of(x.dtype))[-1]
+    for x in inputs:
+        if x.dtype != widest.dtype and bytes_of(x.dtype) == bytes_of(widest.dtype):
+            raise ValueError(f"{operation}: {x} and {widest} have dtypes of one width; which should the result have?")
+    return widest.dtype
+
+
+def leaves(tree: Any) -> Iterator[Any]:
+    """What stands in nested tuples, lists and dictionaries, in order."""
+    if isinstance(tree, (tuple, list)):
+        for item in tree:
+            yield from leaves(item)
+    elif isinstance(tree, dict):
+        yield from leaves(list(tree.values()))
+    else:
+        yield tree
+
+
+def _replace_leaves(tree: Any, new: Callable[[Any], Any]) -> Any:
+    if isinstance(tree, dict):
+        return {key: _replace_leaves(item, new) for key, item in tree.items()}
+    if isinstance(tree, (tuple, list)):
+        items = [_replace_leaves(item, new) for item in tree]
+        return type(tree)(*items) if hasattr(tree, "_fields") else type(tree)(items)
+    return new(tree)
+
+
+def fuse(f: F) -> F:
+    """`f` as one step: it reads its inputs once, writes its results once, and keeps the rest on chip.
+
+    FLOPs stay the same; bytes can only fall. Arrays pass through: `f` computes as before. A class of
+    arrays may define `__fuse__(f, args, kwargs)` to be told where a fused step begins and ends.
+
+    >>> N = symbols("N")
+    >>> y = fuse(lambda x: exp(x) * x + 1)(Tensor("x", N))
+    >>> y.step.flops, y.step.loads, y.step.stores
+    (3*N, 2*N, 2*N)
+    """
+
+    @functools.wraps(f)
+    def fused(*args: Any, **kwargs: Any) -> Any:
+        owners = [type(x) for x in leaves((args, kwargs)) if hasattr(type(x), "__fuse__")]
+        return owners[0].__fuse__(f, args, kwargs) if owners else _fuse_steps(f, args, kwargs)
+
+    return fused  # type: ignore[return-value]
+
+
+def _fuse_steps(f: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    out, steps = record(f, *args, **kwargs)
+    if not steps:
+        return out  # arrays were computed, or nothing was done
+    on_chip = {id(t) for step in steps for t in step.writes}
+    read = {id(t): t for step in steps for t in step.reads if id(t) not in on_chip}
+    operation = getattr(f, "__name__", type(f).__name__).replace("<lambda>", "fused")
+    operands = tuple(x for x in leaves((args, kwargs)) if isinstance(x, Tensor))
+    name = written(operation, [x.name for x in operands])
+
+    results: dict[int, Tensor] = {}  # a result that is returned twice is written once
+    for x in leaves(out):
+        if isinstance(x, Tensor) and id(x.array) in on_chip:
+            results.setdefault(id(x), Tensor(name, x.shape, x.dtype))
+    made = Step(
+        operation,
+        operands,
+        tuple(read.values()),
+        tuple(results.values()),
+        sympy.Add(*(step.flops for step in steps)),
+        sympy.Add(*(step.matmul_flops for step in steps)),
+    )
+    for x in results.values():
+        object.__setattr__(x, "step", made)
+    _append(made)
+    return _replace_leaves(out, lambda x: results.get(id(x), x))
+
+
+# --- operations on Tensors and on arrays alike ---------------------------------------------------
+
+
+def _is_scalar(x: Any) -> bool:
+    return isinstance(x, (Number, sympy.Expr)) and not isinstance(x, bool)
+
+
+def _tracing(operation: str, *operands: Any) -> bool:
+    """Whether to trace (all Tensors) or to compute (all arrays); mixtures are refused."""
+    traced = [x for x in operands if isinstance(x, Tensor)]
+    others = [x for x in operands if not isinstance(x, Tensor) and not _is_scalar(x)]
+    if traced and others:
+        kind = f"{type(others[0]).__module__}.{type(others[0]).__name__}"
+        raise TypeError(f"{operation} mixes the Tensor {traced[0]} with a {kind}. {_MIXED}")
+    return bool(traced)
+
+
+def _axis(x: Tensor, axis: Any) -> int:
+    """`axis` of `x` counted from the front."""
+    if isinstance(axis, bool) or not isinstance(axis, int):
+        raise TypeError(f"an axis of {x} is an int, not {axis!r}")
+    if not -x.ndim <= axis < x.ndim:
+        raise ValueError(f"axis {axis} does not exist in {x}")
+    return axis % x.ndim
+
+
+def sum_of(numbers: Any) -> int:
+    """Python's own `sum`, whose name this module needs for arrays."""
+    return functools.reduce(operator.add, numbers, 0)
+
+
+def _broadcast(operation: str, inputs: list[Tensor], shapes: list[tuple[Any, ...]]) -> tuple[Any, ...]:
+    """NumPy's broadcasting: align at the end; sizes must be equal, or one of them 1."""
+    out: list[Any] = []
+    for i in range(1, 1 + sorted(len(shape) for shape in shapes)[-1]):
+        wide = [shape[-i] for shape in shapes if len(shape) >= i and shape[-i] != 1]
+        if any(not same(n, wide[0]) for n in wide[1:]):
+            raise ValueError(
+                f"{operation}: the shapes of {' and '.join(map(str, inputs))} do not match: "
+                f"{' and '.join(str(n) for n in dict.fromkeys(wide))} cannot be broadcast"
+            )
+        out.insert(0, wide[0] if wide else sympy.Integer(1))
+    return tuple(out)
+
+
+def _elementwise(operation: str, *operands: Any, flops: int = 1) -> Any:
+    """One step that costs `flops` per element of its result."""
+    if not _tracing(operation, *operands):
+        xp = array_namespace(*(x for x in operands if not _is_scalar(x)))
+        return getattr(xp, operation)(*operands)
+    inputs = [x for x in operands if isinstance(x, Tensor)]
+    shape = _broadcast(operation, inputs, [x.shape for x in inputs])
+    return _step(operation, operands, shape, flops * sympy.Mul(*shape))
+
+
+def _reduction(operation: str, x: Any, axis: int, keepdims: bool) -> Any:
+    """One step that combines the elements along `axis`: 1 operation for each element read."""
+    if not _tracing(operation, x):
+        return getattr(array_namespace(x), operation)(x, axis=axis, keepdims=keepdims)
+    axis = _axis(x, axis)
+    shape = x.shape[:axis] + (1,) * keepdims + x.shape[axis + 1 :]
+    return _step(operation, (x,), shape, x.size)
+
+
+def matmul(a: Any, b: Any) -> Any:
+    """The matrix product a @ b, with NumPy's broadcasting on leading dimensions.
+
+    (..., n, k) @ (..., k, m) costs 2·n·k·m FLOPs for each of the broadcast leading elements
+    [gemm-flops]: a multiply-add is 2 FLOPs. Vectors work as in NumPy.
+
+    Raises ValueError with both shapes where the inner sizes differ.
+
+    >>> N, K, M = symbols("N K M")
+    >>> matmul(Tensor("X", (N, K)), Tensor("W", (K, M))).step.flops
+    2*K*M*N
+    """
+    if not _tracing("matmul", a, b):
+        return a @ b
+    for x in (a, b):
+        if not isinstance(x, Tensor) or x.ndim == 0:
+            raise TypeError(f"matmul multiplies matrices and vectors, not the single number {x}")
+    rows, cols = a.shape[-2:-1], b.shape[-1:] if b.ndim > 1 else ()
+    inner, other = a.shape[-1], b.shape[-2] if b.ndim > 1 else b.shape[0]
+    if not same(inner, other):
+        hint = ""
+        if b.ndim > 1 and same(inner, b.shape[-1]):
+            hint = f"; {a.name} @ {b.name}.{'T' if b.ndim == 2 else 'mT'} would fit"
+        raise ValueError(f"matmul: the shapes of {a} and {b} do not match: {inner} is not {other}{hint}")
+    lead = _broadcast("matmul", [a, b], [a.shape[:-2], b.shape[:-2]])
+    shape = lead + rows + cols
+    flops = 2 * inner * sympy.Mul(*shape)
+    return _step("@", (a, b), shape, flops, flops)
+
+
+def exp(x: Any) -> Any:
+    """e to the power of each element; 1 FLOP per element.
+
+    >>> exp(Tensor("x", symbols("N"))).step.flops
+    N
+    """
+    return _elementwise("exp", x)
+
+
+def tanh(x: Any) -> Any:
+    """Hyperbolic tangent; 1 FLOP per element.
+
+    >>> tanh(Tensor("x", symbols("N"))).step.flops
+    N
+    """
+    return _elementwise("tanh", x)
+
+
+def sqrt(x: Any) -> Any:
+    """Square root; 1 FLOP per element.
+
+    >>> sqrt(Tensor("x", symbols("N"))).step.flops
+    N
+    """
+    return _elementwise("sqrt", x)
+
+
+def sum(x: Any, axis: int = -1, keepdims: bool = False) -> Any:
+    """Sum along one axis; a sum of n terms is n FLOPs.
+
+    >>> N, h = symbols("N h")
+    >>> sum(Tensor("x", (N, h))).step.flops
+    N*h
+    """
+    return _reduction("sum", x, axis, keepdims)
+
+
+def max(x: Any, axis: int = -1, keepdims: bool = False) -> Any:
+    """Largest element along one axis; 1 operation per element.
+
+    >>> N, h = symbols("N h")
+    >>> max(Tensor("x", (N, h))).step.flops
+    N*h
+    """
+    return _reduction("max", x, axis, keepdims)
+
+
+@fuse
+def mean(x: Any, axis: int = -1, keepdims: bool = False) -> Any:
+    """Mean along one axis: n adds and one division.
+
+    >>> N, h = symbols("N h")
+    >>> mean(Tensor("x", (N, h))).step.flops
+    N*h + N
+    """
+    return sum(x, axis, keepdims) / x.shape[axis]
+
+
+def _below_maximum(x: Any, axis: int) -> Any:
+    """x minus its maximum along `axis`. It keeps exp from overflowing and changes no result, and the
+    lecture counts neither the pass for the maximum nor the subtraction: 0 FLOPs."""
+    if not _tracing("softmax", x):
+        return x - max(x, axis, keepdims=True)
+    return _elementwise("-", x, 0, flops=0)
+
+
+@fuse
+def softmax(x: Any, axis: int = -1) -> Any:
+    """exp(x) / sum(exp(x)) along one axis, as one step; 3 FLOPs per element [attn-flops-softmax].
+
+    Counted, as in the lecture: one exp, one add, one division. Not counted: the maximum that is
+    subtracted first for safety.
+
+    >>> N = symbols("N")
+    >>> softmax(Tensor("S", (N, N))).step.flops
+    3*N**2
+    """
+    e = exp(_below_maximum(x, axis))
+    return e / sum(e, axis, keepdims=True)
+
+
+@fuse
+def relu(x: Any) -> Any:
+    """max(x, 0); 1 FLOP per element.
+
+    >>> relu(Tensor("x", symbols("N"))).step.flops
+    N
+    """
+    return _elementwise("maximum", x, 0 if _tracing("relu", x) else array_namespace(x).zeros_like(x))
+
+
+@fuse
+def silu(x: Any) -> Any:
+    """x / (1 + exp(-x)), also called swish, as one step; 4 FLOPs per element.
+
+    >>> silu(Tensor("x", symbols("N"))).step.flops
+    4*N
+    """
+    return x / (1 + exp(-x))
+
+
+@fuse
+def gelu(x: Any) -> Any:
+    """x/2·(1 + tanh(√(2/π)·(x + 0.044715·x³))) as one step; 9 FLOPs per element.
+
+    The tanh form of Hendrycks and Gimpel (arXiv 1606.08415), which GPT-2 uses.
+
+    >>> gelu(Tensor("x", symbols("N"))).step.flops
+    9*N
+    """
+    return 0.5 * x * (1 + tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * (x * x * x))))
+
+
+@fuse
+def layer_norm(x: Any, weight: Any = None, bias: Any = None, eps: float = 1e-5) -> Any:
+    """(x - mean) / √(variance + eps) · weight + bias over the last axis, as one step.
+
+    x : (..., n). weight, bias : (n,) or None. 7n + 4 FLOPs for each row of n with both of them
+    (Ba, Kiros and Hinton, arXiv 1607.06450).
+
+    >>> N, n = symbols("N n")
+    >>> layer_norm(Tensor("x", (N, n)), *tensors("w b", n)).step.flops.expand()
+    7*N*n + 4*N
+    """
+    x = x - mean(x, keepdims=True)
+    return _affine(x / sqrt(mean(x * x, keepdims=True) + eps), weight, bias)
+
+
+@fuse
+def rms_norm(x: Any, weight: Any = None, eps: float = 1e-6) -> Any:
+    """x / √(mean(x²) + eps) · weight over the last axis, as one step.
+
+    x : (..., n). weight : (n,) or None. 4n + 3 FLOPs for each row of n with a weight
+    (Zhang and Sennrich, arXiv 1910.07467).
+
+    >>> N, n = symbols("N n")
+    >>> rms_norm(Tensor("x", (N, n)), Tensor("w", n)).step.flops.expand()
+    4*N*n + 3*N
+    """
+    return _affine(x / sqrt(mean(x * x, keepdims=True) + eps), weight, None)
+
+
+def _affine(x: Any, weight: Any, bias: Any) -> Any:
+    x = x if weight is None else x * weight
+    return x if bias is None else x + bias
