@@ -9,51 +9,34 @@
 'compute'
 """
 
+from importlib import import_module
 from typing import Any
 
-from . import lecture
 from .cost import CompiledCost, Cost, Sweep, trace
 from .hardware import Accelerator, accelerator, accelerators
 from .roofline import Roofline, roofline
 from .tensor import (
-    Step,
-    Tensor,
-    exp,
-    fuse,
-    gelu,
-    layer_norm,
-    matmul,
-    max,
-    mean,
-    relu,
-    rms_norm,
-    silu,
-    softmax,
-    sqrt,
-    sum,
-    symbols,
-    tanh,
-    tensors,
-)
+    Step, Tensor, exp, fuse, gelu, layer_norm, matmul, max, mean, relu, rms_norm, silu, softmax, sqrt, sum,
+    symbols, tanh, tensors,
+)  # fmt: skip
 from .transformer import attention, linear
 
-_PICTURES = ("plot_roofline",)
+# Imported when first asked for: pictures draw in Matplotlib, and all of them take time to import.
+_LATER = {"check": "lessons", "lecture": "lecture", "plot_roofline": "plots"}
 
 __all__ = [
     "Accelerator", "CompiledCost", "Cost", "Roofline", "Step", "Sweep", "Tensor",
-    "accelerator", "accelerators", "attention", "exp", "fuse", "gelu", "layer_norm", "lecture",
+    "accelerator", "accelerators", "attention", "exp", "fuse", "gelu", "layer_norm",
     "linear", "matmul", "max", "mean", "relu", "rms_norm", "roofline", "silu", "softmax", "sqrt",
-    "sum", "symbols", "tanh", "tensors", "trace", *_PICTURES,
+    "sum", "symbols", "tanh", "tensors", "trace", *_LATER,
 ]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:
-    """Pictures draw in Matplotlib, so they are imported when one is asked for."""
-    if name in _PICTURES:
-        from . import plots
-
-        return getattr(plots, name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module = import_module(f".{_LATER[name]}", __name__)
+    return getattr(module, name, module)
 
 
 def __dir__() -> list[str]:

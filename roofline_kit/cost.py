@@ -6,18 +6,16 @@ them, exact at every size. `.at` puts numbers in, `.compile` makes a NumPy funct
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import sympy
 
 from .errors import unknown
 from .tensor import INFIX, Step, Tensor, leaves, record, size, written
-
-if TYPE_CHECKING:
-    import numpy as np
 
 
 def trace(f: Callable[..., Any], *args: Any, **kwargs: Any) -> Cost:
@@ -44,26 +42,32 @@ def trace(f: Callable[..., Any], *args: Any, **kwargs: Any) -> Cost:
         raise TypeError(f"trace takes a function and its Tensors; {f!r} cannot be called")
     for x in leaves((args, kwargs)):
         if hasattr(x, "shape") and not isinstance(x, Tensor):
-            raise TypeError(
-                f"trace reads Tensors, which are shapes without values, and was given a {type(x).__name__}. "
-                f"Describe it by rk.Tensor('x', {tuple(x.shape)}); to compute, call {name} on arrays directly"
-            )
+            what = f"a {type(x).__name__}. Describe it by rk.Tensor('x', {tuple(x.shape)})"
+            raise TypeError(f"trace reads Tensors, and was given {what}; to compute, call {name} on arrays directly")
     try:
         out, steps = record(f, *args, **kwargs)
     except TypeError as error:
         # What SymPy and Python say when `if`, `range` or `int` meet a size that is still a symbol.
-        said = str(error)
-        if "truth value of Relational" in said or "interpreted as an integer" in said or "convert symbols" in said:
-            raise TypeError(
-                f"{name} asks Python to decide something that depends on an open size ({said}). A trace "
-                "stands for every size at once: write it as an array operation, or give numbers for "
-                "that size, as in rk.Tensor('x', (128, 64))"
-            ) from error
-        raise
+        if not re.search("truth value of Relational|interpreted as an integer|[Cc]annot convert", str(error)):
+            raise
+        raise TypeError(
+            f"{name} asks Python to decide something that depends on an open size ({error}). A trace stands for every "
+            "size at once: write it as an array operation, or give that size a number, as in rk.Tensor('x', (128, 64))"
+        ) from error
     for x in leaves(out):
         if not isinstance(x, Tensor):
             raise TypeError(f"{name} must return Tensors for a trace, and returned {x!r}")
     return Cost(tuple(steps), name.replace("<lambda>", "cost"))
+
+
+def _total(quantity: str, doc: str) -> Any:
+    """A property of a `Cost`: the sum of one quantity over its steps."""
+
+    def total(self: Cost) -> sympy.Expr:
+        return tidy(sympy.Add(*(getattr(step, quantity) for step in self.steps)))
+
+    total.__doc__ = doc
+    return cached_property(total)
 
 
 @dataclass(frozen=True, repr=False)
@@ -83,38 +87,12 @@ class Cost:
     steps: tuple[Step, ...]
     name: str = "cost"
 
-    def _total(self, quantity: str) -> sympy.Expr:
-        return tidy(sympy.Add(*(getattr(step, quantity) for step in self.steps)))
-
-    @cached_property
-    def flops(self) -> sympy.Expr:
-        """Floating-point operations; a multiply-add is 2."""
-        return self._total("flops")
-
-    @cached_property
-    def matmul_flops(self) -> sympy.Expr:
-        """The FLOPs of matrix products alone, which is what PyTorch's FlopCounterMode counts."""
-        return self._total("matmul_flops")
-
-    @cached_property
-    def loads(self) -> sympy.Expr:
-        """Bytes read from memory."""
-        return self._total("loads")
-
-    @cached_property
-    def stores(self) -> sympy.Expr:
-        """Bytes written to memory."""
-        return self._total("stores")
-
-    @cached_property
-    def bytes(self) -> sympy.Expr:
-        """Bytes moved, loads and stores together."""
-        return self._total("bytes")
-
-    @cached_property
-    def accesses(self) -> sympy.Expr:
-        """Elements read and written."""
-        return self._total("accesses")
+    flops = _total("flops", "Floating-point operations; a multiply-add is 2.")
+    matmul_flops = _total("matmul_flops", "The FLOPs of matrix products, as PyTorch's FlopCounterMode counts them.")
+    loads = _total("loads", "Bytes read from memory.")
+    stores = _total("stores", "Bytes written to memory.")
+    bytes = _total("bytes", "Bytes moved, loads and stores together.")
+    accesses = _total("accesses", "Elements read and written.")
 
     @cached_property
     def intensity(self) -> sympy.Expr:
@@ -129,11 +107,14 @@ class Cost:
     @cached_property
     def symbols(self) -> tuple[sympy.Symbol, ...]:
         """The sizes that are still open, in alphabetical order."""
-        free: set[Any] = set().union(
-            *(t.size.free_symbols for step in self.steps for t in step.reads + step.writes),
-            *(step.flops.free_symbols | step.count.free_symbols for step in self.steps),
-        )
-        return tuple(sorted(free, key=str))
+        open_sizes = (n.free_symbols for n in (*self.sizes, *(step.count for step in self.steps)))
+        return tuple(sorted(set().union(*open_sizes), key=str))
+
+    @cached_property
+    def sizes(self) -> set[sympy.Expr]:
+        """All sizes in the shapes of what the steps read."""
+        read = (x for step in self.steps for x in (*step.operands, *step.reads) if isinstance(x, Tensor))
+        return {n for x in read for n in x.shape}
 
     def __add__(self, other: Any) -> Cost:
         if not isinstance(other, Cost):
@@ -147,9 +128,7 @@ class Cost:
         if isinstance(times, Cost):
             return NotImplemented
         n = size(times, f"the number of times that {self.name} is repeated")
-        steps = (
-            replace(s, flops=n * s.flops, matmul_flops=n * s.matmul_flops, count=n * s.count) for s in self.steps
-        )
+        steps = (replace(s, flops=n * s.flops, matmul_flops=n * s.matmul_flops, count=n * s.count) for s in self.steps)
         return Cost(tuple(steps), f"{n} × {self.name}")
 
     __rmul__ = __mul__
@@ -188,18 +167,16 @@ class Cost:
         done: dict[int, Tensor] = {}
 
         def put(x: Any) -> Any:
-            if not isinstance(x, Tensor):
-                return x
-            if id(x) not in done:
+            if isinstance(x, Tensor) and id(x) not in done:
                 shape = tuple(n.xreplace(sizes) for n in x.shape)
                 done[id(x)] = replace(x, shape=shape, step=None, base=put(x.base))
-            return done[id(x)]
+            return done.get(id(x), x)
 
         steps = []
         for s in self.steps:
-            tensors = {part: tuple(put(x) for x in getattr(s, part)) for part in ("operands", "reads", "writes")}
-            numbers = {part: getattr(s, part).xreplace(sizes) for part in ("flops", "matmul_flops", "count")}
-            steps.append(replace(s, **tensors, **numbers))
+            new: dict[str, Any] = {part: tuple(map(put, getattr(s, part))) for part in ("operands", "reads", "writes")}
+            new |= {part: getattr(s, part).xreplace(sizes) for part in ("flops", "matmul_flops", "count")}
+            steps.append(replace(s, **new))
         return Cost(tuple(steps), self.name)
 
     def compile(self, *names: str, **values: Any) -> CompiledCost:
@@ -214,56 +191,57 @@ class Cost:
         >>> cost = trace(attention, *tensors("Q K V", (N, h)))
         >>> sweep = cost.compile("N", h=4096)
         >>> sweep([464, 4096]).intensity
-        array([ 208.41157895, 1024.1875    ])
+        array([ 208.43114035, 1024.1875    ])
         """
-        compiled = CompiledCost(self, *self.match(*names, **values))
-        compiled.totals  # noqa: B018  (compiled here, once, and not in the first call)
-        return compiled
+        return CompiledCost(self, *self.match(*names, **values))
 
     # --- display ---
 
-    def _rows(self, show: Callable[[str, list[tuple[str, str]]], str]) -> list[tuple[str, str, Step]]:
-        """Number, description and step of every row; results of earlier rows go by their number.
+    def _table(
+        self, show: Callable[[str, list[tuple[str, str]]], str], figure: Callable[[Any], str]
+    ) -> list[list[str]]:
+        """A head, a row for each step, and the total. Results of earlier rows go by their number.
 
-        show : makes the description from the operation and (name, ".T" or "") of each operand.
+        show : a step's text, from its operation and the (name, ".T" or "") of its operands. figure : a
+        number's or formula's text.
         """
         numbers: dict[int, str] = {}
-        rows = []
+        rows = [["", self.name, "FLOPs", "loads [B]", "stores [B]", "FLOPs/B"]]
         for i, step in enumerate(self.steps, start=1):
             operands = []
             for x in step.operands:
-                if isinstance(x, Tensor):
-                    operands.append((numbers.get(id(x.array), x.array.name), x.name[len(x.array.name) :]))
-                else:
-                    operands.append((str(x), ""))
-            rows.append((_circled(i), show(step.operation, operands), step))
+                name = x.array.name if isinstance(x, Tensor) else str(x)
+                view = x.name[len(name) :] if isinstance(x, Tensor) else ""
+                operands.append((numbers.get(id(getattr(x, "array", x)), name), view))
+            times = "" if step.count == 1 else f"  (× {step.count})"
+            rows.append([_circled(i), show(step.operation, operands) + times, *map(figure, _figures(step))])
             numbers |= {id(x): _circled(i) for x in step.writes}
-        return rows
+        return [*rows, ["", "total", *map(figure, _figures(self))]]
 
     def __repr__(self) -> str:
-        lines = [("", self.name, "FLOPs", "loads [B]", "stores [B]", "FLOPs/B")]
-        for number, text, step in self._rows(lambda op, xs: written(op, [name + view for name, view in xs])):
-            times = "" if step.count == 1 else f"  (× {step.count})"
-            lines.append((number, text + times, *map(_plain, _figures(step))))
-        lines.append(("", "total", *map(_plain, _figures(self))))
-        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-        table = [
-            "  ".join([*map(str.ljust, line[:2], widths), *map(str.rjust, line[2:], widths[2:])]).rstrip()
-            for line in lines
-        ]
+        lines = self._table(lambda operation, xs: written(operation, [name + view for name, view in xs]), _plain)
+        table = aligned(lines, left=2)
         rule = "─" * max(map(len, table))
         return "\n".join([table[0], rule, *table[1:-1], rule, table[-1]])
 
     def _repr_latex_(self) -> str:
-        head = ["", r"\text{" + self.name.replace("_", r"\_") + "}", r"\text{FLOPs}"]
-        lines = [[*head, r"\text{loads [B]}", r"\text{stores [B]}", r"\text{FLOPs/B}"]]
-        for number, text, step in self._rows(_latex_step):
-            times = "" if step.count == 1 else rf"\quad(\times {sympy.latex(step.count)})"
-            lines.append([rf"\text{{{number}}}", text + times, *map(_latex_figure, _figures(step))])
-        lines.append(["", r"\textbf{total}", *map(_latex_figure, _figures(self))])
-        rows = [" & ".join(line) for line in lines]
-        body = r" \\[4pt] ".join(rows[1:-1])
-        return rf"$\displaystyle\begin{{array}}{{ll|rrr|r}} {rows[0]} \\ \hline {body} \\[4pt] \hline {rows[-1]} \end{{array}}$"
+        head, *steps, total = self._table(_latex_step, _latex_figure)
+        rows = [" & ".join([_text(number), *cells]).replace("  (×", r"\quad(×") for number, *cells in steps]
+        head_row, total_row = " & ".join(map(_text, head)), " & ".join(["", r"\textbf{total}", *total[2:]])
+        body = r" \\[4pt] ".join([*rows, r"\hline " + total_row])
+        return rf"$\displaystyle\begin{{array}}{{ll|rrr|r}} {head_row} \\ \hline {body} \end{{array}}$"
+
+
+def aligned(rows: Sequence[Sequence[str]], left: int) -> list[str]:
+    """Rows of cells as lines of text; the first `left` columns are aligned on the left."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    padded = ([*map(str.ljust, row[:left], widths), *map(str.rjust, row[left:], widths[left:])] for row in rows)
+    return ["  ".join(cells).rstrip() for cells in padded]
+
+
+def _text(words: str) -> str:
+    """Words as LaTeX text."""
+    return r"\text{" + re.sub(r"([_%&#$])", r"\\\1", words) + "}"
 
 
 def _circled(i: int) -> str:
@@ -296,8 +274,8 @@ def _latex_step(operation: str, operands: list[tuple[str, str]]) -> str:
     """A step as one writes it on a slide: Q Kᵀ for "Q @ K.T"."""
     names = []
     for name, view in operands:
-        symbol = sympy.latex(sympy.Symbol(name)) if name.replace("_", "").isalnum() and name.isascii() else ""
-        names.append((symbol or rf"\text{{{name}}}") + (r"^{\mathsf{T}}" if view == ".T" else ""))
+        plain = re.fullmatch(r"[A-Za-z]\w*", name, re.ASCII)
+        names.append((sympy.latex(sympy.Symbol(name)) if plain else _text(name)) + r"^{\mathsf{T}}" * (view == ".T"))
     if operation in INFIX:
         return {"@": r"\,", "*": r" \odot "}.get(operation, f" {operation} ").join(names)
     return rf"\operatorname{{{operation.replace('_', ' ')}}}\left({', '.join(names)}\right)"
@@ -323,11 +301,12 @@ def tidy(expr: sympy.Expr) -> sympy.Expr:
 # --- many sizes at once ---------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class CompiledCost:
-    """A cost as a NumPy function: call it with arrays of sizes, in the order of `symbols`.
+    """A cost as a NumPy function: call it with sizes or arrays of sizes, in the order of `symbols`.
 
-    Made by `Cost.compile`; returns a `Sweep`.
+    Made by `Cost.compile`, and compiled in the first call; returns a `Sweep`. Raises TypeError or
+    ValueError for what is no size.
     """
 
     cost: Cost
@@ -335,77 +314,75 @@ class CompiledCost:
     sizes: dict[sympy.Symbol, sympy.Expr]
 
     def _function(self, formulas: list[sympy.Expr]) -> Callable[..., Any]:
-        formulas = [sympy.sympify(formula).xreplace(self.sizes) for formula in formulas]
-        return sympy.lambdify(self.symbols, formulas, modules="numpy", cse=True)
+        numbers = [sympy.sympify(formula).xreplace(self.sizes) for formula in formulas]
+        return sympy.lambdify(self.symbols, numbers, modules="numpy", cse=True)
 
     @cached_property
     def totals(self) -> Callable[..., Any]:
-        """The function for FLOPs and bytes of the whole."""
+        """FLOPs and bytes of the whole."""
         return self._function([self.cost.flops, self.cost.bytes])
 
     @cached_property
     def by_step(self) -> Callable[..., Any]:
-        """The function for FLOPs and bytes of every step, made when it is first needed."""
+        """FLOPs and bytes of every step, one after the other; compiled when it is first needed."""
         return self._function([x for step in self.cost.steps for x in (step.flops, step.bytes)])
 
+    @cached_property
+    def fractions(self) -> dict[sympy.Expr, Callable[..., Any]]:
+        """Sizes that may come out fractional, such as h/heads, as functions."""
+        return {n: self._function([n]) for n in self.cost.sizes if sympy.denom(n) != 1}
+
     def __call__(self, *sizes: Any) -> Sweep:
-        if len(sizes) != len(self.symbols):
-            names = ", ".join(map(str, self.symbols))
-            raise TypeError(f"the compiled {self.cost.name} takes {len(self.symbols)} sizes ({names}), not {len(sizes)}")
+        """The cost at these sizes, each a number or an array; arrays are broadcast."""
         import numpy as np
 
+        if len(sizes) != len(self.symbols):
+            raise TypeError(f"the compiled {self.cost.name} takes {self.symbols}, not {len(sizes)} sizes")
         arrays = np.broadcast_arrays(*(_many_sizes(x, str(s)) for x, s in zip(sizes, self.symbols, strict=True)))
-        return Sweep(self, tuple(arrays))
+        for n, function in self.fractions.items():
+            _many_sizes(function(*arrays), str(n))
+        return Sweep(self, tuple(arrays), *_evaluate(self.totals, arrays))
 
 
-def _many_sizes(values: Any, name: str) -> np.ndarray:
+def _many_sizes(values: Any, name: str) -> Any:
     """Sizes as an array of floats, in which FLOPs beyond 2⁶³ do not wrap around."""
     import numpy as np
 
     given = np.asarray(values)
+    if given.dtype.kind == "O" and all(isinstance(x, (int, sympy.Integer)) for x in given.flat):
+        given = given.astype(float)  # integers that are too large for NumPy's
     if given.dtype.kind not in "iuf":
         raise TypeError(f"{name} must be numbers, not {values!r}")
-    whole = given.dtype.kind in "iu" or bool(np.all(given == np.floor(given)))  # NaN is not equal to itself
-    if not whole or not np.all((given >= 1) & (given < np.inf)):
-        wrong = given[~((given >= 1) & (given < np.inf) & (given == np.floor(given)))]
-        raise ValueError(f"{name} has the value {wrong.flat[0]}; a size must be a positive integer")
+    right = (given >= 1) & (given < np.inf) & (given.dtype.kind != "f" or given == np.floor(given))
+    if not right.all():
+        raise ValueError(f"{name} has the value {given[~right].flat[0]}; a size must be a positive integer")
     return given.astype(float)
+
+
+def _evaluate(function: Callable[..., Any], sizes: Sequence[Any]) -> list[Any]:
+    """The function's values as arrays of the sizes' shape, also where they do not depend on the sizes."""
+    import numpy as np
+
+    shape = np.shape(sizes[0]) if sizes else ()
+    return [np.broadcast_to(np.asarray(value, dtype=float), shape) for value in function(*sizes)]
 
 
 @dataclass(frozen=True, eq=False)
 class Sweep:
-    """A cost at many sizes: `flops`, `bytes` and `intensity` are arrays, and `steps` yields each step's."""
+    """A cost at many sizes, with arrays for formulas; made by calling a `CompiledCost`."""
 
     compiled: CompiledCost
-    sizes: tuple[np.ndarray, ...]
-
-    def _evaluate(self, function: Callable[..., Any]) -> list[np.ndarray]:
-        import numpy as np
-
-        shape = self.sizes[0].shape if self.sizes else ()
-        return [np.broadcast_to(np.asarray(value, dtype=float), shape) for value in function(*self.sizes)]
-
-    @cached_property
-    def _totals(self) -> list[np.ndarray]:
-        return self._evaluate(self.compiled.totals)
+    sizes: tuple[Any, ...]
+    flops: Any
+    bytes: Any
 
     @property
-    def flops(self) -> np.ndarray:
-        """Floating-point operations."""
-        return self._totals[0]
-
-    @property
-    def bytes(self) -> np.ndarray:
-        """Bytes moved."""
-        return self._totals[1]
-
-    @cached_property
-    def intensity(self) -> np.ndarray:
+    def intensity(self) -> Any:
         """Arithmetic intensity, FLOPs per byte."""
         return self.flops / self.bytes
 
     @cached_property
-    def steps(self) -> list[tuple[np.ndarray, np.ndarray]]:
+    def steps(self) -> list[tuple[Any, Any]]:
         """FLOPs and bytes of each step."""
-        values = self._evaluate(self.compiled.by_step)
+        values = _evaluate(self.compiled.by_step, self.sizes)
         return list(zip(values[::2], values[1::2], strict=True))

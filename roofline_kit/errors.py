@@ -1,7 +1,5 @@
 """Turn a wrong name into a sentence that helps: what was given, what is nearest, what exists."""
 
-from __future__ import annotations
-
 import difflib
 import re
 from collections.abc import Iterable

@@ -4,15 +4,12 @@ The numbers stand in `accelerators.toml`, each once and each with its source. Pe
 larger rate "with sparsity" that many datasheets print is kept apart, as `sparse`.
 """
 
-from __future__ import annotations
-
 import math
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
-from importlib.resources import files
 from numbers import Real
+from types import MappingProxyType
 
 import sympy
 
@@ -23,7 +20,7 @@ from .errors import plain, unknown
 class Accelerator:
     """A GPU, a TPU or your own machine: what it can compute and move in a second.
 
-    name : short name, as in plots. title : full name.
+    name : short name, as in plots. title : full name, if there is a longer one.
     peaks : dense FLOP/s by dtype. sparse : FLOP/s printed "with sparsity", never used in a roofline.
     bandwidth : bytes per second between the chip and its memory. memory : bytes.
     source : where the numbers come from. note : a pitfall.
@@ -36,27 +33,24 @@ class Accelerator:
     """
 
     name: str
-    peaks: Mapping[str, int]
+    peaks: Mapping[str, int] = field(hash=False)
     bandwidth: int
     memory: int
     source: str = "own"
     title: str = ""
     note: str = ""
-    sparse: Mapping[str, int] = field(default_factory=dict)
+    sparse: Mapping[str, int] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
-        def put(field: str, value: object) -> None:
-            object.__setattr__(self, field, value)
-
         if not isinstance(self.name, str) or not self.name:
             raise TypeError(f"an Accelerator needs a name, not {self.name!r}")
         if not isinstance(self.peaks, Mapping) or not self.peaks:
-            raise TypeError(f"{self.name}: peaks must map dtypes to FLOP/s, as in {{'fp16': 125e12}}, not {self.peaks!r}")
-        put("title", self.title or self.name)
-        put("peaks", {dtype: _rate(x, f"{self.name}: the {dtype} peak") for dtype, x in self.peaks.items()})
-        put("sparse", {dtype: _rate(x, f"{self.name}: the sparse {dtype} peak") for dtype, x in self.sparse.items()})
-        put("bandwidth", _rate(self.bandwidth, f"{self.name}: the bandwidth"))
-        put("memory", _rate(self.memory, f"{self.name}: the memory"))
+            raise TypeError(f"{self.name}: peaks are FLOP/s by dtype, as in {{'fp16': 125e12}}, not {self.peaks!r}")
+        for what in ("bandwidth", "memory"):
+            object.__setattr__(self, what, _rate(getattr(self, what), f"{self.name}: the {what}"))
+        for what in ("peaks", "sparse"):
+            rates = {dtype: _rate(x, f"{self.name}: {what}, {dtype},") for dtype, x in getattr(self, what).items()}
+            object.__setattr__(self, what, MappingProxyType(rates))
 
     def peak(self, dtype: str = "fp16") -> int:
         """Dense peak in FLOP/s.
@@ -87,13 +81,16 @@ def _rate(value: object, what: str) -> int:
         raise TypeError(f"{what} must be a number, not {value!r}")
     number = float(value)
     if not math.isfinite(number) or number < 1:
-        raise ValueError(f"{what} is {value!r}; it must be a positive finite number, in units of 1 per second or bytes")
+        raise ValueError(f"{what} is {value!r}; it must be a positive finite number")
     return int(value)  # type: ignore[call-overload]
 
 
 @cache
 def _table() -> dict[str, Accelerator]:
     """All of accelerators.toml, by name."""
+    import tomllib
+    from importlib.resources import files
+
     rows = tomllib.loads(files(__package__).joinpath("accelerators.toml").read_text("utf-8"))
     return {name: Accelerator(name, row.pop("peak"), **row) for name, row in rows.items()}
 
@@ -107,7 +104,7 @@ def accelerators() -> tuple[str, ...]:
     return tuple(_table())
 
 
-def accelerator(name: str) -> Accelerator:
+def accelerator(name: str | Accelerator) -> Accelerator:
     """The accelerator of that name; capitals, spaces and hyphens do not matter.
 
     Raises ValueError with the nearest names where there is none.

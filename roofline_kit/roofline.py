@@ -5,8 +5,6 @@ A program can compute no faster than the peak, and no faster than its bytes arri
 performance is at most min(peak, I · bandwidth). The two limits meet at the ridge point.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,18 +51,13 @@ class Roofline:
     def attainable(self, intensity: Any) -> Any:
         """The performance that the roofline allows, min(peak, intensity · bandwidth), in FLOP/s.
 
-        intensity : FLOPs per byte, a number, an array or a formula. Raises ValueError for a negative
-        intensity or one that is not a number.
+        intensity : FLOPs per byte, a number or an array. Raises ValueError for a negative intensity or
+        one that is not a number.
 
         >>> roof = roofline("A10")
         >>> roof.attainable(100), roof.attainable([100, 1000])
-        (60000000000000, array([6.00e+13, 1.25e+14]))
+        (60000000000000.0, array([6.00e+13, 1.25e+14]))
         """
-        if isinstance(intensity, sympy.Basic) or type(intensity) is int:
-            if sympy.sympify(intensity).is_negative or intensity is sympy.nan:
-                raise ValueError(f"an arithmetic intensity is not negative: {intensity}")
-            lower = sympy.Min(self.peak, self.bandwidth * intensity)
-            return int(lower) if lower.is_Integer else lower
         import numpy as np
 
         values = np.asarray(intensity, dtype=float)
@@ -89,11 +82,9 @@ class Roofline:
         'compute'
         """
         intensity = cost.intensity if isinstance(cost, (Cost, Step, Sweep)) else cost
-        if isinstance(intensity, sympy.Basic):
-            if intensity.free_symbols:
-                sizes = ", ".join(f"{s}=…" for s in sorted(intensity.free_symbols, key=str))
-                raise ValueError(f"which limit binds depends on the sizes; put them in first: .at({sizes})")
-            return "compute" if intensity >= self.ridge else "memory"
+        if getattr(intensity, "free_symbols", None):
+            sizes = ", ".join(f"{s}=…" for s in sorted(intensity.free_symbols, key=str))
+            raise ValueError(f"which limit binds depends on the sizes; put them in first: .at({sizes})")
         self.attainable(intensity)  # raises for what is no intensity
         import numpy as np
 
@@ -124,16 +115,9 @@ class Roofline:
             import numpy as np
 
             parts = [(cost.flops, cost.bytes)] if whole else cost.steps
-            total = np.zeros_like(cost.flops)
-            for flops, moved in parts:
-                total += np.maximum(flops / self.peak, moved / self.bandwidth)
-            return total
-        seconds = sympy.Add(
-            *(
-                sympy.Max(x.flops / sympy.Integer(self.peak), x.bytes / sympy.Integer(self.bandwidth))
-                for x in ([cost] if whole else cost.steps)
-            )
-        )
+            return sum(np.maximum(flops / self.peak, moved / self.bandwidth) for flops, moved in parts)
+        steps: Any = [cost] if isinstance(cost, Step) or whole else cost.steps
+        seconds = sympy.Add(*(sympy.Max(s.flops / self.peak, s.bytes / self.bandwidth) for s in steps))
         return float(seconds) if seconds.is_number else seconds
 
     def crossing(self, cost: Cost, symbol: str, **sizes: Any) -> sympy.Expr:
@@ -147,7 +131,7 @@ class Roofline:
         >>> N, h = symbols("N h")
         >>> cost = trace(attention, *tensors("Q K V", (N, h)))
         >>> float(roofline("A10").crossing(cost, "N", h=4096))
-        463.79690...
+        463.7576...
         """
         (open_size,), fixed = cost.match(symbol, **sizes)
         x = sympy.Dummy(symbol, positive=True)  # not an integer: solve would drop 463.8
@@ -155,10 +139,9 @@ class Roofline:
         roots = [root for root in sympy.solve(intensity - self.ridge, x) if root.is_real and root >= 1]
         if len(roots) != 1:
             first, last = intensity.subs(x, 1), sympy.limit(intensity, x, sympy.oo)
-            raise ValueError(
-                f"{cost.name} does not cross the ridge of {self.accelerator.name} ({float(self.ridge):.4g} FLOPs/B) "
-                f"once: its intensity goes from {float(first):.4g} at {symbol} = 1 to {float(last):.4g} for large {symbol}"
-            )
+            reach = f"it goes from {float(first):.4g} at {symbol} = 1 to {float(last):.4g} for large {symbol}"
+            ridge = f"{float(self.ridge):.4g} FLOPs per byte of the {self.accelerator.name}"
+            raise ValueError(f"the intensity of {cost.name} does not cross the {ridge} once: {reach}")
         return roots[0]
 
 

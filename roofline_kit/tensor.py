@@ -21,24 +21,19 @@ from __future__ import annotations
 import functools
 import math
 import operator
+import re
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
-from fractions import Fraction
 from numbers import Number
-from typing import Any, TypeVar
+from typing import Any
 
 import sympy
 from array_api_compat import array_namespace
 
 from .errors import unknown
 
-F = TypeVar("F", bound=Callable[..., Any])
-
-BYTES = {
-    "fp64": 8, "fp32": 4, "tf32": 4, "bf16": 2, "fp16": 2, "fp8": 1,
-    "int64": 8, "int32": 4, "int8": 1, "int4": Fraction(1, 2),
-}  # fmt: skip
+BYTES = {"fp64": 8, "fp32": 4, "tf32": 4, "bf16": 2, "fp16": 2, "fp8": 1, "int64": 8, "int32": 4, "int8": 1}
 """Bytes per element in memory. tf32 is a mode of the multiplier: it is stored as fp32."""
 
 
@@ -71,29 +66,17 @@ def size(value: Any, what: str) -> sympy.Expr:
     (4096, h/H)
     """
     if isinstance(value, str):
-        raise TypeError(
-            f"{what} is the string {value!r}; a size is a positive integer or a symbol: "
-            f"rk.symbols({value!r})"
-        )
-    if isinstance(value, sympy.Expr):
-        strangers = [s for s in value.free_symbols if not (s.is_integer and s.is_positive)]
-        if strangers:
-            raise TypeError(
-                f"{what} = {value} has the symbol {strangers[0]}, which is not known to be a "
-                f"positive integer; make it with rk.symbols({str(strangers[0])!r})"
-            )
-        exact = value
-    else:
-        try:
-            if isinstance(value, bool):
-                raise TypeError
-            exact = sympy.Integer(operator.index(value))
-        except TypeError:
-            raise TypeError(
-                f"{what} is {value!r} ({type(value).__name__}); "
-                "a size is a positive integer or a symbol from rk.symbols"
-            ) from None
-    if exact.is_integer is False or exact.is_positive is False or exact.is_finite is False:
+        raise TypeError(f"{what} is the string {value!r}; a size is an integer or a symbol: rk.symbols({value!r})")
+    try:
+        exact = value if isinstance(value, sympy.Expr) else sympy.Integer(operator.index(value))
+    except TypeError:
+        kind = type(value).__name__
+        raise TypeError(f"{what} is {value!r} ({kind}); a size is an integer or a symbol from rk.symbols") from None
+    for symbol in exact.free_symbols:
+        if not (symbol.is_integer and symbol.is_positive):
+            raise TypeError(f"{what} = {value}: {symbol} is no positive integer; make it with rk.symbols('{symbol}')")
+    impossible = exact.is_positive is False or (exact.is_number and not exact.is_Integer) or exact.has(sympy.Float)
+    if impossible or exact.is_integer is False or isinstance(value, bool):
         raise ValueError(f"{what} is {value}; a size must be a positive integer")
     return exact
 
@@ -107,7 +90,16 @@ def bytes_of(dtype: str) -> sympy.Expr:
     """Bytes that one element of `dtype` takes in memory."""
     if dtype not in BYTES:
         raise ValueError(unknown("dtype", dtype, BYTES))
-    return sympy.Rational(BYTES[dtype])
+    return sympy.Integer(BYTES[dtype])
+
+
+def _operator(symbol: str) -> tuple[Callable[[Any, Any], Any], Callable[[Any, Any], Any]]:
+    """The methods for `tensor symbol other` and `other symbol tensor`."""
+
+    def apply(a: Any, b: Any) -> Any:
+        return matmul(a, b) if symbol == "@" else _elementwise(symbol, a, b)
+
+    return apply, lambda self, other: apply(other, self)
 
 
 # --- tensors and steps --------------------------------------------------------------------------
@@ -119,7 +111,7 @@ class Tensor:
 
     name : how formulas and tables call it.
     shape : sizes, each an int, a symbol or an expression; `()` is a single number.
-    dtype : one of "fp64", "fp32", "tf32", "bf16", "fp16", "fp8", "int64", "int32", "int8", "int4".
+    dtype : one of "fp64", "fp32", "tf32", "bf16", "fp16", "fp8", "int64", "int32", "int8".
     step : the `Step` that made it; None for an input.
     base : for a view, the array in memory that it looks at; None for an array of its own.
 
@@ -140,13 +132,9 @@ class Tensor:
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not self.name:
             raise TypeError(f"a Tensor needs a name, not {self.name!r}")
-        if isinstance(self.shape, str):
-            raise TypeError(f"{self.name}: the shape is the string {self.shape!r}; give a tuple of sizes")
-        try:
-            entries = tuple(self.shape)
-        except TypeError:  # one size stands for a vector, as in NumPy
-            entries = (self.shape,)  # type: ignore[assignment]
-        shape = tuple(size(n, f"{self.name}: size {i} of shape {entries}") for i, n in enumerate(entries))
+        single = isinstance(self.shape, str) or not hasattr(self.shape, "__iter__")  # N alone is a vector, as in NumPy
+        entries: tuple[Any, ...] = (self.shape,) if single else tuple(self.shape)
+        shape = tuple(size(n, f"{self.name}: size {i}") for i, n in enumerate(entries))
         bytes_of(self.dtype)
         object.__setattr__(self, "shape", shape)
 
@@ -190,9 +178,8 @@ class Tensor:
         """The last two dimensions swapped, a free view."""
         if self.ndim < 2:
             raise ValueError(f".mT needs two dimensions, and {self} has {self.ndim}")
-        twice = self.name.endswith(".T")
-        view = self.swapaxes(-1, -2)
-        return replace(view, name=self.name[:-2] if twice else self.name + ".T")
+        back = self.name == self.array.name + ".T"
+        return replace(self.swapaxes(-1, -2), name=self.array.name if back else self.name + ".T")
 
     def swapaxes(self, a: int, b: int) -> Tensor:
         """Dimensions `a` and `b` swapped, a free view."""
@@ -211,8 +198,8 @@ class Tensor:
         x: fp16 (H, N, d)
         """
         wanted = tuple(shape[0]) if len(shape) == 1 and isinstance(shape[0], (tuple, list)) else shape
-        known = sympy.Mul(*(n for n in wanted if n != -1))
-        if sum_of(n == -1 for n in wanted) > 1:
+        known = sympy.Mul(*(size(n, f"reshape of {self}: size {i}") for i, n in enumerate(wanted) if n != -1))
+        if list(wanted).count(-1) > 1:
             raise ValueError(f"reshape of {self}: only one size can be -1, not {wanted}")
         wanted = tuple(sympy.cancel(self.size / known) if n == -1 else n for n in wanted)
         view = self._view(wanted)
@@ -222,65 +209,33 @@ class Tensor:
 
     # Operations: each is a step.
 
-    def __matmul__(self, other: Any) -> Tensor:
-        return matmul(self, other)
-
-    def __rmatmul__(self, other: Any) -> Tensor:
-        return matmul(other, self)
-
-    def __add__(self, other: Any) -> Tensor:
-        return _elementwise("+", self, other)
-
-    def __radd__(self, other: Any) -> Tensor:
-        return _elementwise("+", other, self)
-
-    def __sub__(self, other: Any) -> Tensor:
-        return _elementwise("-", self, other)
-
-    def __rsub__(self, other: Any) -> Tensor:
-        return _elementwise("-", other, self)
-
-    def __mul__(self, other: Any) -> Tensor:
-        return _elementwise("*", self, other)
-
-    def __rmul__(self, other: Any) -> Tensor:
-        return _elementwise("*", other, self)
-
-    def __truediv__(self, other: Any) -> Tensor:
-        return _elementwise("/", self, other)
-
-    def __rtruediv__(self, other: Any) -> Tensor:
-        return _elementwise("/", other, self)
+    __matmul__, __rmatmul__ = _operator("@")
+    __add__, __radd__ = _operator("+")
+    __sub__, __rsub__ = _operator("-")
+    __mul__, __rmul__ = _operator("*")
+    __truediv__, __rtruediv__ = _operator("/")
 
     def __neg__(self) -> Tensor:
         return _elementwise("neg", self)
 
-    # What cannot work without values says so, instead of failing somewhere inside Python.
-
-    def _no_values(self, what: str) -> TypeError:
-        return TypeError(
-            f"{self} has a shape but no values, so it cannot be {what}. A trace stands for every input "
-            "at once; what depends on values or walks over elements must be an array operation"
+    def _no_values(self, *_: Any) -> Any:
+        raise TypeError(
+            f"{self} has a shape but no values, so Python cannot test it, loop over it, index it or turn it into a "
+            "number. A trace stands for every input at once: what depends on values must be an array operation"
         )
 
-    def __bool__(self) -> bool:
-        raise self._no_values("used as a condition (if, while, and, or)")
-
-    def __iter__(self) -> Iterator[Any]:
-        raise self._no_values("looped over or unpacked")
-
-    def __float__(self) -> float:
-        raise self._no_values("turned into a number")
-
-    def __getitem__(self, index: Any) -> Any:
-        raise self._no_values("indexed")
+    __bool__ = __iter__ = __float__ = __int__ = __getitem__ = _no_values
 
     # NumPy and PyTorch ask these when one of their functions or arrays meets a Tensor.
 
     def __array__(self, *_: Any, **__: Any) -> Any:
         raise TypeError(f"NumPy cannot compute with {self}, which has no values. {_MIXED}")
 
-    def __array_ufunc__(self, ufunc: Any, *_: Any, **__: Any) -> Any:
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **__: Any) -> Any:
+        symbol = {"add": "+", "subtract": "-", "multiply": "*", "divide": "/"}.get(ufunc.__name__)
+        simple = method == "__call__" and all(isinstance(x, Tensor) or _is_scalar(x) for x in inputs)
+        if symbol and simple:  # a NumPy number met us, as in np.float64(2) * x
+            return _elementwise(symbol, *inputs)
         raise TypeError(f"np.{ufunc.__name__} cannot compute with {self}, which has no values. {_MIXED}")
 
     @classmethod
@@ -288,11 +243,8 @@ class Tensor:
         raise TypeError(f"torch.{function.__name__} cannot compute with Tensors, which have no values. {_MIXED}")
 
 
-_MIXED = (
-    "Tracing takes Tensors only, running takes arrays only: to trace, describe the array by "
-    "rk.Tensor(name, its shape); to compute, pass arrays for all. Functions come from the kit "
-    "(rk.exp, not np.exp), because those read both"
-)
+_MIXED = """Tracing takes Tensors only, running takes arrays only: to trace, describe the array by \
+rk.Tensor(name, its shape); to compute, pass arrays for all. Take functions from the kit: rk.exp, not np.exp"""
 
 
 def tensors(names: str, shape: Any, dtype: str = "fp16") -> Any:
@@ -317,7 +269,7 @@ class Step:
     operands : the tensors (views too) and numbers it was written with.
     reads, writes : the distinct arrays in memory that it reads and writes, each once.
     flops : floating-point operations. matmul_flops : those of matrix products among them, which is
-        what PyTorch's FlopCounterMode counts.
+        what PyTorch's FlopCounterMode counts (it leaves out products with a vector).
     count : how often the step is repeated; every quantity includes it.
 
     >>> N, h = symbols("N h")
@@ -380,13 +332,8 @@ def written(operation: str, operands: list[str], longest: int = 48) -> str:
 
 
 def _is_infix(name: str) -> bool:
-    """Whether `name` has an operator outside of parentheses, so that it needs some."""
-    depth = 0
-    for i, char in enumerate(name):
-        depth += (char == "(") - (char == ")")
-        if depth == 0 and char == " " and name[i + 1 : i + 2] in INFIX:
-            return True
-    return False
+    """Whether `name` has an operator outside of a call's parentheses, so that it needs some of its own."""
+    return name.startswith("(") or " " in re.sub(r"\(.*\)", "", name)
 
 
 _recording: ContextVar[list[Step] | None] = ContextVar("recording", default=None)
@@ -409,31 +356,31 @@ def record(f: Callable[..., Any], *args: Any, **kwargs: Any) -> tuple[Any, list[
         _recording.reset(token)
 
 
-def _append(step: Step) -> None:
-    steps = _recording.get()
-    if steps is not None:
-        steps.append(step)
+def _taken(step: Step) -> None:
+    """Tell the results of a step, and the trace in progress, about it."""
+    for result in step.writes:
+        object.__setattr__(result, "step", step)
+    recording = _recording.get()
+    if recording is not None:
+        recording.append(step)
 
 
-def _step(
-    operation: str, operands: tuple[Any, ...], shape: tuple[Any, ...], flops: Any, matmul_flops: Any = 0
-) -> Tensor:
+def _step(operation: str, operands: tuple[Any, ...], shape: Any, flops: Any, matmul_flops: Any = 0) -> Tensor:
     """The result of one step, recorded in the trace that is in progress."""
     inputs = [x for x in operands if isinstance(x, Tensor)]
     names = [getattr(x, "name", str(x)) for x in operands]
     out = Tensor(written(operation, names), shape, _common_dtype(operation, inputs))
     reads = tuple({id(x.array): x.array for x in inputs}.values())
-    made = Step(operation, operands, reads, (out,), sympy.sympify(flops), sympy.sympify(matmul_flops))
-    object.__setattr__(out, "step", made)  # a step and its result know each other
-    _append(made)
+    _taken(Step(operation, operands, reads, (out,), sympy.sympify(flops), sympy.sympify(matmul_flops)))
     return out
 
 
 def _common_dtype(operation: str, inputs: list[Tensor]) -> str:
-    """The widest dtype among the inputs, in which the result is stored."""
-    widest = sorted(inputs, key=lambda x: bytes_of(x.dtype))[-1]
+    """The dtype of the result: the widest of the inputs, and a floating-point one before any integer."""
+    rank = {x.dtype: (not x.dtype.startswith("int"), BYTES[x.dtype]) for x in inputs}
+    widest = sorted(inputs, key=lambda x: rank[x.dtype])[-1]
     for x in inputs:
-        if x.dtype != widest.dtype and bytes_of(x.dtype) == bytes_of(widest.dtype):
+        if x.dtype != widest.dtype and rank[x.dtype] == rank[widest.dtype]:
             raise ValueError(f"{operation}: {x} and {widest} have dtypes of one width; which should the result have?")
     return widest.dtype
 
@@ -453,12 +400,11 @@ def _replace_leaves(tree: Any, new: Callable[[Any], Any]) -> Any:
     if isinstance(tree, dict):
         return {key: _replace_leaves(item, new) for key, item in tree.items()}
     if isinstance(tree, (tuple, list)):
-        items = [_replace_leaves(item, new) for item in tree]
-        return type(tree)(*items) if hasattr(tree, "_fields") else type(tree)(items)
+        return type(tree)(_replace_leaves(item, new) for item in tree)
     return new(tree)
 
 
-def fuse(f: F) -> F:
+def fuse(f: Callable[..., Any]) -> Callable[..., Any]:
     """`f` as one step: it reads its inputs once, writes its results once, and keeps the rest on chip.
 
     FLOPs stay the same; bytes can only fall. Arrays pass through: `f` computes as before. A class of
@@ -475,7 +421,7 @@ def fuse(f: F) -> F:
         owners = [type(x) for x in leaves((args, kwargs)) if hasattr(type(x), "__fuse__")]
         return owners[0].__fuse__(f, args, kwargs) if owners else _fuse_steps(f, args, kwargs)
 
-    return fused  # type: ignore[return-value]
+    return fused
 
 
 def _fuse_steps(f: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -488,22 +434,19 @@ def _fuse_steps(f: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, 
     operands = tuple(x for x in leaves((args, kwargs)) if isinstance(x, Tensor))
     name = written(operation, [x.name for x in operands])
 
-    results: dict[int, Tensor] = {}  # a result that is returned twice is written once
-    for x in leaves(out):
-        if isinstance(x, Tensor) and id(x.array) in on_chip:
-            results.setdefault(id(x), Tensor(name, x.shape, x.dtype))
-    made = Step(
-        operation,
-        operands,
-        tuple(read.values()),
-        tuple(results.values()),
-        sympy.Add(*(step.flops for step in steps)),
-        sympy.Add(*(step.matmul_flops for step in steps)),
-    )
-    for x in results.values():
-        object.__setattr__(x, "step", made)
-    _append(made)
-    return _replace_leaves(out, lambda x: results.get(id(x), x))
+    # By the array they are (a view of): what is returned twice is written once.
+    made_here = [x.array for x in leaves(out) if isinstance(x, Tensor) and id(x.array) in on_chip]
+    results = {id(x): Tensor(name, x.shape, x.dtype) for x in made_here}
+    flops = [sympy.Add(*(getattr(step, kind) for step in steps)) for kind in ("flops", "matmul_flops")]
+    _taken(Step(operation, operands, tuple(read.values()), tuple(results.values()), *flops))
+
+    def stored(x: Any) -> Any:
+        if not isinstance(x, Tensor) or id(x.array) not in results:
+            return x
+        array = results[id(x.array)]
+        return array if x.base is None else array._view(x.shape, x.name[len(x.array.name) :])
+
+    return _replace_leaves(out, stored)
 
 
 # --- operations on Tensors and on arrays alike ---------------------------------------------------
@@ -532,21 +475,14 @@ def _axis(x: Tensor, axis: Any) -> int:
     return axis % x.ndim
 
 
-def sum_of(numbers: Any) -> int:
-    """Python's own `sum`, whose name this module needs for arrays."""
-    return functools.reduce(operator.add, numbers, 0)
-
-
 def _broadcast(operation: str, inputs: list[Tensor], shapes: list[tuple[Any, ...]]) -> tuple[Any, ...]:
     """NumPy's broadcasting: align at the end; sizes must be equal, or one of them 1."""
     out: list[Any] = []
     for i in range(1, 1 + sorted(len(shape) for shape in shapes)[-1]):
         wide = [shape[-i] for shape in shapes if len(shape) >= i and shape[-i] != 1]
         if any(not same(n, wide[0]) for n in wide[1:]):
-            raise ValueError(
-                f"{operation}: the shapes of {' and '.join(map(str, inputs))} do not match: "
-                f"{' and '.join(str(n) for n in dict.fromkeys(wide))} cannot be broadcast"
-            )
+            names, sizes = (" and ".join(map(str, items)) for items in (inputs, dict.fromkeys(wide)))
+            raise ValueError(f"{operation}: the shapes of {names} do not match: {sizes} cannot be broadcast")
         out.insert(0, wide[0] if wide else sympy.Integer(1))
     return tuple(out)
 
@@ -554,8 +490,7 @@ def _broadcast(operation: str, inputs: list[Tensor], shapes: list[tuple[Any, ...
 def _elementwise(operation: str, *operands: Any, flops: int = 1) -> Any:
     """One step that costs `flops` per element of its result."""
     if not _tracing(operation, *operands):
-        xp = array_namespace(*(x for x in operands if not _is_scalar(x)))
-        return getattr(xp, operation)(*operands)
+        return getattr(array_namespace(*operands), operation)(*operands)
     inputs = [x for x in operands if isinstance(x, Tensor)]
     shape = _broadcast(operation, inputs, [x.shape for x in inputs])
     return _step(operation, operands, shape, flops * sympy.Mul(*shape))
@@ -663,6 +598,7 @@ def _below_maximum(x: Any, axis: int) -> Any:
     lecture counts neither the pass for the maximum nor the subtraction: 0 FLOPs."""
     if not _tracing("softmax", x):
         return x - max(x, axis, keepdims=True)
+    _axis(x, axis)
     return _elementwise("-", x, 0, flops=0)
 
 

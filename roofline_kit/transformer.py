@@ -4,8 +4,6 @@ Nothing here knows a formula. The functions say what is computed, in the notatio
 `trace` reads off what it costs.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 from .tensor import softmax

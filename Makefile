@@ -1,0 +1,67 @@
+# Needs Python 3.11 or newer and make, nothing else. Everything is installed into .venv; `make clean` removes it.
+# On Windows, where there is no make, the pip lines in the README do what `make lab` does.
+
+PYTHON    ?= python3
+TORCH     ?= torch==2.13.0
+NOTEBOOKS ?= notebooks/*.ipynb
+UV        ?= uv
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help lab test test-torch notebooks lint lock clean
+
+help:  ## print this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+# JupyterLab refuses to serve root unless told. Without a display there is no browser to open: it prints its address.
+AS_ROOT    = $(if $(filter 0,$(shell id -u)),--allow-root)
+NO_BROWSER = $(if $(filter Darwin,$(shell uname))$(DISPLAY)$(WAYLAND_DISPLAY),,--no-browser)
+
+lab: .venv/lab  ## open the course in JupyterLab
+	.venv/bin/python -m jupyterlab --LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb $(AS_ROOT) $(NO_BROWSER)
+
+test: .venv/dev  ## run the unit tests, the examples in docstrings and the notebooks
+	.venv/bin/python -m pytest $(if $(wildcard .venv/lib/python3*/site-packages/torch),,-m "not torch")
+	.venv/bin/python -m pytest --nbval notebooks
+
+# Any build of PyTorch will do. On Linux, pip takes the CUDA build, several GB: to get the small one, put the address of
+# PyTorch's CPU index into the environment variable PIP_EXTRA_INDEX_URL and ask for TORCH=torch==2.13.0+cpu.
+test-torch: .venv/dev  ## install PyTorch and run the tests that compare with it
+	.venv/bin/python -m pip install --quiet "$(TORCH)"
+	.venv/bin/python -m pytest -m torch
+
+notebooks: .venv/dev  ## run all notebooks and store their outputs (or only NOTEBOOKS=...)
+	.venv/bin/python scripts/execute_notebooks.py $(NOTEBOOKS)
+
+lint: .venv/dev  ## check style and types
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+
+lock:  ## for maintainers: choose the newest versions anew (needs uv)
+	$(UV) pip compile $(LOCK) requirements.in -o requirements.txt
+	$(UV) pip compile $(LOCK) requirements-dev.in -o requirements-dev.txt
+
+# One version for every system and every Python from 3.11 on, so that a notebook says the same to everybody.
+LOCK = --quiet --upgrade --universal --python-version 3.11 --fork-strategy fewest \
+       --annotation-style line --custom-compile-command "make lock"
+
+clean:  ## remove .venv and everything that can be made again
+	rm -rf .venv build dist .pytest_cache .hypothesis .mypy_cache .ruff_cache
+	find . -name __pycache__ -prune -exec rm -rf {} +
+
+# What is installed is recorded by an empty file, newer than what it was installed from.
+.venv/lab: requirements.txt pyproject.toml | .venv/bin/python
+.venv/dev: requirements-dev.txt pyproject.toml | .venv/bin/python
+.venv/lab .venv/dev:
+	@echo "Installing $< into .venv: a minute or two, only when it has changed."
+	@.venv/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	@touch $@
+
+.venv/bin/python:
+	@for python in "$(PYTHON)" python3.14 python3.13 python3.12 python3.11; do \
+	  "$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || continue; \
+	  "$$python" -m venv --clear .venv || { rm -rf .venv; exit 1; }; \
+	  exit 0; \
+	done; \
+	echo "The course needs Python 3.11 or newer: install it, or say where it is with PYTHON=/path/to/python3." >&2; exit 1

@@ -1,0 +1,292 @@
+"""What does it look like? Rooflines in one visual language.
+
+The title states the finding, the limits are labelled on the lines themselves, and points are labelled
+directly, so there is no legend to decode. Blue is memory-bound and vermilion is compute-bound
+(Okabe and Ito's colours, which colour-blind readers can tell apart), in text as well as in colour.
+"""
+
+from __future__ import annotations
+
+from collections import namedtuple
+from collections.abc import Mapping
+from itertools import cycle, pairwise
+from numbers import Real
+from textwrap import fill
+from types import MappingProxyType
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.ticker import EngFormatter, FuncFormatter, LogLocator, NullFormatter
+
+from .cost import Cost, Sweep
+from .errors import unknown
+from .roofline import Roofline, roofline
+from .tensor import Step
+
+Theme = namedtuple("Theme", "page ink faint memory compute memory_region compute_region path")
+THEMES = {
+    "light": Theme("#ffffff", "#1a1a1a", "#5f6368", "#0067a5", "#b84a00", "#eef5fb", "#fdf5e6", "#00795a"),
+    "dark": Theme("#16181d", "#f1f1f1", "#a7adb5", "#5cb8f2", "#f59a4c", "#18242f", "#2b241a", "#3ecf9e"),
+}
+
+
+def plot_roofline(
+    machines: Any,
+    points: Mapping[str, Any] = MappingProxyType({}),
+    *,
+    dtype: str = "fp16",
+    title: str = "",
+    theme: str = "light",
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw the roofline of one or several machines, and where costs lie on it.
+
+    machines : a name, an `Accelerator` or a `Roofline`, or several in a list. The first is drawn in
+        full (regions, ridge, labels); the others are dashed lines to compare with.
+    points : {label: what}. What can be a `Cost` or a step with
+        numbers in it, an intensity in FLOPs per byte, or a `Sweep` over one size, which is drawn as a
+        path. A cost stands at its intensity and at FLOPs / predicted time, where the time is the sum
+        over its steps: on the roof for one step, below it where steps of different intensity add up.
+    dtype : of the peak, for machines given by name. title : the finding, in a sentence.
+    theme : "light" or "dark". ax : Axes to draw in.
+
+    Returns the Axes. Raises ValueError for unknown names, for costs with open sizes, and where there
+    are more labels than room.
+
+    >>> from roofline_kit import Tensor, linear, trace
+    >>> gemm = trace(linear, Tensor("X", (4096, 4096)), Tensor("W", (4096, 4096)))
+    >>> ax = plot_roofline("A10", {"MLP": gemm}, title="The MLP is compute-bound on an A10")
+    >>> ax.get_xlabel()
+    'arithmetic intensity [FLOPs per byte]'
+    """
+    if theme not in THEMES:
+        raise ValueError(unknown("theme", theme, THEMES))
+    look = THEMES[theme]
+    given = machines if isinstance(machines, (list, tuple)) else [machines]
+    roofs = [m if isinstance(m, Roofline) else roofline(m, dtype) for m in given]
+    if not roofs:
+        raise ValueError("plot_roofline needs at least one machine, as in plot_roofline('A10')")
+    roof, tracks = roofs[0], {label: _track(label, what, roofs[0]) for label, what in points.items()}
+    xs, ys = (np.concatenate([track[i] for track in tracks.values()] or [[]]) for i in (0, 1))
+    x0, x1 = min([*xs, float(roof.ridge)]) / 10, max([*xs, float(roof.ridge)]) * 12
+    y0, y1 = 0.8 * min([roof.attainable(x0), *(0.6 * ys)]), 4 * max(r.peak for r in roofs)
+    if ax is None:
+        _, ax = plt.subplots(figsize=(10, 6), dpi=100, layout="constrained", facecolor=look.page)
+    ax.set(xscale="log", yscale="log", xlim=(x0, x1), ylim=(y0, y1), facecolor=look.memory_region)
+    _dress(ax, look, title, note=bool(tracks))
+    figure: Any = ax.figure
+    figure.draw_without_rendering()  # labels are placed in pixels, so the axes must have their final size
+    figure.set_layout_engine("none")
+    placer = _Placer(ax)
+    for x, y in zip(xs, ys, strict=True):
+        placer.points.append(placer.pixels(x, y))
+        placer.take(placer.points[-1], 9)
+    _draw_roofs(placer, look, roofs)
+    for label, what in points.items():
+        if isinstance(what, Sweep):
+            _draw_path(placer, look, label, what, roof)
+    marks = {label: (x[0], y[0]) for label, (x, y) in tracks.items() if not isinstance(points[label], Sweep)}
+    texts = [(*marks[labels[0]], fill(", ".join(labels), 20)) for labels in placer.coincident(marks)]
+    for (x, y, text), marker in zip(sorted(texts, reverse=True), cycle("osD^vPX*"), strict=False):
+        color = look.compute if x >= roof.ridge else look.memory
+        ax.plot([x], [y], marker, color=color, ms=12, mec=look.page, mew=1.6, zorder=7)
+        placer.label(x, y, text, color=color)
+    return ax
+
+
+def _track(label: str, what: Any, roof: Roofline) -> tuple[Any, Any]:
+    """Where a cost stands: its intensity, and its FLOPs over its predicted time. A sweep stands in many places."""
+    if isinstance(what, Sweep):
+        if len(what.sizes) != 1 or what.sizes[0].ndim != 1:
+            raise ValueError(f"the sweep {label!r} must go over one size, in a one-dimensional array")
+        return what.intensity, what.flops / roof.time(what)
+    if isinstance(what, (Cost, Step)):
+        roof.bound(what)  # raises, with the names of the sizes, where some are open
+        return np.array([float(what.intensity)]), np.array([float(what.flops) / roof.time(what)])
+    if not isinstance(what, Real):
+        raise TypeError(f"the point {label!r} must be a Cost, a Sweep or a number of FLOPs per byte, not {what!r}")
+    return np.array([float(what)]), np.array([roof.attainable(what)])
+
+
+def _draw_roofs(placer: _Placer, look: Theme, roofs: list[Roofline]) -> None:
+    """Regions, roofs and ridge, with what stands on the lines themselves."""
+    ax, roof, ridge = placer.ax, roofs[0], float(roofs[0].ridge)
+    (x0, x1), (y0, y1) = ax.get_xlim(), ax.get_ylim()
+    ax.axvspan(ridge, x1, color=look.compute_region, lw=0, zorder=0)
+    for r in roofs:
+        line = [(x0, x0 * r.bandwidth), (float(r.ridge), r.peak), (x1, r.peak)]
+        style = {"color": look.ink, "lw": 3, "zorder": 3} if r is roof else {"color": look.faint, "lw": 1.8, "ls": "--"}
+        ax.plot(*zip(*line, strict=True), **style)
+        placer.line(line)
+    ax.plot([ridge, ridge], [y0, roof.peak], ":", color=look.ink, lw=1.4, zorder=2)
+    ax.plot([ridge], [roof.peak], "o", color=look.ink, ms=8, zorder=5)
+    placer.line([(ridge, y0), (ridge, roof.peak)])
+
+    ink, memory, compute = ({"color": c, "fontweight": "bold"} for c in (look.ink, look.memory, look.compute))
+    text = f"{roof.accelerator.name}  {roof.dtype} peak  {_si(roof.peak, 'FLOP/s')}"
+    placer.text(x1, roof.peak, text, -4, 7, ha="right", va="bottom", **ink)
+    placer.along(x0, ridge, roof.bandwidth, f"memory  {_si(roof.bandwidth, 'B/s')}", 7, va="bottom", **ink)
+    for r in roofs[1:]:
+        text = f"{r.accelerator.name}  {_si(r.peak, 'FLOP/s')}, {_si(r.bandwidth, 'B/s')}"
+        dy, va = (-6, "top") if r.peak <= roof.peak else (6, "bottom")
+        placer.text(x1, r.peak, text, -4, dy, ha="right", va=va, color=look.faint, fontsize=11.5)
+    placer.text(x0, y1, "◀ memory-bound: time = bytes / bandwidth", 8, -8, va="top", **memory)
+    placer.text(x1, y0, "compute-bound ▶\ntime = FLOPs / peak", -8, 8, ha="right", va="bottom", **compute)
+    text = f"ridge point = peak / bandwidth\n= {ridge:.4g} FLOPs per byte"
+    placer.text(ridge, y0, text, 7, 62, va="bottom", color=look.ink)
+
+
+def _draw_path(placer: _Placer, look: Theme, label: str, sweep: Sweep, roof: Roofline) -> None:
+    """A sweep over one size as a path, with a tick at each of its sizes."""
+    sizes, name = sweep.sizes[0], sweep.compiled.symbols[0]
+    smooth = sweep.compiled(np.unique(np.geomspace(sizes.min(), sizes.max(), 400).round()))
+    placer.ax.plot(*_track(label, smooth, roof), color=look.path, lw=7, alpha=0.45, zorder=4)
+    x, y = _track(label, sweep, roof)
+    placer.ax.plot(x, y, "|", color=look.path, ms=13, mew=2, zorder=6)
+    for i, text in ((0, f"{label}\n{name} = {sizes[0]:,.0f}"), (-1, f"{name} = {sizes[-1]:,.0f}")):
+        placer.label(x[i], y[i], text, color=look.path, fontweight="bold")
+
+
+def _si(value: float, unit: str) -> str:
+    """A rate in engineering units: 125 TFLOP/s."""
+    return EngFormatter(unit, sep=" ")(value)
+
+
+def _dress(ax: Axes, look: Theme, title: str, note: bool) -> None:
+    """Axes, grid, ticks, title, and under the axes the note that says what the points are."""
+    if note:
+        text = "Points: predicted by the roofline, FLOPs over the sum of the steps' times. Not measurements."
+        ax.annotate(text, (1, 0), (0, -44), xycoords="axes fraction", textcoords="offset points",
+                    ha="right", va="top", fontsize=10, color=look.faint)  # fmt: skip
+    ax.set_xlabel("arithmetic intensity [FLOPs per byte]", color=look.ink, fontsize=13)
+    ax.set_ylabel("attainable performance [FLOP/s]", color=look.ink, fontsize=13)
+    if title:
+        ax.set_title(fill(title, 74), color=look.ink, fontsize=15, fontweight="bold", loc="left", pad=12)
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,.10g}"))
+    ax.yaxis.set_major_formatter(EngFormatter(sep=" "))
+    for axis in (ax.xaxis, ax.yaxis):
+        axis.set_major_locator(LogLocator(10, numticks=12))
+        axis.set_minor_formatter(NullFormatter())
+    ax.grid(which="major", color=look.faint, alpha=0.22, lw=0.8)
+    ax.tick_params(which="both", color=look.faint, labelcolor=look.ink, labelsize=12)
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.spines[["left", "bottom"]].set_color(look.faint)
+
+
+class _Placer:
+    """Puts text into an Axes where nothing else is; boxes are (x0, y0, x1, y1) in pixels."""
+
+    def __init__(self, ax: Axes) -> None:
+        self.ax = ax
+        self.pt = ax.figure.dpi / 72
+        self.box = ax.get_window_extent().extents
+        self.points: list[np.ndarray] = []
+        self.taken: list[np.ndarray] = []
+        self.segments: list[np.ndarray] = []
+
+    def pixels(self, x: Any, y: Any) -> np.ndarray:
+        return np.asarray(self.ax.transData.transform((float(x), float(y))))
+
+    def take(self, centre: np.ndarray, radius: float) -> None:
+        """Keep a square free, `radius` in points."""
+        r = radius * self.pt
+        self.taken.append(np.array([*(centre - r), *(centre + r)]))
+
+    def line(self, points: list[tuple[float, float]]) -> None:
+        """Keep labels off a line through `points`, in data coordinates."""
+        pixels = [self.pixels(*p) for p in points]
+        self.segments += [np.array(pair) for pair in pairwise(pixels)]
+
+    def _extents(self, artist: Any) -> np.ndarray:
+        return artist.get_window_extent().extents
+
+    def text(self, x: float, y: float, text: str, dx: float = 0, dy: float = 0, **given: Any) -> None:
+        """Text at a fixed place, `dx` and `dy` points away from (x, y), on the left where the right is full."""
+        style: dict[str, Any] = {"fontsize": 12.5, "ha": "left", "zorder": 8} | given
+        made = self.ax.annotate(text, (x, y), (dx, dy), textcoords="offset points", **style)
+        if self._extents(made)[2] > self.box[2] and style["ha"] == "left":
+            made.set(ha="right", x=-dx)
+        self.taken.append(self._extents(made))
+
+    def along(self, x0: float, x1: float, slope: float, text: str, dy: float, **style: Any) -> None:
+        """Text along the slanted roof y = slope · x, in the middle of what is seen of it."""
+        start, end = self.pixels(x0, x0 * slope), self.pixels(x1, x1 * slope)
+        if start[1] < self.box[1]:  # the roof enters from below
+            start = start + (end - start) * (self.box[1] - start[1]) / (end[1] - start[1])
+        length = np.hypot(*(end - start))
+        direction = (end - start) / length
+        offset = dy * np.array([-direction[1], direction[0]])
+        fixed: dict[str, Any] = {"rotation_mode": "anchor", "ha": "center", "fontsize": 12.5, "zorder": 8}
+        made = self.ax.annotate(text, (x1, x1 * slope), tuple(offset), textcoords="offset points", **fixed, **style)
+        left, _, right, _ = self._extents(made)
+        made.set_rotation(np.degrees(np.arctan2(direction[1], direction[0])))
+        # The middle, or where there is most room between the points on the roof.
+        half = (right - left) / 2
+        spots = [start + t * direction for t in np.linspace(half, length - half, 9)[[4, 3, 5, 2, 6, 1, 7, 0, 8]]]
+        middle = max(spots, key=lambda spot: min([np.hypot(*(spot - p)) for p in self.points] + [half + 20 * self.pt]))
+        made.xy = tuple(self.ax.transData.inverted().transform(middle))
+        # The box around slanted text is mostly empty, so a row of small boxes is kept free instead.
+        for t in np.linspace(-half, half, 12):
+            self.take(middle + t * direction + 2 * offset * self.pt, 8)
+
+    def coincident(self, marks: dict[str, tuple[float, float]]) -> list[list[str]]:
+        """Labels by place: points that lie on one another share one."""
+        groups: list[list[str]] = []
+        for label, xy in marks.items():
+            near = [g for g in groups if np.hypot(*(self.pixels(*marks[g[0]]) - self.pixels(*xy))) < 7 * self.pt]
+            if near:
+                near[0].append(label)
+            else:
+                groups.append([label])
+        return groups
+
+    def label(self, x: float, y: float, text: str, color: str, **style: Any) -> None:
+        """A label at the nearest free place, with a leader line to its point where that is not beside it."""
+        at = self.pixels(x, y)
+        style |= {"color": color, "ha": "center", "va": "center", "fontsize": 12.5, "zorder": 9}
+        made = self.ax.annotate(text, (x, y), (0, 0), textcoords="offset points", **style)
+        left, low, right, high = self._extents(made)
+        half = np.array([(right - left) / 2 + 6 * self.pt, (high - low) / 2 + 2 * self.pt])
+        centre = self._free_place(at, half)
+        if centre is None:
+            raise ValueError(f"there is no room for the label {text!r}: plot fewer points, or shorten the labels")
+        made.set_position(tuple((centre - at) / self.pt))
+        self.taken.append(np.array([*(centre - half), *(centre + half)]))
+        nearest = np.clip(at, centre - half, centre + half)
+        gap = np.hypot(*(at - nearest))
+        if gap > 14 * self.pt:
+            ends = np.array([nearest, at + (nearest - at) * (9 * self.pt / gap)])
+            self.ax.plot(*self.ax.transData.inverted().transform(ends).T, color=color, lw=1.3, zorder=6)
+            self.segments.append(ends)
+
+    def _free_place(self, at: np.ndarray, half: np.ndarray) -> np.ndarray | None:
+        """Centre of the nearest free place for a label of size 2·half; right and below win ties."""
+        x0, y0, x1, y1 = self.box + np.array([*half, *-half])
+        grid = np.stack(np.meshgrid(np.arange(x0, x1, 3), np.arange(y0, y1, 4)), axis=-1).reshape(-1, 2)
+        boxes = np.hstack([grid - half, grid + half])
+        free = np.ones(len(grid), dtype=bool)
+        for other in self.taken:
+            free &= ~((boxes[:, :2] < other[2:]).all(axis=1) & (boxes[:, 2:] > other[:2]).all(axis=1))
+        for segment in self.segments:
+            free &= ~_crosses(segment, boxes)
+        grid, boxes = grid[free], boxes[free]
+        near = np.clip(at, boxes[:, :2], boxes[:, 2:])
+        cost = np.hypot(*(near - at).T) + 0.02 * (grid - at) @ [-1, 1]
+        columns = {round(x) for x, _ in self.points if abs(x - at[0]) > self.pt}
+        for x in columns:  # a label above or below another point is in the way of that point's label
+            cost += 25 * self.pt * ((boxes[:, 0] - 6 < x) & (x < boxes[:, 2] + 6))
+        order = np.argsort(cost, kind="stable")
+        others = np.array([box for box in self.taken if not ((box[:2] < at) & (at < box[2:])).all()])
+        clear = (i for i in order if not _crosses(np.array([at, near[i]]), others).any())
+        best = next(clear, order[0] if len(order) else None)
+        return None if best is None else grid[best]
+
+
+def _crosses(segment: np.ndarray, boxes: np.ndarray) -> np.ndarray:
+    """Which of the boxes a line segment meets, by clipping it to them (Liang and Barsky)."""
+    start, move = segment[0], segment[1] - segment[0]
+    move = np.where(np.abs(move) < 1e-9, 1e-9, move)
+    ends = np.sort([(boxes[:, :2] - start) / move, (boxes[:, 2:] - start) / move], axis=0)
+    return np.maximum(ends[0].max(axis=1), 0) <= np.minimum(ends[1].min(axis=1), 1)

@@ -1,0 +1,20 @@
+"""How Hypothesis draws, and PyTorch for the tests that compare with it."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+# The time that one example takes says nothing about right or wrong, least of all on a loaded machine.
+settings.register_profile("default", deadline=None, max_examples=25, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("ci", settings.get_profile("default"), derandomize=True)
+settings.load_profile("ci" if os.environ.get("CI") else "default")
+
+
+@pytest.fixture(scope="session")
+def torch() -> Any:
+    """PyTorch, where it is installed."""
+    return pytest.importorskip("torch", reason="PyTorch is not installed; `make test-torch` runs this test")

@@ -1,0 +1,421 @@
+"""What cannot be is refused where it enters, with a sentence that names it and says what would do."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import sympy
+
+import roofline_kit as rk
+
+N, h, H = rk.symbols("N h H")
+x = rk.Tensor("x", (N, h))
+ATTENTION = rk.trace(rk.attention, *rk.tensors("Q K V", (N, h)))
+A10 = rk.roofline("A10")
+Say = tuple[type[Exception], Callable[[], Any], tuple[str, ...]]
+
+
+def refuses(cases: dict[str, Say]) -> pytest.MarkDecorator:
+    """One test for each case: what is refused, by which error, with which words in its message."""
+    return pytest.mark.parametrize(("error", "call", "words"), cases.values(), ids=cases)
+
+
+def check(error: type[Exception], call: Callable[[], Any], words: tuple[str, ...]) -> None:
+    with pytest.raises(error) as raised:
+        call()
+    assert type(raised.value) is error
+    message = str(raised.value)
+    assert all(word in message for word in words), message
+
+
+# --- sizes -------------------------------------------------------------------------------------------
+
+SIZES: dict[str, tuple[Any, type[Exception], tuple[str, ...]]] = {
+    "zero": (0, ValueError, ("0", "positive integer")),
+    "negative": (-4, ValueError, ("-4", "positive integer")),
+    "fractional": (2.5, TypeError, ("2.5", "float", "an integer or a symbol")),
+    "a float that happens to be whole": (4.0, TypeError, ("4.0", "float")),
+    "NaN": (math.nan, TypeError, ("nan", "float")),
+    "infinite": (math.inf, TypeError, ("inf", "float")),
+    "a string": ("4096", TypeError, ("'4096'", "string", "symbol")),
+    "a name": ("N", TypeError, ("'N'", "rk.symbols('N')")),
+    "a boolean": (True, (TypeError, ValueError), ("True", "size")),  # type: ignore[dict-item]
+    "None": (None, TypeError, ("None", "a symbol from rk.symbols")),
+    "a fraction of SymPy": (sympy.Rational(7, 2), ValueError, ("7/2", "positive integer")),
+    "a float of SymPy": (sympy.Float(4), ValueError, ("4.0", "positive integer")),
+    "a formula with a float in it": (N * 0.5, ValueError, ("0.5*N", "positive integer")),
+    "NaN of SymPy": (sympy.nan, ValueError, ("nan", "positive integer")),
+    "infinity of SymPy": (sympy.oo, ValueError, ("oo", "positive integer")),
+    "a negative formula": (-N, ValueError, ("-N", "positive integer")),
+    "a float of NumPy": (np.float64(4), TypeError, ("4.0", "float64")),
+}
+each_size = pytest.mark.parametrize(("size", "error", "words"), SIZES.values(), ids=SIZES)
+
+
+@each_size
+def test_a_tensor_refuses_a_size_that_is(size: Any, error: Any, words: tuple[str, ...]) -> None:
+    with pytest.raises(error) as raised:
+        rk.Tensor("weights", (3, size))
+    assert all(word in str(raised.value) for word in ("weights", "size 1", *words)), raised.value
+
+
+@each_size
+def test_a_cost_refuses_a_number_for_a_symbol_that_is(size: Any, error: Any, words: tuple[str, ...]) -> None:
+    for ask in (ATTENTION.at, ATTENTION.compile):
+        with pytest.raises(error) as raised:
+            ask(N=4096, h=size)
+        assert all(word in str(raised.value) for word in ("h ", *words)), raised.value
+
+
+@each_size
+def test_a_cost_is_not_repeated_a_number_of_times_that_is(size: Any, error: Any, words: tuple[str, ...]) -> None:
+    with pytest.raises(error) as raised:
+        ATTENTION * size
+    assert all(word in str(raised.value) for word in ("attention", *words)), raised.value
+
+
+def test_integers_of_numpy_and_sympy_are_sizes() -> None:
+    assert rk.Tensor("x", (np.int64(3), sympy.Integer(4), 5)).size == 60
+
+
+@refuses(
+    {
+        "a symbol that may be negative": (
+            TypeError,
+            lambda: rk.Tensor("x", sympy.Symbol("n")),
+            ("x", "n", "rk.symbols('n')"),
+        ),
+        "symbols that are not in a string": (TypeError, lambda: rk.symbols(3), ("3", "symbols('N h')")),
+        "no symbols": (TypeError, lambda: rk.symbols(" "), ("symbols('N h')",)),
+        "tensors that are not in a string": (TypeError, lambda: rk.tensors(["Q"], N), ("['Q']", "tensors('Q K V'")),
+        "no tensors": (TypeError, lambda: rk.tensors("", N), ("tensors('Q K V'",)),
+        "a tensor without a name": (TypeError, lambda: rk.Tensor("", N), ("''", "name")),
+        "a name that is no string": (TypeError, lambda: rk.Tensor(3, N), ("3", "name")),
+        "a shape that is a string": (TypeError, lambda: rk.Tensor("x", "N"), ("x", "'N'", "string")),
+        "an unknown dtype": (ValueError, lambda: rk.Tensor("x", N, "float16"), ("'float16'", "did you mean", "'fp16'")),
+        "a dtype of NumPy": (ValueError, lambda: rk.Tensor("x", N, np.float16), ("float16", "by its name", "'fp16'")),
+        "a half dtype": (ValueError, lambda: rk.Tensor("x", N, "bf61"), ("'bf61'", "did you mean 'bf16'")),
+    }
+)
+def test_tensors_refuse(error: Any, call: Any, words: Any) -> None:
+    check(error, call, words)
+
+
+# --- shapes ------------------------------------------------------------------------------------------
+
+
+@refuses(
+    {
+        "products whose inner sizes differ": (
+            ValueError,
+            lambda: rk.Tensor("Q", (N, h)) @ rk.Tensor("W", (4, h)),
+            ("Q: fp16 (N, h)", "W: fp16 (4, h)", "h is not 4", "Q @ W.T would fit"),
+        ),
+        "products of batches whose inner sizes differ": (
+            ValueError,
+            lambda: rk.Tensor("Q", (H, N, h)) @ rk.Tensor("K", (H, N, h)),
+            ("Q: fp16 (H, N, h)", "K: fp16 (H, N, h)", "Q @ K.mT would fit"),
+        ),
+        "products that no transpose would help": (
+            ValueError,
+            lambda: rk.Tensor("Q", (2, 3)) @ rk.Tensor("K", (4, 5)),
+            ("Q: fp16 (2, 3)", "K: fp16 (4, 5)", "3 is not 4"),
+        ),
+        "products of batches of other sizes": (
+            ValueError,
+            lambda: rk.Tensor("Q", (2, N, h)) @ rk.Tensor("K", (3, h, N)),
+            ("Q: fp16 (2, N, h)", "K: fp16 (3, h, N)", "2 and 3 cannot be broadcast"),
+        ),
+        "sums of shapes that differ": (
+            ValueError,
+            lambda: rk.Tensor("a", (N, 3)) + rk.Tensor("b", (N, 4)),
+            ("a: fp16 (N, 3)", "b: fp16 (N, 4)", "3 and 4 cannot be broadcast"),
+        ),
+        "sums of open sizes that may differ": (
+            ValueError,
+            lambda: rk.Tensor("a", N) * rk.Tensor("b", h),
+            ("a: fp16 (N,)", "b: fp16 (h,)", "N and h"),
+        ),
+        "attention whose keys are narrower": (
+            ValueError,
+            lambda: rk.trace(rk.attention, x, rk.Tensor("K", (N, 4)), x),
+            ("x: fp16 (N, h)", "K.T: fp16 (4, N)", "h is not 4"),
+        ),
+        "a weight that does not fit a norm": (
+            ValueError,
+            lambda: rk.layer_norm(x, rk.Tensor("w", 7)),
+            ("w: fp16 (7,)", "h and 7 cannot be broadcast"),
+        ),
+        "a product with a number": (TypeError, lambda: x @ 3, ("matmul", "3")),
+        "a product with an array of no dimensions": (
+            TypeError,
+            lambda: x @ rk.Tensor("s", ()),
+            ("matmul", "s: fp16 ()"),
+        ),
+        "a transpose of three dimensions": (
+            ValueError,
+            lambda: rk.Tensor("Q", (2, 3, 4)).T,
+            ("Q", "3 dimensions", ".mT"),
+        ),
+        "a transpose of a vector": (ValueError, lambda: rk.Tensor("v", 3).mT, ("v: fp16 (3,)", "two dimensions")),
+        "a reshape that changes the size": (
+            ValueError,
+            lambda: x.reshape(N, h, 2),
+            ("x: fp16 (N, h)", "N*h elements", "2*N*h"),
+        ),
+        "a reshape with two open sizes": (ValueError, lambda: x.reshape(-1, -1), ("x: fp16 (N, h)", "only one", "-1")),
+        "a reshape into parts that do not divide": (
+            ValueError,
+            lambda: rk.Tensor("v", 4096).reshape(3, -1),
+            ("4096/3", "positive integer"),
+        ),
+        "a reshape to zero": (ValueError, lambda: x.reshape(0, -1), ("x", "0", "positive integer")),
+        "a reshape to a negative size": (ValueError, lambda: x.reshape(-2, -1), ("x", "-2", "positive integer")),
+        "a reshape to a float": (TypeError, lambda: x.reshape(2.0, -1), ("x", "2.0", "float")),
+        "a reshape to a string": (TypeError, lambda: x.reshape("N", -1), ("x", "'N'", "string")),
+        "an axis that does not exist": (ValueError, lambda: rk.sum(x, axis=2), ("axis 2", "x: fp16 (N, h)")),
+        "a softmax over an axis that does not exist": (
+            ValueError,
+            lambda: rk.softmax(x, axis=-3),
+            ("axis -3", "x: fp16 (N, h)"),
+        ),
+        "an axis that is no integer": (TypeError, lambda: rk.max(x, axis=0.5), ("axis", "x: fp16 (N, h)", "0.5")),
+        "a swap with an axis that does not exist": (ValueError, lambda: x.swapaxes(0, 5), ("axis 5", "x: fp16 (N, h)")),
+        "two dtypes of the same width": (
+            ValueError,
+            lambda: rk.Tensor("a", N, "fp16") + rk.Tensor("b", N, "bf16"),
+            ("a: fp16 (N,)", "b: bf16 (N,)", "which should the result have"),
+        ),
+    }
+)
+def test_operations_refuse(error: Any, call: Any, words: Any) -> None:
+    check(error, call, words)
+
+
+# --- tracing -----------------------------------------------------------------------------------------
+
+MIXED = ("x: fp16 (N, h)", "rk.Tensor(", "rk.exp, not np.exp")
+OPEN = ("depends on an open size", "every size at once", "rk.Tensor('x', (128, 64))")
+NO_VALUES = ("x: fp16 (N, h)", "no values", "array operation")
+
+
+@refuses(
+    {
+        "what is no function": (TypeError, lambda: rk.trace(3, x), ("3", "cannot be called")),
+        "an array": (
+            TypeError,
+            lambda: rk.trace(rk.exp, np.ones((3, 4))),
+            ("ndarray", "rk.Tensor('x', (3, 4))", "call exp on arrays"),
+        ),
+        "an array in a list": (TypeError, lambda: rk.trace(lambda xs: xs[0], [np.ones(3)]), ("ndarray", "rk.Tensor(")),
+        "an array among the keywords": (
+            TypeError,
+            lambda: rk.trace(rk.layer_norm, x, weight=np.ones(3)),
+            ("ndarray", "rk.Tensor("),
+        ),
+        "a result that is not a Tensor": (TypeError, lambda: rk.trace(lambda x: 3, x), ("must return Tensors", "3")),
+        "no result": (TypeError, lambda: rk.trace(lambda x: None, x), ("must return Tensors", "None")),
+        "an array that meets a Tensor": (TypeError, lambda: rk.trace(lambda x: x + np.ones(3), x), ("ndarray", *MIXED)),
+        "a Tensor that meets an array": (
+            TypeError,
+            lambda: rk.trace(lambda x: np.ones(3) @ x, x),
+            ("np.matmul", *MIXED),
+        ),
+        "a function of NumPy": (TypeError, lambda: rk.trace(lambda x: np.exp(x), x), ("np.exp", *MIXED)),
+        "a sum of NumPy": (TypeError, lambda: rk.trace(lambda x: np.sum(x), x), MIXED),
+        "a conversion to an array": (TypeError, lambda: rk.trace(lambda x: np.asarray(x), x), ("NumPy", *MIXED)),
+        "an array in a fused function": (
+            TypeError,
+            lambda: rk.trace(rk.fuse(lambda x: x * np.ones(3)), x),
+            ("ndarray", *MIXED),
+        ),
+        "`if` on an open size": (TypeError, lambda: rk.trace(lambda x: x if x.shape[0] > 4 else -x, x), OPEN),
+        "`range` of an open size": (TypeError, lambda: rk.trace(lambda x: [x for _ in range(x.shape[0])], x), OPEN),
+        "`int` of an open size": (TypeError, lambda: rk.trace(lambda x: x * int(x.shape[0]), x), OPEN),
+        "`math.sqrt` of an open size": (TypeError, lambda: rk.trace(lambda x: x / math.sqrt(x.shape[-1]), x), OPEN),
+        "`float` of an open size": (TypeError, lambda: rk.trace(lambda x: x / float(x.shape[-1]), x), OPEN),
+        "`if` on a Tensor": (TypeError, lambda: rk.trace(lambda x: x if x else -x, x), NO_VALUES),
+        "a loop over a Tensor": (TypeError, lambda: rk.trace(lambda x: [-row for row in x], x), NO_VALUES),
+        "an index into a Tensor": (TypeError, lambda: rk.trace(lambda x: x[0], x), NO_VALUES),
+        "a Tensor as a number": (TypeError, lambda: rk.trace(lambda x: math.sqrt(x), x), NO_VALUES),
+        "a Tensor plus a string": (TypeError, lambda: x + "y", ("x: fp16 (N, h)", "str")),
+        "a Tensor plus None": (TypeError, lambda: x + None, ("x: fp16 (N, h)", "NoneType")),
+    }
+)
+def test_a_trace_refuses(error: Any, call: Any, words: Any) -> None:
+    check(error, call, words)
+
+
+def test_errors_of_the_traced_function_itself_pass_through() -> None:
+    with pytest.raises(TypeError, match="missing 2 required positional arguments"):
+        rk.trace(rk.attention, x)
+    with pytest.raises(ZeroDivisionError):
+        rk.trace(lambda x: 1 / 0, x)
+
+
+def test_a_trace_that_fails_leaves_no_trace_behind() -> None:
+    with pytest.raises(ZeroDivisionError):
+        rk.trace(lambda x: rk.exp(x) * (1 / 0), x)
+    assert len(rk.trace(rk.exp, x).steps) == 1
+
+
+def test_what_can_be_traced_can_be_computed_for_vectors_too() -> None:
+    def norm(v: Any) -> Any:
+        return rk.sqrt(rk.sum(v * v))
+
+    assert rk.trace(norm, rk.Tensor("v", N)).flops == 2 * N + 1
+    assert norm(np.array([3.0, 4.0])) == 5.0
+
+
+def test_a_number_of_numpy_may_stand_on_either_side() -> None:
+    assert rk.trace(lambda x: x * np.sqrt(64), x).flops == rk.trace(lambda x: np.sqrt(64) * x, x).flops
+
+
+# --- costs -------------------------------------------------------------------------------------------
+
+
+def heads(x: Any) -> Any:
+    """Scores of H heads; what is written has N·N·H elements whether or not H divides h."""
+    split = x.reshape(N, H, h / H).swapaxes(0, 1)
+    return split @ split.mT
+
+
+@refuses(
+    {
+        "a missing symbol": (ValueError, lambda: ATTENTION.at(N=4), ("attention needs a value for h", "N, h")),
+        "two missing symbols": (ValueError, lambda: ATTENTION.at(), ("a value for N, h",)),
+        "an unknown symbol": (ValueError, lambda: ATTENTION.at(N=4, h=4, M=4), ("unknown symbol 'M'", "'N', 'h'")),
+        "a symbol in the wrong case": (ValueError, lambda: ATTENTION.at(n=4, h=4), ("'n'", "did you mean 'N'")),
+        "a missing symbol of a sweep": (ValueError, lambda: ATTENTION.compile("N"), ("needs a value for h",)),
+        "an unknown symbol of a sweep": (ValueError, lambda: ATTENTION.compile("N", "M", h=4), ("unknown symbol 'M'",)),
+        "a symbol that is open and given": (ValueError, lambda: ATTENTION.compile("N", N=4, h=4), ("N", "twice")),
+        "a symbol that is open twice": (ValueError, lambda: ATTENTION.compile("N", "N", h=4), ("N", "twice")),
+        "heads that do not divide": (
+            ValueError,
+            lambda: rk.trace(heads, x).at(N=4, h=4096, H=3),
+            ("4096/3", "positive integer"),
+        ),
+        "heads that do not divide in a sweep": (
+            ValueError,
+            lambda: rk.trace(heads, x).compile("H", N=4, h=4096)([2, 3, 4]),
+            ("3",),
+        ),
+        "heads that do not divide where they cancel": (
+            ValueError,
+            lambda: rk.trace(lambda x: rk.exp(x.reshape(N, H, h / H)), x).at(N=4, h=4096, H=3),
+            ("4096/3", "positive integer"),
+        ),
+        "a fractional size in a sweep": (ValueError, lambda: ATTENTION.compile("N", h=4)([1, 2.5]), ("N", "2.5")),
+        "a size of zero in a sweep": (ValueError, lambda: ATTENTION.compile("N", h=4)([4, 0]), ("N", "0", "positive")),
+        "a negative size in a sweep": (ValueError, lambda: ATTENTION.compile("N", h=4)(-3), ("N", "-3", "positive")),
+        "NaN in a sweep": (ValueError, lambda: ATTENTION.compile("N", h=4)([4.0, math.nan]), ("N", "nan")),
+        "infinity in a sweep": (ValueError, lambda: ATTENTION.compile("N", h=4)([math.inf]), ("N", "inf")),
+        "a string in a sweep": (TypeError, lambda: ATTENTION.compile("N", h=4)("4"), ("N", "'4'")),
+        "a boolean in a sweep": (TypeError, lambda: ATTENTION.compile("N", h=4)(True), ("N", "True")),
+        "too few sizes for a sweep": (TypeError, lambda: ATTENTION.compile("N", "h")(4), ("N, h", "1")),
+        "too many sizes for a sweep": (TypeError, lambda: ATTENTION.compile("N", h=4)(4, 4), ("N", "2")),
+        "the intensity of nothing": (
+            ValueError,
+            lambda: rk.trace(lambda x: x.T, x).intensity,
+            ("moves no bytes", "no arithmetic intensity"),
+        ),
+        "a sum with a number": (TypeError, lambda: ATTENTION + 1, ("+", "Cost", "int")),
+        "a product of costs": (TypeError, lambda: ATTENTION * ATTENTION, ("*", "Cost")),
+    }
+)
+def test_costs_refuse(error: Any, call: Any, words: Any) -> None:
+    check(error, call, words)
+
+
+def test_a_sweep_takes_sizes_of_any_magnitude() -> None:
+    assert rk.trace(rk.exp, rk.Tensor("v", N)).compile("N")(2**70).flops == 2.0**70
+
+
+# --- machines ----------------------------------------------------------------------------------------
+
+
+def machine(**fields: Any) -> rk.Accelerator:
+    return rk.Accelerator(**({"name": "mine", "peaks": {"fp32": 4e11}, "bandwidth": 4e10, "memory": 16e9} | fields))
+
+
+@refuses(
+    {
+        "an unknown accelerator": (ValueError, lambda: rk.accelerator("A11"), ("'A11'", "did you mean", "'A10'")),
+        "a family of accelerators": (
+            ValueError,
+            lambda: rk.accelerator("A100"),
+            ("'A100'", "did you mean 'A100-40GB' or 'A100-80GB-SXM' or 'A100-80GB-PCIe'"),
+        ),
+        "part of a name": (ValueError, lambda: rk.accelerator("4090"), ("'4090'", "did you mean 'RTX-4090'")),
+        "a name like no other": (ValueError, lambda: rk.accelerator("abacus"), ("'abacus'", "Known: 'A10'")),
+        "an accelerator without a name": (ValueError, lambda: rk.accelerator(""), ("''", "Known: 'A10'")),
+        "an accelerator that is None": (ValueError, lambda: rk.accelerator(None), ("None", "by its name")),
+        "an unknown accelerator of a roofline": (
+            ValueError,
+            lambda: rk.roofline("H10O-SXM"),
+            ("did you mean 'H100-SXM'",),
+        ),
+        "an unknown dtype": (ValueError, lambda: rk.accelerator("A10").peak("fp61"), ("A10", "'fp61'", "'fp16'")),
+        "a dtype that the machine lacks": (ValueError, lambda: rk.roofline("T4", "bf16"), ("T4", "bf16", "'fp16'")),
+        "a dtype that is None": (ValueError, lambda: rk.accelerator("A10").ridge(None), ("A10", "None", "by its name")),
+        "a machine without a name": (TypeError, lambda: machine(name=""), ("needs a name", "''")),
+        "a machine without peaks": (TypeError, lambda: machine(peaks={}), ("mine", "{}", "fp16")),
+        "one peak for all dtypes": (TypeError, lambda: machine(peaks=4e11), ("mine", "peaks", "4", "fp16")),
+        "a negative peak": (ValueError, lambda: machine(peaks={"fp32": -1}), ("mine", "fp32", "-1", "positive")),
+        "a peak of NaN": (ValueError, lambda: machine(peaks={"fp32": math.nan}), ("mine", "fp32", "nan", "positive")),
+        "a peak in words": (TypeError, lambda: machine(peaks={"fp32": "4e11"}), ("mine", "fp32", "'4e11'", "number")),
+        "a bandwidth of zero": (ValueError, lambda: machine(bandwidth=0), ("mine", "bandwidth", "0", "positive")),
+        "an infinite bandwidth": (ValueError, lambda: machine(bandwidth=math.inf), ("mine", "bandwidth", "inf")),
+        "a memory of None": (TypeError, lambda: machine(memory=None), ("mine", "memory", "None", "number")),
+        "a boolean rate": (TypeError, lambda: machine(bandwidth=True), ("mine", "bandwidth", "True")),
+        "a sparse peak that is none": (
+            ValueError,
+            lambda: machine(sparse={"fp32": 0}),
+            ("mine", "sparse", "fp32", "0"),
+        ),
+    }
+)
+def test_machines_refuse(error: Any, call: Any, words: Any) -> None:
+    check(error, call, words)
+
+
+@refuses(
+    {
+        "a negative intensity": (ValueError, lambda: A10.attainable(-1), ("-1", "0 or more")),
+        "a negative intensity among others": (ValueError, lambda: A10.attainable([3, -2]), ("-2", "0 or more")),
+        "a negative exact intensity": (ValueError, lambda: A10.bound(sympy.Integer(-1)), ("-1", "0 or more")),
+        "an intensity that is NaN": (ValueError, lambda: A10.attainable(math.nan), ("nan", "0 or more")),
+        "a bound of NaN": (ValueError, lambda: A10.bound(math.nan), ("nan", "0 or more")),
+        "a bound at open sizes": (ValueError, lambda: A10.bound(ATTENTION), ("depends on the sizes", ".at(N=…, h=…)")),
+        "a bound of an open step": (ValueError, lambda: A10.bound(ATTENTION.steps[0]), (".at(N=…, h=…)",)),
+        "a bound of nothing": (ValueError, lambda: A10.bound(rk.trace(lambda x: x, x)), ("moves no bytes",)),
+        "an unknown overlap": (
+            ValueError,
+            lambda: A10.time(ATTENTION, overlap="idael"),
+            ("'idael'", "did you mean 'ideal'"),
+        ),
+        "the time of a number": (TypeError, lambda: A10.time(3), ("3", "Cost")),
+        "a crossing of an unknown size": (
+            ValueError,
+            lambda: A10.crossing(ATTENTION, "M", h=4),
+            ("unknown symbol 'M'",),
+        ),
+        "a crossing with sizes missing": (ValueError, lambda: A10.crossing(ATTENTION, "N"), ("needs a value for h",)),
+        "a crossing that never happens": (
+            ValueError,
+            lambda: A10.crossing(ATTENTION, "N", h=128),
+            ("attention", "208.3", "0.499 at N = 1", "64.38 for large N"),
+        ),
+    }
+)
+def test_rooflines_refuse(error: Any, call: Any, words: Any) -> None:
+    check(error, call, words)
+
+
+def test_a_module_without_a_name_says_so() -> None:
+    with pytest.raises(AttributeError, match="'roofline_kit' has no attribute 'plot_rooflines'"):
+        rk.plot_rooflines  # noqa: B018

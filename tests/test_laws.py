@@ -1,0 +1,292 @@
+"""The laws that every cost and every prediction keeps, whatever the algorithm."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+import sympy
+from algorithms import (
+    ALGORITHMS,
+    QUANTITIES,
+    WIDTHS,
+    Algorithm,
+    Program,
+    any_algorithm,
+    as_arrays,
+    at,
+    each_algorithm,
+    few,
+    names_in,
+    programs,
+    sizes_for,
+    small_sizes,
+    totals,
+    traced,
+)
+from hypothesis import given
+from hypothesis import strategies as st
+
+import roofline_kit as rk
+from roofline_kit.cost import tidy
+
+any_roofline = st.sampled_from(
+    [rk.roofline(name, dtype) for name in rk.accelerators() for dtype in rk.accelerator(name).peaks]
+)
+
+
+def fused(algorithm: Algorithm) -> Algorithm:
+    function, shapes = algorithm
+    return rk.fuse(function), shapes
+
+
+# --- fusing -----------------------------------------------------------------------------------------
+
+
+@each_algorithm
+def test_fusing_never_changes_flops(algorithm: Algorithm) -> None:
+    loose, tight = traced(algorithm), traced(fused(algorithm))
+    assert sympy.expand(loose.flops - tight.flops) == 0
+    assert sympy.expand(loose.matmul_flops - tight.matmul_flops) == 0
+
+
+@given(program=programs(), data=st.data())
+def test_fusing_any_part_of_a_program_never_changes_flops(program: Program, data: st.DataObject) -> None:
+    first, last = sorted(data.draw(st.tuples(*[st.integers(0, len(program.lines))] * 2)))
+    loose, tight = traced(program.algorithm()), traced(program.algorithm(first, last))
+    assert sympy.expand(loose.flops - tight.flops) == 0
+    assert sympy.expand(loose.matmul_flops - tight.matmul_flops) == 0
+
+
+@given(program=programs(), sizes=small_sizes, data=st.data())
+def test_fusing_any_part_of_a_program_never_adds_bytes(
+    program: Program, sizes: dict[str, int], data: st.DataObject
+) -> None:
+    first, last = sorted(data.draw(st.tuples(*[st.integers(0, len(program.lines))] * 2)))
+    loose, tight = (totals(traced(program.algorithm(*part), sizes)) for part in ((0, 0), (first, last)))
+    assert tight["loads"] <= loose["loads"] and tight["stores"] <= loose["stores"]
+
+
+def test_fusing_never_adds_bytes_where_two_views_of_one_result_are_returned() -> None:
+    def both_ways(x: Any) -> Any:
+        y = x + 1
+        return y, y.T
+
+    x = rk.Tensor("x", rk.symbols("N h"))
+    assert rk.trace(rk.fuse(both_ways), x).bytes == rk.trace(both_ways, x).bytes
+
+
+def test_a_fused_step_stores_a_result_once_that_is_returned_twice() -> None:
+    def twice(x: Any) -> Any:
+        y = rk.exp(x)
+        return y, y
+
+    x = rk.Tensor("x", rk.symbols("N"))
+    assert rk.trace(rk.fuse(twice), x).stores == x.nbytes
+
+
+def test_a_fused_step_moves_neither_intermediates_nor_inputs_that_it_returns_nor_views() -> None:
+    x = rk.Tensor("x", rk.symbols("N h"))
+    cost = rk.trace(rk.fuse(lambda x: (rk.exp(rk.exp(x)), x, x.T)), x)
+    assert (cost.loads, cost.stores) == (x.nbytes, x.nbytes)
+
+
+def test_fused_functions_nest_without_changing_the_cost() -> None:
+    inputs = rk.tensors("Q K V", rk.symbols("N h"))
+    once, nested = rk.fuse(rk.attention), rk.fuse(lambda *inputs: rk.fuse(rk.attention)(*inputs))
+    assert totals(rk.trace(nested, *inputs)) == totals(rk.trace(once, *inputs))
+
+
+def test_views_cost_nothing() -> None:
+    x = rk.Tensor("x", rk.symbols("N h d"))
+    cost = rk.trace(lambda x: x.mT.swapaxes(0, 1).reshape(-1).reshape(x.shape), x)
+    assert cost.steps == () and set(totals(cost).values()) == {0}
+
+
+# --- sums, sizes and widths -------------------------------------------------------------------------
+
+
+@each_algorithm
+def test_costs_are_sums_over_their_steps(algorithm: Algorithm) -> None:
+    cost = traced(algorithm)
+    for quantity in QUANTITIES:
+        total = sum(getattr(step, quantity) for step in cost.steps)
+        assert sympy.expand(getattr(cost, quantity) - total) == 0
+
+
+@given(one=any_algorithm, other=any_algorithm, times=st.integers(1, 100))
+def test_costs_join_and_repeat(one: Algorithm, other: Algorithm, times: int) -> None:
+    a, b = traced(one), traced(other)
+    for quantity in QUANTITIES:
+        x, y = getattr(a, quantity), getattr(b, quantity)
+        assert sympy.expand(getattr(a + b, quantity) - x - y) == 0
+        assert sympy.expand(getattr(times * a, quantity) - times * x) == 0
+        assert sympy.expand(getattr(sum([a, b, a]), quantity) - 2 * x - y) == 0
+    assert (times * a).intensity == a.intensity
+
+
+def test_repeating_a_symbolic_number_of_times_multiplies_everything() -> None:
+    L = rk.symbols("L")
+    layer = traced(ALGORITHMS["MLP of two layers"])
+    model = layer * L
+    assert L in model.symbols
+    for quantity, total in totals(layer).items():
+        assert sympy.expand(getattr(model, quantity) - L * total) == 0
+
+
+@each_algorithm
+@few
+@given(data=st.data())
+def test_costs_grow_with_every_size(algorithm: Algorithm, data: st.DataObject) -> None:
+    sizes = data.draw(sizes_for(algorithm[1]))
+    name = data.draw(st.sampled_from(names_in(algorithm[1])))
+    less, more = totals(traced(algorithm, sizes)), totals(traced(algorithm, sizes | {name: sizes[name] + 1}))
+    assert all(less[quantity] <= more[quantity] for quantity in QUANTITIES)
+    assert less["flops"] < more["flops"] and less["bytes"] < more["bytes"]
+
+
+@each_algorithm
+@few
+@given(dtype=st.sampled_from(sorted(WIDTHS)))
+def test_the_dtype_scales_bytes_alone(algorithm: Algorithm, dtype: str) -> None:
+    half, other = totals(traced(algorithm, dtypes="fp16")), totals(traced(algorithm, dtypes=dtype))
+    for quantity in QUANTITIES:
+        scale = sympy.Rational(WIDTHS[dtype]) / 2 if quantity in ("loads", "stores", "bytes") else 1
+        assert sympy.expand(other[quantity] - scale * half[quantity]) == 0
+
+
+# --- numbers -----------------------------------------------------------------------------------------
+
+
+@each_algorithm
+@few
+@given(data=st.data())
+def test_putting_numbers_in_is_the_same_as_tracing_at_numbers(algorithm: Algorithm, data: st.DataObject) -> None:
+    sizes = data.draw(sizes_for(algorithm[1], largest=10**6))
+    late, early = at(traced(algorithm), sizes), traced(algorithm, sizes)
+    assert [step.name for step in late.steps] == [step.name for step in early.steps]
+    assert [totals(step) for step in late.steps] == [totals(step) for step in early.steps]
+
+
+@each_algorithm
+@few
+@given(data=st.data())
+def test_numbers_are_exact_and_never_floats(algorithm: Algorithm, data: st.DataObject) -> None:
+    sizes = data.draw(sizes_for(algorithm[1], largest=10**9))
+    cost = traced(algorithm, dtypes="bf16")
+    assert not any(sympy.sympify(x).atoms(sympy.Float) for x in [*totals(cost).values(), cost.intensity])
+    numbers = at(cost, sizes)
+    whole = (numbers.flops, numbers.matmul_flops, numbers.accesses)
+    assert all(isinstance(x, sympy.Integer) for x in whole)
+    assert all(isinstance(x, sympy.Rational) for x in [*totals(numbers).values(), numbers.intensity])
+
+
+@each_algorithm
+@few
+@given(data=st.data())
+def test_a_compiled_cost_equals_the_exact_one(algorithm: Algorithm, data: st.DataObject) -> None:
+    """All numbers are below 2⁵³ here, so that floats hold them exactly."""
+    cost = traced(algorithm)
+    names = [str(s) for s in cost.symbols]
+    points = data.draw(st.lists(sizes_for(algorithm[1], largest=300), min_size=1, max_size=4))
+    open_names = data.draw(st.lists(st.sampled_from(names), unique=True))
+    fixed = {name: points[0][name] for name in names if name not in open_names}
+    points = [point | fixed for point in points]
+    sweep = cost.compile(*open_names, **fixed)(*([point[name] for point in points] for name in open_names))
+    exact = [at(cost, point) for point in (points if open_names else points[:1])]
+    assert np.ravel(sweep.flops).tolist() == [float(c.flops) for c in exact]
+    assert np.ravel(sweep.bytes).tolist() == [float(c.bytes) for c in exact]
+    np.testing.assert_allclose(np.ravel(sweep.intensity), [float(c.intensity) for c in exact], rtol=1e-15)
+    for i, (flops, moved) in enumerate(sweep.steps):
+        assert np.ravel(flops).tolist() == [float(c.steps[i].flops) for c in exact]
+        assert np.ravel(moved).tolist() == [float(c.steps[i].bytes) for c in exact]
+
+
+def test_a_sweep_broadcasts_its_sizes() -> None:
+    sweep = traced(ALGORITHMS["cross attention"]).compile("N", "M", h=64, d=64)
+    grid = sweep(np.array([[1], [2]]), np.array([3, 4, 5]))
+    assert grid.flops.shape == grid.intensity.shape == grid.steps[0][0].shape == (2, 3)
+    assert grid.flops[1, 2] == sweep(2, 5).flops
+
+
+def test_a_sweep_does_not_wrap_around_where_integers_would() -> None:
+    cost = traced(ALGORITHMS["attention"])
+    exact = cost.at(N=10**8, h=10**8).flops
+    assert exact > 2**63
+    assert cost.compile("N", "h")(10**8, 10**8).flops == pytest.approx(float(exact), rel=1e-15)
+
+
+_terms = st.tuples(st.fractions(-9, 9, max_denominator=8), st.tuples(*[st.integers(-2, 4)] * 3))
+
+
+@given(terms=st.lists(_terms, max_size=5), factor=st.lists(_terms, min_size=1, max_size=2))
+def test_tidying_never_changes_a_value(terms: Any, factor: Any) -> None:
+    def polynomial(terms: Any) -> sympy.Expr:
+        powers = (sympy.Mul(*map(sympy.Pow, rk.symbols("N h H"), exponents)) for _, exponents in terms)
+        return sympy.Add(*(sympy.Rational(c) * p for (c, _), p in zip(terms, powers, strict=True)))
+
+    expression = polynomial(terms) * polynomial(factor)
+    assert sympy.expand(tidy(expression) - expression) == 0
+
+
+# --- predictions --------------------------------------------------------------------------------------
+
+
+@given(algorithm=any_algorithm, roof=any_roofline, data=st.data())
+def test_no_prediction_beats_the_machine(algorithm: Algorithm, roof: rk.Roofline, data: st.DataObject) -> None:
+    cost = traced(algorithm, data.draw(sizes_for(algorithm[1], largest=10**4)))
+    ideal, steps = roof.time(cost, overlap="ideal"), roof.time(cost)
+    assert ideal >= float(cost.bytes / sympy.Integer(roof.bandwidth))
+    assert ideal >= float(cost.flops / sympy.Integer(roof.peak))
+    assert steps >= ideal
+
+
+@given(algorithm=any_algorithm, roof=any_roofline, data=st.data())
+def test_the_ideal_time_is_the_one_that_the_attainable_performance_gives(
+    algorithm: Algorithm, roof: rk.Roofline, data: st.DataObject
+) -> None:
+    cost = traced(algorithm, data.draw(sizes_for(algorithm[1], largest=10**4)))
+    assert roof.time(cost, overlap="ideal") == pytest.approx(float(cost.flops / roof.attainable(cost.intensity)))
+
+
+@given(algorithm=any_algorithm, roof=any_roofline, overlap=st.sampled_from(["steps", "ideal"]), data=st.data())
+def test_formula_number_and_sweep_predict_the_same_time(
+    algorithm: Algorithm, roof: rk.Roofline, overlap: str, data: st.DataObject
+) -> None:
+    cost, sizes = traced(algorithm), data.draw(sizes_for(algorithm[1], largest=10**4))
+    number = roof.time(at(cost, sizes), overlap=overlap)
+    formula = roof.time(cost, overlap=overlap).subs({s: sizes[str(s)] for s in cost.symbols})
+    sweep = roof.time(cost.compile(*sizes)(*sizes.values()), overlap=overlap)
+    assert number == pytest.approx(float(formula), rel=1e-14)
+    assert number == pytest.approx(float(sweep), rel=1e-12)
+
+
+@given(algorithm=any_algorithm, roof=any_roofline, data=st.data())
+def test_formula_number_and_sweep_are_bound_by_the_same_limit(
+    algorithm: Algorithm, roof: rk.Roofline, data: st.DataObject
+) -> None:
+    cost, sizes = traced(algorithm), data.draw(sizes_for(algorithm[1], largest=10**4))
+    exact = at(cost, sizes)
+    expected = "compute" if exact.flops * roof.bandwidth >= exact.bytes * roof.peak else "memory"
+    assert expected == roof.bound(exact) == roof.bound(cost.compile(*sizes)(*sizes.values()))
+
+
+@given(sizes=sizes_for(("N h", "M d")))
+def test_attention_on_numpy_is_what_its_definition_says(sizes: dict[str, int]) -> None:
+    Q, K, V = as_arrays(("N h", "M h", "M d"), sizes)
+    expected = []
+    for q in Q:
+        weights = [math.exp(sum(q * k)) for k in K]
+        expected.append(sum(w * v for w, v in zip(weights, V, strict=True)) / sum(weights))
+    np.testing.assert_allclose(rk.attention(Q, K, V), np.array(expected), rtol=1e-12, atol=1e-15)
+
+
+def test_softmax_on_numpy_does_not_overflow() -> None:
+    np.testing.assert_array_equal(rk.softmax(np.array([1e4, 1e4, -1e4])), [0.5, 0.5, 0.0])
+
+
+def test_an_integer_never_decides_the_dtype_of_a_floating_point_result() -> None:
+    x = rk.Tensor("x", 4, "int32") + rk.Tensor("y", 4, "fp16")
+    assert x.dtype == "fp16"

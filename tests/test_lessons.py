@@ -1,0 +1,82 @@
+"""The checks of the "your turn" cells: right answers pass, wrong ones get a hint and never the solution."""
+
+from __future__ import annotations
+
+import re
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+import pytest
+import sympy
+
+import roofline_kit as rk
+from roofline_kit import lessons
+
+QUESTIONS = sorted(lessons._answers())
+
+
+def test_every_question_has_an_answer_and_a_hint() -> None:
+    assert set(lessons._hints()) == set(lessons._answers())
+    assert all(entry["hint"] and entry["right"] for entry in lessons._hints().values())
+
+
+@pytest.mark.parametrize("question", QUESTIONS)
+def test_the_right_answer_is_accepted(question: str) -> None:
+    assert rk.check(question, lessons._answers()[question]).right
+
+
+@pytest.mark.parametrize("question", QUESTIONS)
+def test_three_dots_are_not_an_answer(question: str) -> None:
+    verdict = rk.check(question, ...)
+    assert not verdict.right and "three dots" in repr(verdict)
+
+
+@pytest.mark.parametrize("question", QUESTIONS)
+@pytest.mark.parametrize("wrong", [0, -1, 17.3, "perhaps", None, True, float("nan"), float("inf"), [1, 2], np.ones(3)])
+def test_a_wrong_answer_gets_a_hint(question: str, wrong: Any) -> None:
+    verdict = rk.check(question, wrong)
+    assert not verdict.right and repr(verdict).startswith("Not yet. ")
+
+
+@pytest.mark.parametrize("question", QUESTIONS)
+def test_no_hint_gives_the_solution_away(question: str) -> None:
+    solution, entry = lessons._answers()[question], lessons._hints()[question]
+    hints = [entry["hint"], *entry.get("slips", {}).values()]
+    if isinstance(solution, str):  # a word of two: the hint must not say only the right one
+        other = {"memory": "compute", "compute": "memory"}[solution]
+        assert all(other in hint for hint in hints if f"'{solution}'" in hint)
+        return
+    numbers = [float(Fraction(text)) for hint in hints for text in re.findall(r"\d+(?:/\d+|\.\d+)?", hint)]
+    assert not any(rk.check(question, number).right for number in numbers), hints
+
+
+@pytest.mark.parametrize("question", QUESTIONS)
+def test_every_known_slip_is_wrong_and_gets_its_own_hint(question: str) -> None:
+    for slip, hint in lessons._hints()[question].get("slips", {}).items():
+        verdict = rk.check(question, sympy.sympify(slip))
+        assert not verdict.right and hint in repr(verdict)
+
+
+@pytest.mark.parametrize("answer", [625, 625.0, np.int64(625), np.float64(624.9), Fraction(625), sympy.Integer(625)])
+def test_any_kind_of_number_will_do(answer: Any) -> None:
+    assert rk.check("03.square", answer).right
+
+
+def test_three_digits_are_enough_and_two_are_not() -> None:
+    assert rk.check("00.ridge", 295).right
+    assert not rk.check("00.ridge", 300).right
+
+
+def test_a_formula_may_be_written_in_any_way_and_with_any_symbols_of_that_name() -> None:
+    N, h = rk.symbols("N h")
+    plain_n, plain_h = sympy.symbols("N h")
+    assert rk.check("02.fp32", (4 * h + 3) * N**2 / (16 * N**2 + 16 * N * h)).right
+    assert rk.check("02.fp32", plain_n * (4 * plain_h + 3) / (16 * (plain_n + plain_h))).right
+    assert not rk.check("02.fp32", (4 * h + 3) * N**2 / (8 * N**2 + 8 * N * h)).right
+    assert not rk.check("02.fp32", 0.5).right
+
+
+def test_an_unknown_question_suggests_the_nearest() -> None:
+    with pytest.raises(ValueError, match=r"unknown question '01\.saxpi'; did you mean '01\.saxpy'"):
+        rk.check("01.saxpi", 1)

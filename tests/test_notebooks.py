@@ -1,0 +1,100 @@
+"""What a reader may expect of every notebook, besides that its outputs are right (nbval checks these)."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+
+from roofline_kit import lessons
+
+NOTEBOOKS = sorted((Path(__file__).parent.parent / "notebooks").glob("*.ipynb"))
+
+
+@pytest.fixture(params=NOTEBOOKS, ids=lambda path: path.stem)
+def notebook(request: pytest.FixtureRequest) -> Any:
+    return nbformat.read(request.param, as_version=4)
+
+
+def code(notebook: Any) -> list[Any]:
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def shown(cell: Any) -> str:
+    """All text that the outputs of a cell show."""
+    data = [output.get("data", {}) for output in cell.outputs]
+    texts = [str(value) for bundle in data for kind, value in bundle.items() if not kind.startswith("image/")]
+    return "\n".join(texts + [output.get("text", "") for output in cell.outputs])
+
+
+def test_there_are_notebooks() -> None:
+    assert [path.name[:2] for path in NOTEBOOKS][:4] == ["00", "01", "02", "03"]
+
+
+def test_every_cell_was_run_from_top_to_bottom_without_an_error(notebook: Any) -> None:
+    assert [cell.execution_count for cell in code(notebook)] == list(range(1, len(code(notebook)) + 1))
+    outputs = [output for cell in code(notebook) for output in cell.outputs]
+    assert not [output for output in outputs if output.output_type == "error" or output.get("name") == "stderr"]
+
+
+def test_no_cell_hides_from_the_comparison(notebook: Any) -> None:
+    for cell in code(notebook):
+        assert "nbval" not in (cell.source + str(cell.metadata)).lower()
+        assert not cell.source.rstrip().endswith(";"), "nbval does not silence such a cell"
+
+
+def test_nothing_depends_on_the_day_or_the_machine(notebook: Any) -> None:
+    assert all(set(cell.metadata) <= {"tags"} for cell in notebook.cells)
+    assert set(notebook.metadata) == {"kernelspec", "language_info"}
+    everything = " ".join(cell.source for cell in notebook.cells) + " ".join(map(shown, code(notebook)))
+    assert not re.search(r" at 0x[0-9a-f]+|/home/|/root|/tmp/|C:\\", everything)
+
+
+def test_ids_are_names_that_stay(notebook: Any) -> None:
+    ids = [cell.id for cell in notebook.cells]
+    assert len(set(ids)) == len(ids)
+    assert all(re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", name) and not re.fullmatch(r"[0-9a-f]{8}", name) for name in ids)
+
+
+def test_cells_are_short_and_each_is_introduced_by_a_sentence(notebook: Any) -> None:
+    for before, cell in zip([None, *notebook.cells], notebook.cells, strict=False):
+        if cell.cell_type == "code":
+            assert before is not None and before.cell_type == "markdown", f"no sentence stands before {cell.id}"
+            assert len([line for line in cell.source.splitlines() if line.strip()]) <= 15, cell.id
+
+
+def test_it_asks_two_to_four_questions_and_ends_with_what_to_remember(notebook: Any) -> None:
+    turns = [cell for cell in code(notebook) if cell.id.startswith("turn-")]
+    assert 2 <= len(turns) <= 4
+    assert all("..." in cell.source and "Your turn" in shown(cell) for cell in turns)
+    assert notebook.cells[-1].source.startswith("## What to remember")
+
+
+def test_every_question_is_asked_in_the_notebook_that_its_id_names() -> None:
+    asked: dict[str, str] = {}
+    for path in NOTEBOOKS:
+        for cell in code(nbformat.read(path, as_version=4)):
+            asked |= dict.fromkeys(re.findall(r'rk\.check\("([^"]+)"', cell.source), path.name[:2])
+    assert asked == {question: question[:2] for question in lessons._hints()}
+
+
+def test_no_number_in_the_prose_is_typed_in_by_hand(notebook: Any) -> None:
+    """Numbers of two digits or more are an input of some cell or shown by one."""
+    computed = "\n".join(cell.source + "\n" + shown(cell) for cell in code(notebook))
+    known = {number.replace(",", "") for number in re.findall(r"\d[\d,]*(?:\.\d+)?", computed)}
+    names = {"2009", *(path.name[:2] for path in NOTEBOOKS)}
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            prose = re.sub(r"`[^`]*`|\]\([^)]*\)|float\d+", " ", cell.source)
+            for number in re.findall(r"(?<![\w.])\d[\d,]*(?:\.\d+)?(?![\w])", prose):
+                plain = number.rstrip(",.").replace(",", "")
+                assert len(plain) < 2 or plain in known | names, f"{cell.id}: where does {number} come from?"
+
+
+def test_links_between_notebooks_lead_somewhere(notebook: Any) -> None:
+    for cell in notebook.cells:
+        for target in re.findall(r"\]\(([^)#:]+\.ipynb)\)", cell.source):
+            assert (NOTEBOOKS[0].parent / target).exists(), f"{cell.id}: {target}"

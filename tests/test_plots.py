@@ -1,0 +1,147 @@
+"""Pictures: what is drawn is what was computed, and every label can be read."""
+
+from __future__ import annotations
+
+from itertools import combinations
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import roofline_kit as rk
+from roofline_kit.plots import THEMES
+
+N, h = rk.symbols("N h")
+ATTENTION = rk.trace(rk.attention, *rk.tensors("Q K V", (N, h)))
+GEMM = rk.trace(rk.linear, *rk.tensors("X W", (4096, 4096)))
+
+
+@pytest.fixture(autouse=True)
+def agg() -> Any:
+    plt.switch_backend("agg")
+    yield
+    plt.close("all")
+
+
+def markers(ax: Any) -> list[tuple[float, float]]:
+    """Where points stand (the ridge point is one of them)."""
+    return [(*line.get_xdata(), *line.get_ydata()) for line in ax.lines if len(line.get_xdata()) == 1]
+
+
+def boxes(ax: Any) -> list[tuple[str, Any]]:
+    ax.figure.canvas.draw()
+    return [(text.get_text(), text.get_window_extent()) for text in ax.texts if text.get_rotation() == 0]
+
+
+def test_a_point_stands_at_its_intensity_and_at_its_flops_over_the_sum_of_its_steps_times() -> None:
+    cost, roof = ATTENTION.at(N=1024, h=4096), rk.roofline("A10")
+    ax = rk.plot_roofline("A10", {"attention": cost})
+    assert (float(cost.intensity), pytest.approx(float(cost.flops) / roof.time(cost))) in markers(ax)
+    assert float(cost.flops) / roof.time(cost) < roof.attainable(cost.intensity)
+
+
+def test_the_ridge_point_is_marked_with_its_value() -> None:
+    ax = rk.plot_roofline("A10")
+    assert (float(rk.accelerator("A10").ridge()), 125e12) in markers(ax)
+    assert any("208.3 FLOPs per byte" in text.get_text() for text in ax.texts)
+
+
+@pytest.mark.parametrize("name", rk.accelerators())
+def test_every_accelerator_can_be_drawn(name: str) -> None:
+    dtype = "bf16" if "TPU" in name else "fp16"
+    ax = rk.plot_roofline(name, {"GEMM": GEMM}, dtype=dtype)
+    peak = rk.accelerator(name).peak(dtype)
+    assert any(line.get_ydata()[-1] == peak for line in ax.lines if len(line.get_ydata()) == 3)
+
+
+def test_the_first_machine_is_drawn_in_full_and_the_others_dashed() -> None:
+    ax = rk.plot_roofline(["H100-SXM", "A10"], {"GEMM": GEMM})
+    roofs = [line for line in ax.lines if len(line.get_xdata()) == 3]
+    assert [line.get_linestyle() for line in roofs] == ["-", "--"]
+
+
+@given(st.lists(st.floats(0.05, 5000), min_size=1, max_size=8, unique=True), st.sampled_from([*THEMES]))
+@settings(max_examples=15)
+def test_labels_never_overlap_one_another_or_leave_the_axes(intensities: list[float], theme: str) -> None:
+    ax = rk.plot_roofline(["A100-40GB", "A10"], {f"kernel {i}": x for i, x in enumerate(intensities)}, theme=theme)
+    page, placed = ax.figure.bbox, boxes(ax)
+    for (one, a), (other, b) in combinations(placed, 2):
+        assert not a.padded(-1).overlaps(b.padded(-1)), (one, other, intensities)
+    assert all(page.x0 <= b.x0 and b.x1 <= page.x1 and page.y0 <= b.y0 and b.y1 <= page.y1 for _, b in placed)
+    plt.close("all")
+
+
+def test_labels_stay_beside_their_points_at_another_resolution() -> None:
+    ax = rk.plot_roofline("A10", {"MLP": GEMM, "attention": ATTENTION.at(N=4096, h=4096)})
+    centres = []
+    for dpi in (100, 200):
+        ax.figure.set_dpi(dpi)
+        centres.append(
+            [((b.x0 + b.x1) / dpi, (b.y0 + b.y1) / dpi) for text, b in boxes(ax) if text in ("MLP", "attention")]
+        )
+    assert np.allclose(*centres, atol=0.02)
+
+
+def test_coincident_points_share_a_label() -> None:
+    qk, _, pv = ATTENTION.at(N=4096, h=128).steps
+    texts = [text.get_text() for text in rk.plot_roofline("A10", {"QK": qk, "PV": pv}).texts]
+    assert "QK, PV" in texts
+
+
+def test_a_sweep_is_a_path_through_all_of_its_sizes() -> None:
+    sweep = ATTENTION.compile("N", h=4096)([16, 256, 4096])
+    ax = rk.plot_roofline("A10", {"attention": sweep})
+    ticks = [line for line in ax.lines if line.get_marker() == "|"]
+    assert np.allclose(ticks[0].get_xdata(), sweep.intensity)
+    texts = [text.get_text() for text in ax.texts]
+    assert "attention\nN = 16" in texts and "N = 4,096" in texts
+
+
+def test_the_title_is_the_finding_and_is_not_clipped() -> None:
+    title = "A finding that takes a good many words to say, and therefore needs a second line to be read in full"
+    ax = rk.plot_roofline("A10", title=title)
+    ax.figure.canvas.draw()
+    assert ax.get_title(loc="left").replace("\n", " ") == title
+    assert ax.title.get_window_extent().x1 <= ax.figure.bbox.x1
+    assert ax._left_title.get_window_extent().x1 <= ax.figure.bbox.x1
+
+
+def test_points_say_that_they_are_predictions() -> None:
+    assert any("Not measurements" in text.get_text() for text in rk.plot_roofline("A10", {"GEMM": GEMM}).texts)
+    assert not any("measurements" in text.get_text() for text in rk.plot_roofline("A10").texts)
+
+
+def luminance(color: str) -> float:
+    channels = [int(color[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+@pytest.mark.parametrize("theme", THEMES)
+def test_text_has_the_contrast_that_accessibility_asks_for(theme: str) -> None:
+    """WCAG 2.1 asks for 4.5 : 1."""
+    look = THEMES[theme]
+    for ink in (look.ink, look.faint, look.memory, look.compute, look.path):
+        for ground in (look.page, look.memory_region, look.compute_region):
+            light, dark = sorted((luminance(ink), luminance(ground)), reverse=True)
+            assert (light + 0.05) / (dark + 0.05) >= 4.5, (theme, ink, ground)
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "words"),
+    [
+        (lambda: rk.plot_roofline("A11"), ValueError, "did you mean 'A10'"),
+        (lambda: rk.plot_roofline([]), ValueError, "at least one machine"),
+        (lambda: rk.plot_roofline("A10", theme="drak"), ValueError, "did you mean 'dark'"),
+        (lambda: rk.plot_roofline("A10", {"attention": ATTENTION}), ValueError, "N=…"),
+        (lambda: rk.plot_roofline("A10", {"x": "fast"}), TypeError, "'x' must be a Cost"),
+        (lambda: rk.plot_roofline("A10", {"x": -1.0}), ValueError, "0 or more"),
+        (lambda: rk.plot_roofline("A10", {"x": ATTENTION.compile("N", "h")([1, 2], [1, 2])}), ValueError, "one size"),
+    ],
+)
+def test_bad_input_is_refused_in_words(call: Any, error: type[Exception], words: str) -> None:
+    with pytest.raises(error, match=words):
+        call()
