@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from numbers import Number
 from typing import Any
 
 import sympy
@@ -25,7 +26,8 @@ def trace(f: Callable[..., Any], *args: Any, **kwargs: Any) -> Cost:
     args, kwargs : Tensors, and whatever else `f` takes that is not an array (a number of heads, say).
 
     Raises TypeError where arrays are mixed in, where `f` returns something that is not a Tensor, or
-    where it asks Python to decide something that depends on an open size.
+    where it asks Python to decide something that depends on an open size. (`==` and `%` of an open
+    size cannot be caught: SymPy answers `==` by form, and takes any formula for true.)
 
     >>> from roofline_kit import symbols, tensors, softmax
     >>> def attention(Q, K, V):
@@ -38,21 +40,19 @@ def trace(f: Callable[..., Any], *args: Any, **kwargs: Any) -> Cost:
     (N**2*(4*h + 3), 8*N**2 + 8*N*h)
     """
     name = getattr(f, "__name__", type(f).__name__)
-    if not callable(f):
-        raise TypeError(f"trace takes a function and its Tensors; {f!r} cannot be called")
     for x in leaves((args, kwargs)):
-        if hasattr(x, "shape") and not isinstance(x, Tensor):
+        if hasattr(x, "shape") and not isinstance(x, (Tensor, Number)):
             what = f"a {type(x).__name__}. Describe it by rk.Tensor('x', {tuple(x.shape)})"
             raise TypeError(f"trace reads Tensors, and was given {what}; to compute, call {name} on arrays directly")
     try:
         out, steps = record(f, *args, **kwargs)
     except TypeError as error:
         # What SymPy and Python say when `if`, `range` or `int` meet a size that is still a symbol.
-        if not re.search("truth value of Relational|interpreted as an integer|[Cc]annot convert", str(error)):
+        if not re.search("truth value of|as an integer|[Cc]annot convert|no callable|not a supported", str(error)):
             raise
         raise TypeError(
-            f"{name} asks Python to decide something that depends on an open size ({error}). A trace stands for every "
-            "size at once: write it as an array operation, or give that size a number, as in rk.Tensor('x', (128, 64))"
+            f"{name} asks for something that depends on an open size ({error}). A trace stands for every size at once: "
+            "write it as an array operation (a root of a size n as n**0.5), or give that size a number, as in (128, 64)"
         ) from error
     for x in leaves(out):
         if not isinstance(x, Tensor):
@@ -88,7 +88,7 @@ class Cost:
     name: str = "cost"
 
     flops = _total("flops", "Floating-point operations; a multiply-add is 2.")
-    matmul_flops = _total("matmul_flops", "The FLOPs of matrix products, as PyTorch's FlopCounterMode counts them.")
+    matmul_flops = _total("matmul_flops", "The FLOPs of matrix products: PyTorch's FlopCounterMode, plus vectors.")
     loads = _total("loads", "Bytes read from memory.")
     stores = _total("stores", "Bytes written to memory.")
     bytes = _total("bytes", "Bytes moved, loads and stores together.")
@@ -107,14 +107,12 @@ class Cost:
     @cached_property
     def symbols(self) -> tuple[sympy.Symbol, ...]:
         """The sizes that are still open, in alphabetical order."""
-        open_sizes = (n.free_symbols for n in (*self.sizes, *(step.count for step in self.steps)))
-        return tuple(sorted(set().union(*open_sizes), key=str))
+        return tuple(sorted(set().union(*(n.free_symbols for n in self.sizes)), key=str))
 
     @cached_property
     def sizes(self) -> set[sympy.Expr]:
-        """All sizes in the shapes of what the steps read."""
-        read = (x for step in self.steps for x in (*step.operands, *step.reads) if isinstance(x, Tensor))
-        return {n for x in read for n in x.shape}
+        """All sizes in the shapes that the steps work on, inside of fused ones too, and how often they are repeated."""
+        return {n for step in self.steps for n in (*step.sizes, step.count)}
 
     def __add__(self, other: Any) -> Cost:
         if not isinstance(other, Cost):
@@ -129,7 +127,7 @@ class Cost:
             return NotImplemented
         n = size(times, f"the number of times that {self.name} is repeated")
         steps = (replace(s, flops=n * s.flops, matmul_flops=n * s.matmul_flops, count=n * s.count) for s in self.steps)
-        return Cost(tuple(steps), f"{n} × {self.name}")
+        return Cost(tuple(steps), f"{n} × ({self.name})" if " " in self.name else f"{n} × {self.name}")
 
     __rmul__ = __mul__
 
@@ -150,7 +148,10 @@ class Cost:
         missing = [name for name in symbol if name not in given]
         if missing:
             raise ValueError(f"{self.name} needs a value for {', '.join(missing)}; its symbols are {', '.join(symbol)}")
-        return tuple(symbol[name] for name in keep), {symbol[n]: size(x, n) for n, x in values.items()}
+        sizes = {symbol[name]: size(x, name) for name, x in values.items()}
+        if not all(n.is_number for n in sizes.values()):
+            raise ValueError(f"{self.name}: sizes must be numbers here, not {values}")
+        return tuple(symbol[name] for name in keep), sizes
 
     def at(self, **values: Any) -> Cost:
         """The same cost with numbers put in for all symbols, exact.
@@ -164,9 +165,13 @@ class Cost:
         16387/16
         """
         _, sizes = self.match(**values)
+        for n in self.sizes:
+            size(n.xreplace(sizes), f"{self.name}: {n}")
         done: dict[int, Tensor] = {}
 
         def put(x: Any) -> Any:
+            if isinstance(x, sympy.Expr):
+                return x.xreplace(sizes)
             if isinstance(x, Tensor) and id(x) not in done:
                 shape = tuple(n.xreplace(sizes) for n in x.shape)
                 done[id(x)] = replace(x, shape=shape, step=None, base=put(x.base))
@@ -176,6 +181,7 @@ class Cost:
         for s in self.steps:
             new: dict[str, Any] = {part: tuple(map(put, getattr(s, part))) for part in ("operands", "reads", "writes")}
             new |= {part: getattr(s, part).xreplace(sizes) for part in ("flops", "matmul_flops", "count")}
+            new["sizes"] = frozenset(n.xreplace(sizes) for n in s.sizes)
             steps.append(replace(s, **new))
         return Cost(tuple(steps), self.name)
 
@@ -208,14 +214,15 @@ class Cost:
         numbers: dict[int, str] = {}
         rows = [["", self.name, "FLOPs", "loads [B]", "stores [B]", "FLOPs/B"]]
         for i, step in enumerate(self.steps, start=1):
+            number = chr(0x245F + i) if i <= 20 else f"({i})"  # ① to ⑳
             operands = []
             for x in step.operands:
                 name = x.array.name if isinstance(x, Tensor) else str(x)
                 view = x.name[len(name) :] if isinstance(x, Tensor) else ""
                 operands.append((numbers.get(id(getattr(x, "array", x)), name), view))
             times = "" if step.count == 1 else f"  (× {step.count})"
-            rows.append([_circled(i), show(step.operation, operands) + times, *map(figure, _figures(step))])
-            numbers |= {id(x): _circled(i) for x in step.writes}
+            rows.append([number, show(step.operation, operands) + times, *map(figure, _figures(step))])
+            numbers |= dict.fromkeys(map(id, step.writes), number)
         return [*rows, ["", "total", *map(figure, _figures(self))]]
 
     def __repr__(self) -> str:
@@ -244,11 +251,6 @@ def _text(words: str) -> str:
     return r"\text{" + re.sub(r"([_%&#$])", r"\\\1", words) + "}"
 
 
-def _circled(i: int) -> str:
-    """① for 1, and (21) after ⑳."""
-    return chr(0x245F + i) if i <= 20 else f"({i})"
-
-
 def _figures(x: Step | Cost) -> tuple[Any, ...]:
     """The table's four columns, of a step or of a whole cost."""
     return tidy(x.flops), tidy(x.loads), tidy(x.stores), x.intensity if x.bytes != 0 else None
@@ -272,10 +274,9 @@ def _latex_figure(figure: Any) -> str:
 
 def _latex_step(operation: str, operands: list[tuple[str, str]]) -> str:
     """A step as one writes it on a slide: Q Kᵀ for "Q @ K.T"."""
-    names = []
-    for name, view in operands:
-        plain = re.fullmatch(r"[A-Za-z]\w*", name, re.ASCII)
-        names.append((sympy.latex(sympy.Symbol(name)) if plain else _text(name)) + r"^{\mathsf{T}}" * (view == ".T"))
+    plain = re.compile(r"[A-Za-z]\w*", re.ASCII)
+    symbols = [sympy.latex(sympy.Symbol(name)) if plain.fullmatch(name) else _text(name) for name, _ in operands]
+    names = [symbol + r"^{\mathsf{T}}" * (view == ".T") for symbol, (_, view) in zip(symbols, operands, strict=True)]
     if operation in INFIX:
         return {"@": r"\,", "*": r" \odot "}.get(operation, f" {operation} ").join(names)
     return rf"\operatorname{{{operation.replace('_', ' ')}}}\left({', '.join(names)}\right)"
@@ -307,6 +308,10 @@ class CompiledCost:
 
     Made by `Cost.compile`, and compiled in the first call; returns a `Sweep`. Raises TypeError or
     ValueError for what is no size.
+
+    >>> from roofline_kit import Tensor, exp, symbols
+    >>> trace(exp, Tensor("x", symbols("N"))).compile("N")([1, 2]).flops
+    array([1., 2.])
     """
 
     cost: Cost
@@ -329,8 +334,8 @@ class CompiledCost:
 
     @cached_property
     def fractions(self) -> dict[sympy.Expr, Callable[..., Any]]:
-        """Sizes that may come out fractional, such as h/heads, as functions."""
-        return {n: self._function([n]) for n in self.cost.sizes if sympy.denom(n) != 1}
+        """Sizes that may come out fractional, zero or negative, such as h/heads and N - 1, as functions."""
+        return {n: self._function([n]) for n in self.cost.sizes if not (n.is_integer and n.is_positive)}
 
     def __call__(self, *sizes: Any) -> Sweep:
         """The cost at these sizes, each a number or an array; arrays are broadcast."""
@@ -349,8 +354,6 @@ def _many_sizes(values: Any, name: str) -> Any:
     import numpy as np
 
     given = np.asarray(values)
-    if given.dtype.kind == "O" and all(isinstance(x, (int, sympy.Integer)) for x in given.flat):
-        given = given.astype(float)  # integers that are too large for NumPy's
     if given.dtype.kind not in "iuf":
         raise TypeError(f"{name} must be numbers, not {values!r}")
     right = (given >= 1) & (given < np.inf) & (given.dtype.kind != "f" or given == np.floor(given))
@@ -369,7 +372,13 @@ def _evaluate(function: Callable[..., Any], sizes: Sequence[Any]) -> list[Any]:
 
 @dataclass(frozen=True, eq=False)
 class Sweep:
-    """A cost at many sizes, with arrays for formulas; made by calling a `CompiledCost`."""
+    """A cost at many sizes, with arrays for formulas; made by calling a `CompiledCost`.
+
+    >>> from roofline_kit import Tensor, exp, symbols
+    >>> sweep = trace(exp, Tensor("x", symbols("N"))).compile("N")([1, 2])
+    >>> sweep.bytes, sweep.intensity
+    (array([4., 8.]), array([0.25, 0.25]))
+    """
 
     compiled: CompiledCost
     sizes: tuple[Any, ...]

@@ -25,7 +25,7 @@ class Accelerator:
     bandwidth : bytes per second between the chip and its memory. memory : bytes.
     source : where the numbers come from. note : a pitfall.
 
-    Raises TypeError or ValueError for a rate that is not a positive finite number, naming it.
+    Raises ValueError for a rate that is not a positive finite number, naming it.
 
     >>> mine = Accelerator("my laptop", peaks={"fp32": 400e9}, bandwidth=40e9, memory=16e9)
     >>> mine.ridge("fp32")
@@ -77,11 +77,8 @@ class Accelerator:
 
 def _rate(value: object, what: str) -> int:
     """A rate or a size of memory as an exact integer."""
-    if isinstance(value, bool) or not isinstance(value, Real):
-        raise TypeError(f"{what} must be a number, not {value!r}")
-    number = float(value)
-    if not math.isfinite(number) or number < 1:
-        raise ValueError(f"{what} is {value!r}; it must be a positive finite number")
+    if isinstance(value, bool) or not isinstance(value, Real) or not 1 <= value < math.inf:  # type: ignore[operator]
+        raise ValueError(f"{what} must be a positive finite number, not {value!r}")
     return int(value)  # type: ignore[call-overload]
 
 

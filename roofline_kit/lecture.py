@@ -102,18 +102,15 @@ def _derived() -> dict[str, list[Any]]:
     add = trace(lambda A, B: A + B, *tensors("A B", N, "fp32"))
     attn = trace(attention, *tensors("Q K V", (N, h)))
     gemm = trace(linear, Tensor("X", (N, K)), Tensor("W", (K, M)))
-    qk, softmax, pv = attn.steps
     a10 = roofline("A10")
     square = gemm.at(N=4096, K=4096, M=4096)
+    flops = {f"attn-flops-{name}": [s.flops] for name, s in zip(("qk", "softmax", "pv"), attn.steps, strict=True)}
+    moved = {f"attn-io-{i}": [s.bytes] for i, s in enumerate(attn.steps, start=1)}
     return {
+        **flops,
+        **moved,
         "toy-add": [add.flops / add.accesses, add.intensity],
-        "attn-flops-qk": [qk.flops],
-        "attn-flops-softmax": [softmax.flops],
-        "attn-flops-pv": [pv.flops],
         "attn-flops": [attn.flops],
-        "attn-io-1": [qk.bytes],
-        "attn-io-2": [softmax.bytes],
-        "attn-io-3": [pv.bytes],
         "attn-io": [attn.bytes],
         "attn-ai": [attn.intensity, sympy.limit(attn.intensity, N, sympy.oo)],
         "attn-ai-4096": [attn.at(N=4096, h=4096).intensity],

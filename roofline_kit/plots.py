@@ -66,8 +66,8 @@ def plot_roofline(
     look = THEMES[theme]
     given = machines if isinstance(machines, (list, tuple)) else [machines]
     roofs = [m if isinstance(m, Roofline) else roofline(m, dtype) for m in given]
-    if not roofs:
-        raise ValueError("plot_roofline needs at least one machine, as in plot_roofline('A10')")
+    if not roofs or not isinstance(points, Mapping):
+        raise ValueError(f"plot_roofline needs at least one machine and points {{label: cost}}, not {points!r}")
     roof, tracks = roofs[0], {label: _track(label, what, roofs[0]) for label, what in points.items()}
     xs, ys = (np.concatenate([track[i] for track in tracks.values()] or [[]]) for i in (0, 1))
     x0, x1 = min([*xs, float(roof.ridge)]) / 10, max([*xs, float(roof.ridge)]) * 12
@@ -88,7 +88,10 @@ def plot_roofline(
         if isinstance(what, Sweep):
             _draw_path(placer, look, label, what, roof)
     marks = {label: (x[0], y[0]) for label, (x, y) in tracks.items() if not isinstance(points[label], Sweep)}
-    texts = [(*marks[labels[0]], fill(", ".join(labels), 20)) for labels in placer.coincident(marks)]
+    places: dict[Any, list[str]] = {}  # points that lie on one another share a label
+    for label, xy in marks.items():
+        places.setdefault(tuple(np.round(placer.pixels(*xy) / (6 * placer.pt))), []).append(label)
+    texts = [(*marks[labels[0]], fill(", ".join(labels), 20)) for labels in places.values()]
     for (x, y, text), marker in zip(sorted(texts, reverse=True), cycle("osD^vPX*"), strict=False):
         color = look.compute if x >= roof.ridge else look.memory
         ax.plot([x], [y], marker, color=color, ms=12, mec=look.page, mew=1.6, zorder=7)
@@ -105,7 +108,7 @@ def _track(label: str, what: Any, roof: Roofline) -> tuple[Any, Any]:
     if isinstance(what, (Cost, Step)):
         roof.bound(what)  # raises, with the names of the sizes, where some are open
         return np.array([float(what.intensity)]), np.array([float(what.flops) / roof.time(what)])
-    if not isinstance(what, Real):
+    if not isinstance(what, Real) or not 0 < float(what) < np.inf:
         raise TypeError(f"the point {label!r} must be a Cost, a Sweep or a number of FLOPs per byte, not {what!r}")
     return np.array([float(what)]), np.array([roof.attainable(what)])
 
@@ -122,16 +125,16 @@ def _draw_roofs(placer: _Placer, look: Theme, roofs: list[Roofline]) -> None:
         placer.line(line)
     ax.plot([ridge, ridge], [y0, roof.peak], ":", color=look.ink, lw=1.4, zorder=2)
     ax.plot([ridge], [roof.peak], "o", color=look.ink, ms=8, zorder=5)
-    placer.line([(ridge, y0), (ridge, roof.peak)])
+    placer.line([(ridge, y0), (ridge, y1)])
 
     ink, memory, compute = ({"color": c, "fontweight": "bold"} for c in (look.ink, look.memory, look.compute))
     text = f"{roof.accelerator.name}  {roof.dtype} peak  {_si(roof.peak, 'FLOP/s')}"
     placer.text(x1, roof.peak, text, -4, 7, ha="right", va="bottom", **ink)
     placer.along(x0, ridge, roof.bandwidth, f"memory  {_si(roof.bandwidth, 'B/s')}", 7, va="bottom", **ink)
     for r in roofs[1:]:
-        text = f"{r.accelerator.name}  {_si(r.peak, 'FLOP/s')}, {_si(r.bandwidth, 'B/s')}"
+        text = f"{r.accelerator.name}  {_si(r.peak, 'FLOP/s')}"
         dy, va = (-6, "top") if r.peak <= roof.peak else (6, "bottom")
-        placer.text(x1, r.peak, text, -4, dy, ha="right", va=va, color=look.faint, fontsize=11.5)
+        placer.text(x1, r.peak, text, -4, dy, ha="right", va=va, color=look.faint)
     placer.text(x0, y1, "◀ memory-bound: time = bytes / bandwidth", 8, -8, va="top", **memory)
     placer.text(x1, y0, "compute-bound ▶\ntime = FLOPs / peak", -8, 8, ha="right", va="bottom", **compute)
     text = f"ridge point = peak / bandwidth\n= {ridge:.4g} FLOPs per byte"
@@ -141,12 +144,14 @@ def _draw_roofs(placer: _Placer, look: Theme, roofs: list[Roofline]) -> None:
 def _draw_path(placer: _Placer, look: Theme, label: str, sweep: Sweep, roof: Roofline) -> None:
     """A sweep over one size as a path, with a tick at each of its sizes."""
     sizes, name = sweep.sizes[0], sweep.compiled.symbols[0]
-    smooth = sweep.compiled(np.unique(np.geomspace(sizes.min(), sizes.max(), 400).round()))
+    between = np.unique(np.geomspace(sizes.min(), sizes.max(), 400).round())
+    smooth = sweep if sweep.compiled.fractions else sweep.compiled(between)  # heads must divide: no sizes in between
     placer.ax.plot(*_track(label, smooth, roof), color=look.path, lw=7, alpha=0.45, zorder=4)
     x, y = _track(label, sweep, roof)
     placer.ax.plot(x, y, "|", color=look.path, ms=13, mew=2, zorder=6)
-    for i, text in ((0, f"{label}\n{name} = {sizes[0]:,.0f}"), (-1, f"{name} = {sizes[-1]:,.0f}")):
-        placer.label(x[i], y[i], text, color=look.path, fontweight="bold")
+    texts = [f"{label}\n{name} = {sizes[0]:,.0f}", *(f"{size:,.0f}" for size in sizes[1:])]
+    for i in range(len(sizes)) if len(sizes) <= 8 else (0, -1):
+        placer.label(x[i], y[i], texts[i], color=look.path, fontweight="bold")
 
 
 def _si(value: float, unit: str) -> str:
@@ -162,8 +167,7 @@ def _dress(ax: Axes, look: Theme, title: str, note: bool) -> None:
                     ha="right", va="top", fontsize=10, color=look.faint)  # fmt: skip
     ax.set_xlabel("arithmetic intensity [FLOPs per byte]", color=look.ink, fontsize=13)
     ax.set_ylabel("attainable performance [FLOP/s]", color=look.ink, fontsize=13)
-    if title:
-        ax.set_title(fill(title, 74), color=look.ink, fontsize=15, fontweight="bold", loc="left", pad=12)
+    ax.set_title(fill(title, 74), color=look.ink, fontsize=15, fontweight="bold", loc="left", pad=12)
     ax.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,.10g}"))
     ax.yaxis.set_major_formatter(EngFormatter(sep=" "))
     for axis in (ax.xaxis, ax.yaxis):
@@ -183,7 +187,7 @@ class _Placer:
         self.pt = ax.figure.dpi / 72
         self.box = ax.get_window_extent().extents
         self.points: list[np.ndarray] = []
-        self.taken: list[np.ndarray] = []
+        self.taken: list[Any] = []
         self.segments: list[np.ndarray] = []
 
     def pixels(self, x: Any, y: Any) -> np.ndarray:
@@ -199,16 +203,13 @@ class _Placer:
         pixels = [self.pixels(*p) for p in points]
         self.segments += [np.array(pair) for pair in pairwise(pixels)]
 
-    def _extents(self, artist: Any) -> np.ndarray:
-        return artist.get_window_extent().extents
-
     def text(self, x: float, y: float, text: str, dx: float = 0, dy: float = 0, **given: Any) -> None:
         """Text at a fixed place, `dx` and `dy` points away from (x, y), on the left where the right is full."""
         style: dict[str, Any] = {"fontsize": 12.5, "ha": "left", "zorder": 8} | given
-        made = self.ax.annotate(text, (x, y), (dx, dy), textcoords="offset points", **style)
-        if self._extents(made)[2] > self.box[2] and style["ha"] == "left":
+        made: Any = self.ax.annotate(text, (x, y), (dx, dy), textcoords="offset points", **style)
+        if made.get_window_extent().extents[2] > self.box[2] and style["ha"] == "left":
             made.set(ha="right", x=-dx)
-        self.taken.append(self._extents(made))
+        self.taken.append(made.get_window_extent().extents)
 
     def along(self, x0: float, x1: float, slope: float, text: str, dy: float, **style: Any) -> None:
         """Text along the slanted roof y = slope · x, in the middle of what is seen of it."""
@@ -220,34 +221,26 @@ class _Placer:
         offset = dy * np.array([-direction[1], direction[0]])
         fixed: dict[str, Any] = {"rotation_mode": "anchor", "ha": "center", "fontsize": 12.5, "zorder": 8}
         made = self.ax.annotate(text, (x1, x1 * slope), tuple(offset), textcoords="offset points", **fixed, **style)
-        left, _, right, _ = self._extents(made)
+        left, _, right, _ = made.get_window_extent().extents
         made.set_rotation(np.degrees(np.arctan2(direction[1], direction[0])))
         # The middle, or where there is most room between the points on the roof.
         half = (right - left) / 2
-        spots = [start + t * direction for t in np.linspace(half, length - half, 9)[[4, 3, 5, 2, 6, 1, 7, 0, 8]]]
+        spots = [
+            start + t * direction
+            for t in np.linspace(half + 14 * self.pt, length - half - 14 * self.pt, 9)[[4, 3, 5, 2, 6, 1, 7, 0, 8]]
+        ]
         middle = max(spots, key=lambda spot: min([np.hypot(*(spot - p)) for p in self.points] + [half + 20 * self.pt]))
         made.xy = tuple(self.ax.transData.inverted().transform(middle))
         # The box around slanted text is mostly empty, so a row of small boxes is kept free instead.
         for t in np.linspace(-half, half, 12):
             self.take(middle + t * direction + 2 * offset * self.pt, 8)
 
-    def coincident(self, marks: dict[str, tuple[float, float]]) -> list[list[str]]:
-        """Labels by place: points that lie on one another share one."""
-        groups: list[list[str]] = []
-        for label, xy in marks.items():
-            near = [g for g in groups if np.hypot(*(self.pixels(*marks[g[0]]) - self.pixels(*xy))) < 7 * self.pt]
-            if near:
-                near[0].append(label)
-            else:
-                groups.append([label])
-        return groups
-
     def label(self, x: float, y: float, text: str, color: str, **style: Any) -> None:
         """A label at the nearest free place, with a leader line to its point where that is not beside it."""
         at = self.pixels(x, y)
         style |= {"color": color, "ha": "center", "va": "center", "fontsize": 12.5, "zorder": 9}
         made = self.ax.annotate(text, (x, y), (0, 0), textcoords="offset points", **style)
-        left, low, right, high = self._extents(made)
+        left, low, right, high = made.get_window_extent().extents
         half = np.array([(right - left) / 2 + 6 * self.pt, (high - low) / 2 + 2 * self.pt])
         centre = self._free_place(at, half)
         if centre is None:

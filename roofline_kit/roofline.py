@@ -92,7 +92,7 @@ class Roofline:
         return names if names.ndim else str(names)
 
     def time(self, cost: Any, overlap: str = "steps") -> Any:
-        """Predicted seconds; nothing that does this work on this machine can be faster.
+        """Predicted seconds: no run that takes these steps one after another is faster.
 
         cost : a `Cost` or a step (a float with numbers in it, a SymPy formula with open sizes) or a
         `Sweep` (an array).
@@ -116,16 +116,17 @@ class Roofline:
 
             parts = [(cost.flops, cost.bytes)] if whole else cost.steps
             return sum(np.maximum(flops / self.peak, moved / self.bandwidth) for flops, moved in parts)
-        steps: Any = [cost] if isinstance(cost, Step) or whole else cost.steps
+        steps: Any = [cost] if whole else cost.steps  # type: ignore[union-attr]
         seconds = sympy.Add(*(sympy.Max(s.flops / self.peak, s.bytes / self.bandwidth) for s in steps))
         return float(seconds) if seconds.is_number else seconds
 
     def crossing(self, cost: Cost, symbol: str, **sizes: Any) -> sympy.Expr:
         """The value of one size at which a cost crosses the ridge, with all others given [attn-bound].
 
-        It solves intensity = ridge over the real numbers, so it is exact and rarely whole: round it up
-        for the first size that is compute-bound. Raises ValueError for missing or unknown sizes, and
-        where the intensity never reaches the ridge (it then says what it does reach) or never leaves it.
+        It solves intensity = ridge over the real numbers, so it is exact and rarely whole: on one side of
+        it the cost is compute-bound, which is the larger one where intensity grows with the size.
+        Raises ValueError for missing or unknown sizes, and where the intensity never reaches the ridge
+        (it then says what it does reach) or never leaves it.
 
         >>> from roofline_kit import attention, symbols, tensors, trace
         >>> N, h = symbols("N h")
@@ -139,9 +140,10 @@ class Roofline:
         roots = [root for root in sympy.solve(intensity - self.ridge, x) if root.is_real and root >= 1]
         if len(roots) != 1:
             first, last = intensity.subs(x, 1), sympy.limit(intensity, x, sympy.oo)
-            reach = f"it goes from {float(first):.4g} at {symbol} = 1 to {float(last):.4g} for large {symbol}"
-            ridge = f"{float(self.ridge):.4g} FLOPs per byte of the {self.accelerator.name}"
-            raise ValueError(f"the intensity of {cost.name} does not cross the {ridge} once: {reach}")
+            reach = f"goes from {float(first):.4g} at {symbol} = 1 to {float(last):.4g} for large {symbol}, and does"
+            raise ValueError(
+                f"{cost.name} {reach} not cross the {float(self.ridge):.4g} of {self.accelerator.name} once"
+            )
         return roots[0]
 
 

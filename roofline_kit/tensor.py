@@ -59,14 +59,12 @@ def size(value: Any, what: str) -> sympy.Expr:
 
     A size is a positive integer, a symbol made by `symbols`, or an expression of such symbols.
 
-    Raises TypeError for strings, floats, booleans and foreign symbols, ValueError for sizes that
-    are zero, negative or fractional.
+    Raises TypeError for strings, floats and foreign symbols, ValueError for sizes that are zero,
+    negative or fractional, and for booleans.
 
     >>> size(4096, "N"), size(symbols("h") / symbols("H"), "head_dim")
     (4096, h/H)
     """
-    if isinstance(value, str):
-        raise TypeError(f"{what} is the string {value!r}; a size is an integer or a symbol: rk.symbols({value!r})")
     try:
         exact = value if isinstance(value, sympy.Expr) else sympy.Integer(operator.index(value))
     except TypeError:
@@ -204,11 +202,14 @@ class Tensor:
         wanted = tuple(sympy.cancel(self.size / known) if n == -1 else n for n in wanted)
         view = self._view(wanted)
         if not same(view.size, self.size):
-            raise ValueError(f"cannot reshape {self} with {self.size} elements into {view.shape} with {view.size}")
+            raise ValueError(
+                f"cannot reshape {self} of {self.size} elements to {view.shape} of {view.size}; try -1 for one"
+            )
         return view
 
     # Operations: each is a step.
 
+    _op_priority = 20.0  # SymPy numbers leave the operation to us
     __matmul__, __rmatmul__ = _operator("@")
     __add__, __radd__ = _operator("+")
     __sub__, __rsub__ = _operator("-")
@@ -269,7 +270,7 @@ class Step:
     operands : the tensors (views too) and numbers it was written with.
     reads, writes : the distinct arrays in memory that it reads and writes, each once.
     flops : floating-point operations. matmul_flops : those of matrix products among them, which is
-        what PyTorch's FlopCounterMode counts (it leaves out products with a vector).
+        what PyTorch's FlopCounterMode counts, and those of products with a vector, which it leaves out.
     count : how often the step is repeated; every quantity includes it.
 
     >>> N, h = symbols("N h")
@@ -284,6 +285,7 @@ class Step:
     writes: tuple[Tensor, ...]
     flops: sympy.Expr
     matmul_flops: sympy.Expr = field(default_factory=lambda: sympy.Integer(0))
+    sizes: frozenset[sympy.Expr] = frozenset()
     count: sympy.Expr = field(default_factory=lambda: sympy.Integer(1))
 
     @property
@@ -371,7 +373,11 @@ def _step(operation: str, operands: tuple[Any, ...], shape: Any, flops: Any, mat
     names = [getattr(x, "name", str(x)) for x in operands]
     out = Tensor(written(operation, names), shape, _common_dtype(operation, inputs))
     reads = tuple({id(x.array): x.array for x in inputs}.values())
-    _taken(Step(operation, operands, reads, (out,), sympy.sympify(flops), sympy.sympify(matmul_flops)))
+    for x in inputs:
+        if x.array.step and not any(x.array is result for result in x.array.step.writes):
+            raise ValueError(f"{x} was never stored: the fused {x.array.step.name} must return it")
+    sizes = frozenset(n for x in (*inputs, out) for n in x.shape)
+    _taken(Step(operation, operands, reads, (out,), sympy.sympify(flops), sympy.sympify(matmul_flops), sizes))
     return out
 
 
@@ -400,7 +406,8 @@ def _replace_leaves(tree: Any, new: Callable[[Any], Any]) -> Any:
     if isinstance(tree, dict):
         return {key: _replace_leaves(item, new) for key, item in tree.items()}
     if isinstance(tree, (tuple, list)):
-        return type(tree)(_replace_leaves(item, new) for item in tree)
+        items = (_replace_leaves(item, new) for item in tree)
+        return type(tree)(*items) if hasattr(tree, "_fields") else type(tree)(items)
     return new(tree)
 
 
@@ -438,7 +445,11 @@ def _fuse_steps(f: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, 
     made_here = [x.array for x in leaves(out) if isinstance(x, Tensor) and id(x.array) in on_chip]
     results = {id(x): Tensor(name, x.shape, x.dtype) for x in made_here}
     flops = [sympy.Add(*(getattr(step, kind) for step in steps)) for kind in ("flops", "matmul_flops")]
-    _taken(Step(operation, operands, tuple(read.values()), tuple(results.values()), *flops))
+    sizes = frozenset[sympy.Expr]().union(*(step.sizes for step in steps))
+    whole = Step(operation, operands, tuple(read.values()), tuple(results.values()), flops[0], flops[1], sizes)
+    for inner in (t for step in steps for t in step.writes):
+        object.__setattr__(inner, "step", whole)
+    _taken(whole)
 
     def stored(x: Any) -> Any:
         if not isinstance(x, Tensor) or id(x.array) not in results:
@@ -468,10 +479,8 @@ def _tracing(operation: str, *operands: Any) -> bool:
 
 def _axis(x: Tensor, axis: Any) -> int:
     """`axis` of `x` counted from the front."""
-    if isinstance(axis, bool) or not isinstance(axis, int):
-        raise TypeError(f"an axis of {x} is an int, not {axis!r}")
-    if not -x.ndim <= axis < x.ndim:
-        raise ValueError(f"axis {axis} does not exist in {x}")
+    if not isinstance(axis, int) or not -x.ndim <= axis < x.ndim:
+        raise ValueError(f"axis {axis!r} does not exist in {x}")
     return axis % x.ndim
 
 
@@ -519,9 +528,8 @@ def matmul(a: Any, b: Any) -> Any:
     """
     if not _tracing("matmul", a, b):
         return a @ b
-    for x in (a, b):
-        if not isinstance(x, Tensor) or x.ndim == 0:
-            raise TypeError(f"matmul multiplies matrices and vectors, not the single number {x}")
+    if not all(isinstance(x, Tensor) and x.ndim for x in (a, b)):
+        raise TypeError(f"matmul multiplies matrices and vectors, not a single number: {a} and {b}")
     rows, cols = a.shape[-2:-1], b.shape[-1:] if b.ndim > 1 else ()
     inner, other = a.shape[-1], b.shape[-2] if b.ndim > 1 else b.shape[0]
     if not same(inner, other):

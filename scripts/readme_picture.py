@@ -1,4 +1,4 @@
-"""Draw the picture of the README, docs/images/roofline.png, from the same traces as the first notebook."""
+"""Draw the picture of the README, docs/images/roofline.png, from traces like those of the notebooks."""
 
 from pathlib import Path
 

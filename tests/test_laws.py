@@ -290,3 +290,63 @@ def test_softmax_on_numpy_does_not_overflow() -> None:
 def test_an_integer_never_decides_the_dtype_of_a_floating_point_result() -> None:
     x = rk.Tensor("x", 4, "int32") + rk.Tensor("y", 4, "fp16")
     assert x.dtype == "fp16"
+
+
+def test_heads_inside_of_a_fused_step_are_a_size_like_any_other() -> None:
+    N, h, H = rk.symbols("N h H")
+
+    def split(x: Any) -> Any:
+        return x.reshape(x.shape[0], H, -1).swapaxes(0, 1)
+
+    def heads(Q: Any, K: Any, V: Any) -> Any:
+        return rk.attention(split(Q), split(K), split(V)).swapaxes(0, 1).reshape(*Q.shape)
+
+    cost = rk.trace(rk.fuse(heads), *rk.tensors("Q K V", (N, h)))
+    assert set(cost.symbols) == {N, h, H}
+    assert cost.at(N=4, h=8, H=2).flops == 4 * 4 * 4 * 8 + 3 * 2 * 4 * 4
+    with pytest.raises(ValueError, match=r"h/H"):
+        cost.at(N=4, h=8, H=3)
+    with pytest.raises(ValueError, match=r"h/H"):
+        cost.compile("H", N=4, h=8)([1, 3])
+
+
+@pytest.mark.parametrize("shape", [lambda n: n - 4, lambda n: n // 4])
+def test_a_size_that_comes_out_as_zero_is_refused_everywhere(shape: Any) -> None:
+    N = rk.symbols("N")
+    cost = rk.trace(rk.exp, rk.Tensor("x", shape(N)))
+    for ask in (lambda: cost.at(N=3), lambda: cost.compile("N")([3]).flops):
+        with pytest.raises(ValueError, match="positive integer"):
+            ask()
+
+
+def test_a_fractional_number_of_repetitions_is_refused() -> None:
+    h, H = rk.symbols("h H")
+    cost = (h / H) * rk.trace(rk.exp, rk.Tensor("x", h))
+    with pytest.raises(ValueError, match="h/H"):
+        cost.at(h=4, H=3)
+
+
+def test_sizes_are_numbers_to_a_tensor_on_either_side() -> None:
+    N = rk.symbols("N")
+    x = rk.Tensor("x", N)
+    for y in (N * x, x * N, N - x, 1 / N * x, sympy.Integer(4) * x, N**0.5 * x):
+        assert y.shape == (N,) and y.step.flops == N and y.step.loads == 2 * N
+
+
+def test_what_leaves_a_fused_step_by_another_door_is_refused() -> None:
+    door: list[Any] = []
+
+    def leak(x: Any) -> Any:
+        door.append(rk.exp(x))
+        return door[0] + 1
+
+    with pytest.raises(ValueError, match=r"never stored: the fused leak\(x\) must return it"):
+        rk.trace(lambda x: rk.fuse(leak)(x) + door[0], rk.Tensor("x", 4))
+
+
+def test_values_that_are_put_in_are_numbers() -> None:
+    N, h = rk.symbols("N h")
+    cost = rk.trace(rk.attention, *rk.tensors("Q K V", (N, h)))
+    for ask in (lambda: cost.at(N=4, h=N), lambda: cost.compile("N", h=h)):
+        with pytest.raises(ValueError, match="must be numbers"):
+            ask()

@@ -97,7 +97,13 @@ def test_a_sweep_is_a_path_through_all_of_its_sizes() -> None:
     ticks = [line for line in ax.lines if line.get_marker() == "|"]
     assert np.allclose(ticks[0].get_xdata(), sweep.intensity)
     texts = [text.get_text() for text in ax.texts]
-    assert "attention\nN = 16" in texts and "N = 4,096" in texts
+    assert "attention\nN = 16" in texts and "256" in texts and "4,096" in texts
+
+
+def test_a_sweep_over_heads_is_drawn_at_the_numbers_that_divide() -> None:
+    H = rk.symbols("H")
+    heads = rk.trace(rk.attention, *rk.tensors("Q K V", (H, N, h / H)))
+    rk.plot_roofline("A10", {"heads": heads.compile("H", N=4096, h=4096)([1, 2, 4, 8, 16, 32])})
 
 
 def test_the_title_is_the_finding_and_is_not_clipped() -> None:
@@ -138,7 +144,9 @@ def test_text_has_the_contrast_that_accessibility_asks_for(theme: str) -> None:
         (lambda: rk.plot_roofline("A10", theme="drak"), ValueError, "did you mean 'dark'"),
         (lambda: rk.plot_roofline("A10", {"attention": ATTENTION}), ValueError, "N=…"),
         (lambda: rk.plot_roofline("A10", {"x": "fast"}), TypeError, "'x' must be a Cost"),
-        (lambda: rk.plot_roofline("A10", {"x": -1.0}), ValueError, "0 or more"),
+        (lambda: rk.plot_roofline("A10", {"x": -1.0}), TypeError, "-1.0"),
+        (lambda: rk.plot_roofline("A10", {"x": np.inf}), TypeError, "inf"),
+        (lambda: rk.plot_roofline("A10", GEMM), ValueError, "label: cost"),
         (lambda: rk.plot_roofline("A10", {"x": ATTENTION.compile("N", "h")([1, 2], [1, 2])}), ValueError, "one size"),
     ],
 )
