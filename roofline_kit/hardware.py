@@ -101,7 +101,7 @@ def accelerators() -> tuple[str, ...]:
     return tuple(_table())
 
 
-def accelerator(name: str | Accelerator) -> Accelerator:
+def accelerator(name: str) -> Accelerator:
     """The accelerator of that name; capitals, spaces and hyphens do not matter.
 
     Raises ValueError with the nearest names where there is none.
@@ -110,8 +110,6 @@ def accelerator(name: str | Accelerator) -> Accelerator:
     >>> a100.title, a100.bandwidth, a100.memory
     ('NVIDIA A100 40 GB SXM4 / PCIe', 1555000000000, 40000000000)
     """
-    if isinstance(name, Accelerator):
-        return name
     found = [a for key, a in _table().items() if isinstance(name, str) and plain(key) == plain(name)]
     if not found:
         raise ValueError(unknown("accelerator", name, _table()))

@@ -62,8 +62,7 @@ class Roofline:
 
         values = np.asarray(intensity, dtype=float)
         if not np.all(values >= 0):
-            wrong = values[~(values >= 0)].flat[0]
-            raise ValueError(f"an arithmetic intensity is a number of FLOPs per byte, 0 or more, not {wrong}")
+            raise ValueError(f"an arithmetic intensity is a number of FLOPs per byte, 0 or more, not {intensity}")
         lower = np.minimum(self.peak, values * self.bandwidth)
         return lower if lower.ndim else float(lower)
 
@@ -155,4 +154,4 @@ def roofline(machine: Accelerator | str, dtype: str = "fp16") -> Roofline:
     >>> roofline("H100-SXM", "fp8").peak
     1978900000000000
     """
-    return Roofline(accelerator(machine), dtype)
+    return Roofline(machine if isinstance(machine, Accelerator) else accelerator(machine), dtype)
