@@ -14,21 +14,28 @@ from typing import Any
 
 from .cost import CompiledCost, Cost, Sweep, trace
 from .hardware import Accelerator, accelerator, accelerators
+from .models import Model, model, models
 from .roofline import Roofline, roofline
 from .tensor import (
-    Step, Tensor, exp, fuse, gelu, layer_norm, matmul, max, mean, relu, rms_norm, silu, softmax, sqrt, sum,
-    symbols, tanh, tensors,
+    Causal, Step, Tensor, exp, flip, fuse, gelu, layer_norm, matmul, max, mean, relu, rms_norm, silu, softmax, sqrt,
+    store, sum, symbols, take, tanh, tensors, tiled, top, windows,
 )  # fmt: skip
-from .transformer import attention, linear
+from .transformer import (
+    attention, compress, decoder_layer, linear, merge_heads, mlp, multi_head_attention, norm, rotary,
+    sparse_attention, split_heads,
+)  # fmt: skip
 
 # Imported when first asked for: pictures draw in Matplotlib, and all of them take time to import.
 _LATER = {"check": "lessons", "lecture": "lecture", "plot_roofline": "plots"}
+_LATER |= {"plot_sweep": "plots", "published": "lecture"}
 
 __all__ = [
-    "Accelerator", "CompiledCost", "Cost", "Roofline", "Step", "Sweep", "Tensor",
-    "accelerator", "accelerators", "attention", "exp", "fuse", "gelu", "layer_norm",
-    "linear", "matmul", "max", "mean", "relu", "rms_norm", "roofline", "silu", "softmax", "sqrt",
-    "sum", "symbols", "tanh", "tensors", "trace", *_LATER,
+    "Accelerator", "Causal", "CompiledCost", "Cost", "Model", "Roofline", "Step", "Sweep", "Tensor",
+    "accelerator", "accelerators", "attention", "compress", "decoder_layer", "exp", "flip", "fuse", "gelu",
+    "layer_norm", "linear", "matmul", "max", "mean", "merge_heads", "mlp", "model", "models",
+    "multi_head_attention", "norm", "relu", "rms_norm", "roofline", "rotary", "silu", "softmax", "sparse_attention",
+    "split_heads", "sqrt", "store", "sum", "symbols", "take", "tanh", "tensors", "tiled", "top", "trace", "windows",
+    *_LATER,
 ]  # fmt: skip
 
 

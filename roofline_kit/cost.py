@@ -126,10 +126,23 @@ class Cost:
         if isinstance(times, Cost):
             return NotImplemented
         n = size(times, f"the number of times that {self.name} is repeated")
-        steps = (replace(s, flops=n * s.flops, matmul_flops=n * s.matmul_flops, count=n * s.count) for s in self.steps)
-        return Cost(tuple(steps), f"{n} × ({self.name})" if " " in self.name else f"{n} × {self.name}")
+        name = f"({self.name})" if " " in self.name else self.name
+        return Cost(tuple(step * n for step in self.steps), f"{n} × {name}")
 
     __rmul__ = __mul__
+
+    def loads_of(self, *tensors: Tensor) -> sympy.Expr:
+        """Bytes read of these arrays, in whole or in part: what a decode step reads of the KV cache, say.
+
+        >>> from roofline_kit import attention, symbols, tensors
+        >>> N, h = symbols("N h")
+        >>> Q, K, V = tensors("Q K V", (N, h))
+        >>> trace(attention, Q, K, V).loads_of(K, V)
+        4*N*h
+        """
+        roots = {id(t.root) for t in tensors}
+        read = [(step.count, t) for step in self.steps for t in step.reads if id(t.root) in roots]
+        return tidy(sympy.Add(*(count * t.nbytes for count, t in read)))
 
     # --- numbers ---
 
@@ -174,7 +187,8 @@ class Cost:
                 return x.xreplace(sizes)
             if isinstance(x, Tensor) and id(x) not in done:
                 shape = tuple(n.xreplace(sizes) for n in x.shape)
-                done[id(x)] = replace(x, shape=shape, step=None, base=put(x.base))
+                new = {part: put(getattr(x, part)) for part in ("base", "whole", "visible")}
+                done[id(x)] = replace(x, shape=shape, step=None, **new)
             return done.get(id(x), x)
 
         steps = []
@@ -214,15 +228,15 @@ class Cost:
         numbers: dict[int, str] = {}
         rows = [["", self.name, "FLOPs", "loads [B]", "stores [B]", "FLOPs/B"]]
         for i, step in enumerate(self.steps, start=1):
-            number = chr(0x245F + i) if i <= 20 else f"({i})"  # ① to ⑳
+            number = chr(i + (0x245F if i <= 20 else 0x323C)) if i <= 35 else f"[{i}]"  # ① to ㉟
             operands = []
             for x in step.operands:
-                name = x.array.name if isinstance(x, Tensor) else str(x)
+                name = x.root.name if isinstance(x, Tensor) else str(x)
                 view = x.name[len(name) :] if isinstance(x, Tensor) else ""
-                operands.append((numbers.get(id(getattr(x, "array", x)), name), view))
+                operands.append((numbers.get(id(getattr(x, "root", x)), name), view))
             times = "" if step.count == 1 else f"  (× {step.count})"
             rows.append([number, show(step.operation, operands) + times, *map(figure, _figures(step))])
-            numbers |= dict.fromkeys(map(id, step.writes), number)
+            numbers |= dict.fromkeys((id(t) for t in step.writes if t.whole is None), number)
         return [*rows, ["", "total", *map(figure, _figures(self))]]
 
     def __repr__(self) -> str:

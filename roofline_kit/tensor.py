@@ -8,7 +8,8 @@ function on NumPy arrays or PyTorch tensors, and it computes.
 The rules of the count, which are the lecture's:
 
 * a step reads each distinct array in memory once, and writes its result once;
-* views (`.T`, `.mT`, `reshape`, `swapaxes`) are free: they move nothing;
+* views (`.T`, `.mT`, `reshape`, `swapaxes`) are free: they move nothing; of a slice, a step reads that part;
+* what a mask hides is neither computed nor stored;
 * a multiply-add is 2 FLOPs, a sum of n terms is n, and any elementwise function is 1 per element;
 * Python numbers are part of the instruction: reading them costs nothing.
 
@@ -25,6 +26,7 @@ import re
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
+from itertools import combinations
 from numbers import Number
 from typing import Any
 
@@ -112,6 +114,8 @@ class Tensor:
     dtype : one of "fp64", "fp32", "tf32", "bf16", "fp16", "fp8", "int64", "int32", "int8".
     step : the `Step` that made it; None for an input.
     base : for a view, the array in memory that it looks at; None for an array of its own.
+    visible : of masked scores, how many of the last two dimensions' elements exist; None where all do.
+    whole, cut : for a part of an array, that array, and which part.
 
     Raises TypeError or ValueError for a size or dtype that cannot be, naming it.
 
@@ -126,6 +130,9 @@ class Tensor:
     dtype: str = "fp16"
     step: Step | None = None
     base: Tensor | None = None
+    visible: sympy.Expr | None = None
+    whole: Tensor | None = None
+    cut: Any = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not self.name:
@@ -142,6 +149,11 @@ class Tensor:
         return self if self.base is None else self.base
 
     @property
+    def root(self) -> Tensor:
+        """The array in memory that this tensor is, views, or is a part of."""
+        return self.array if self.array.whole is None else self.array.whole
+
+    @property
     def ndim(self) -> int:
         """Number of dimensions."""
         return len(self.shape)
@@ -149,7 +161,7 @@ class Tensor:
     @property
     def size(self) -> sympy.Expr:
         """Number of elements."""
-        return sympy.Mul(*self.shape)
+        return _elements(self.shape, self.visible)
 
     @property
     def nbytes(self) -> sympy.Expr:
@@ -207,6 +219,35 @@ class Tensor:
             )
         return view
 
+    def __getitem__(self, index: Any) -> Tensor:
+        """A part of the array, cut out by slices without a step: a step that reads it reads that part alone.
+
+        Raises TypeError for an index that is no slice, ValueError for a part that is empty or sticks out.
+
+        >>> N, h, w = symbols("N h w")
+        >>> x = Tensor("x", (N, h))
+        >>> x[-1:], x[..., : h / 2]
+        (x[-1:]: fp16 (1, h), x[..., :h/2]: fp16 (N, h/2))
+        """
+        given = index if isinstance(index, tuple) else (index,)
+        rest = (slice(None),) * (self.ndim + (... in given) - len(given))
+        at = given.index(...) if ... in given else len(given)
+        items = (*given[:at], *rest, *given[at + 1 :])
+        if len(items) != self.ndim or not all(isinstance(i, slice) and i.step in (None, 1) for i in items):
+            raise TypeError(f"{self} can be cut by slices such as [:, -1:], not by {index!r}. {_NO_VALUES}")
+        bounds = []
+        for i, n in zip(items, self.shape, strict=True):
+            ends = [default if end is None else sympy.sympify(end) for end, default in ((i.start, 0), (i.stop, n))]
+            start, stop = (n + end if sympy.sympify(end).is_negative else sympy.sympify(end) for end in ends)
+            if (n - stop).is_negative or start.is_negative:
+                raise ValueError(f"{_slices(given)} sticks out of {self}")
+            bounds.append((start, stop))
+        if all(start == 0 and same(stop, n) for (start, stop), n in zip(bounds, self.shape, strict=True)):
+            return self
+        name, shape = self.name + _slices(given), tuple(stop - start for start, stop in bounds)
+        cut = (self.cut if self.base is None else self, *bounds)
+        return Tensor(name, shape, self.dtype, self.step, whole=self.root, cut=cut)
+
     # Operations: each is a step.
 
     _op_priority = 20.0  # SymPy numbers leave the operation to us
@@ -220,12 +261,9 @@ class Tensor:
         return _elementwise("neg", self)
 
     def _no_values(self, *_: Any) -> Any:
-        raise TypeError(
-            f"{self} has a shape but no values, so Python cannot test it, loop over it, index it or turn it into a "
-            "number. A trace stands for every input at once: what depends on values must be an array operation"
-        )
+        raise TypeError(f"{self} {_NO_VALUES}")
 
-    __bool__ = __iter__ = __float__ = __int__ = __getitem__ = _no_values
+    __bool__ = __iter__ = __float__ = __int__ = _no_values
 
     # NumPy and PyTorch ask these when one of their functions or arrays meets a Tensor.
 
@@ -244,8 +282,36 @@ class Tensor:
         raise TypeError(f"torch.{function.__name__} cannot compute with Tensors, which have no values. {_MIXED}")
 
 
+_NO_VALUES = """has a shape but no values, so Python cannot test it, loop over it, index it or turn it into a \
+number. A trace stands for every input at once: what depends on values must be an array operation"""
 _MIXED = """Tracing takes Tensors only, running takes arrays only: to trace, describe the array by \
 rk.Tensor(name, its shape); to compute, pass arrays for all. Take functions from the kit: rk.exp, not np.exp"""
+
+
+def _elements(shape: tuple[sympy.Expr, ...], visible: sympy.Expr | None) -> sympy.Expr:
+    return sympy.Mul(*shape) if visible is None else sympy.Mul(*shape[:-2], visible)
+
+
+def _slices(items: tuple[Any, ...]) -> str:
+    """Slices as they are written, [..., -1:]."""
+    ends = [(x.start, x.stop) if isinstance(x, slice) else x for x in items]
+    return f"[{', '.join('...' if x is ... else ':'.join('' if end is None else str(end) for end in x) for x in ends)}]"
+
+
+def _distinct(reads: list[Tensor]) -> tuple[Tensor, ...]:
+    """The parts of memory that are read, each once. Raises ValueError where parts may overlap."""
+    parts = {(id(x.root), x.cut): x for x in reads}
+    wholes = {root for root, cut in parts if cut is None}
+    kept = [x for (root, cut), x in parts.items() if cut is None or root not in wholes]
+    for a, b in combinations([x for x in kept if x.cut is not None], 2):
+        apart = [
+            (start - stop).is_nonnegative
+            for (first, last), (begin, end) in zip(a.cut[1:], b.cut[1:], strict=False)
+            for start, stop in ((begin, last), (first, end))
+        ]
+        if a.root is b.root and not (a.cut[0] is b.cut[0] and any(apart)):
+            raise ValueError(f"{a.name} and {b.name} may overlap, so what is read is unclear: cut once, and use that")
+    return tuple(kept)
 
 
 def tensors(names: str, shape: Any, dtype: str = "fp16") -> Any:
@@ -318,6 +384,9 @@ class Step:
         """Arithmetic intensity, FLOPs per byte."""
         return sympy.factor(self.flops / self.bytes)
 
+    def __mul__(self, times: sympy.Expr) -> Step:
+        return replace(self, flops=times * self.flops, matmul_flops=times * self.matmul_flops, count=times * self.count)
+
     def __repr__(self) -> str:
         return f"Step({self.name}: {self.flops} FLOPs, {self.loads} B read, {self.stores} B written)"
 
@@ -367,17 +436,27 @@ def _taken(step: Step) -> None:
         recording.append(step)
 
 
-def _step(operation: str, operands: tuple[Any, ...], shape: Any, flops: Any, matmul_flops: Any = 0) -> Tensor:
+def _step(
+    operation: str,
+    operands: tuple[Any, ...],
+    shape: Any,
+    flops: Any,
+    matmul_flops: Any = 0,
+    visible: Any = None,
+    reads: tuple[Tensor, ...] | None = None,
+    dtype: str = "",
+    sizes: tuple[Any, ...] = (),
+) -> Tensor:
     """The result of one step, recorded in the trace that is in progress."""
     inputs = [x for x in operands if isinstance(x, Tensor)]
     names = [getattr(x, "name", str(x)) for x in operands]
-    out = Tensor(written(operation, names), shape, _common_dtype(operation, inputs))
-    reads = tuple({id(x.array): x.array for x in inputs}.values())
+    out = Tensor(written(operation, names), shape, dtype or _common_dtype(operation, inputs), visible=visible)
     for x in inputs:
-        if x.array.step and not any(x.array is result for result in x.array.step.writes):
-            raise ValueError(f"{x} was never stored: the fused {x.array.step.name} must return it")
-    sizes = frozenset(n for x in (*inputs, out) for n in x.shape)
-    _taken(Step(operation, operands, reads, (out,), sympy.sympify(flops), sympy.sympify(matmul_flops), sizes))
+        if x.root.step and not any(x.root is result.root for result in x.root.step.writes):
+            raise ValueError(f"{x} was never stored: the fused {x.root.step.name} must return it")
+    every = frozenset((*(n for x in (*inputs, out) for n in x.shape), *(size(n, operation) for n in sizes)))
+    read = _distinct([x.array for x in inputs] if reads is None else list(reads))
+    _taken(Step(operation, operands, read, (out,), sympy.sympify(flops), sympy.sympify(matmul_flops), every))
     return out
 
 
@@ -435,18 +514,20 @@ def _fuse_steps(f: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, 
     out, steps = record(f, *args, **kwargs)
     if not steps:
         return out  # arrays were computed, or nothing was done
+    if any(step.operation == "store" for step in steps):
+        raise ValueError("store writes to memory, so it is a step of its own and cannot be a part of a fused one")
     on_chip = {id(t) for step in steps for t in step.writes}
-    read = {id(t): t for step in steps for t in step.reads if id(t) not in on_chip}
+    read = _distinct([t for step in steps for t in step.reads if id(t.root) not in on_chip])
     operation = getattr(f, "__name__", type(f).__name__).replace("<lambda>", "fused")
     operands = tuple(x for x in leaves((args, kwargs)) if isinstance(x, Tensor))
     name = written(operation, [x.name for x in operands])
 
     # By the array they are (a view of): what is returned twice is written once.
-    made_here = [x.array for x in leaves(out) if isinstance(x, Tensor) and id(x.array) in on_chip]
-    results = {id(x): Tensor(name, x.shape, x.dtype) for x in made_here}
+    made_here = [x.array for x in leaves(out) if isinstance(x, Tensor) and id(x.root) in on_chip]
+    results = {id(x): Tensor(name, x.shape, x.dtype, visible=x.visible) for x in _distinct(made_here)}
     flops = [sympy.Add(*(getattr(step, kind) for step in steps)) for kind in ("flops", "matmul_flops")]
     sizes = frozenset[sympy.Expr]().union(*(step.sizes for step in steps))
-    whole = Step(operation, operands, tuple(read.values()), tuple(results.values()), flops[0], flops[1], sizes)
+    whole = Step(operation, operands, read, tuple(results.values()), flops[0], flops[1], sizes)
     for inner in (t for step in steps for t in step.writes):
         object.__setattr__(inner, "step", whole)
     _taken(whole)
@@ -458,6 +539,33 @@ def _fuse_steps(f: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, 
         return array if x.base is None else array._view(x.shape, x.name[len(x.array.name) :])
 
     return _replace_leaves(out, stored)
+
+
+def tiled(f: Callable[..., Any], rows: Any) -> Callable[..., Any]:
+    """`f` for one tile of its first argument's rows after the other; the other arguments are read anew each time.
+
+    f : a function of arrays whose first has shape (..., n, m), and whose result has a row for each of
+    its rows. rows : how many rows a tile has; a trace needs a number that divides n.
+
+    >>> N, d, B = symbols("N d B")
+    >>> by_tiles = tiled(fuse(lambda Q, K: Q @ K.T), B)
+    >>> _, (step,) = record(by_tiles, *tensors("Q K", (N, d)))
+    >>> sympy.expand(step.loads)
+    2*N*d + 2*N**2*d/B
+    """
+
+    def by_tiles(x: Any, *others: Any) -> Any:
+        n = x.shape[-2]
+        if not _tracing("tiled", x, *others):
+            tiles = [f(x[..., i : i + rows, :], *others) for i in range(0, n, rows)]
+            return array_namespace(*tiles).concat(tiles, axis=-2)
+        times = size(n / sympy.sympify(rows), f"the number of tiles of {rows} rows in {x}")
+        out, steps = record(f, x[..., :rows, :], *others)
+        for step in steps:
+            _taken(step * times)
+        return Tensor(out.name, (*out.shape[:-2], n, out.shape[-1]), out.dtype)
+
+    return by_tiles
 
 
 # --- operations on Tensors and on arrays alike ---------------------------------------------------
@@ -502,7 +610,12 @@ def _elementwise(operation: str, *operands: Any, flops: int = 1) -> Any:
         return getattr(array_namespace(*operands), operation)(*operands)
     inputs = [x for x in operands if isinstance(x, Tensor)]
     shape = _broadcast(operation, inputs, [x.shape for x in inputs])
-    return _step(operation, operands, shape, flops * sympy.Mul(*shape))
+    masks = [x.visible for x in inputs if x.visible is not None]
+    for x in inputs:
+        if masks and x.visible != masks[0] and (x.visible is not None or x.shape[-1:] != (1,)):
+            raise ValueError(f"{operation}: {x} meets masked scores, and only numbers, columns or the like of them may")
+    visible = masks[0] if masks else None
+    return _step(operation, operands, shape, flops * _elements(shape, visible), visible=visible)
 
 
 def _reduction(operation: str, x: Any, axis: int, keepdims: bool) -> Any:
@@ -511,14 +624,77 @@ def _reduction(operation: str, x: Any, axis: int, keepdims: bool) -> Any:
         return getattr(array_namespace(x), operation)(x, axis=axis, keepdims=keepdims)
     axis = _axis(x, axis)
     shape = x.shape[:axis] + (1,) * keepdims + x.shape[axis + 1 :]
-    return _step(operation, (x,), shape, x.size)
+    if x.visible is not None and axis == x.ndim - 2:
+        raise ValueError(f"{operation}: masked scores such as {x} are combined along their rows, not their columns")
+    return _step(operation, (x,), shape, x.size, visible=x.visible if axis < x.ndim - 2 else None)
 
 
-def matmul(a: Any, b: Any) -> Any:
+@dataclass(frozen=True)
+class Causal:
+    """Which keys a query sees: those up to its own token. The queries are the last tokens of the context.
+
+    window : only the nearest `window` keys, itself included (sliding-window attention); None for all.
+    block, stride : of keys that each stand for `block` tokens and begin `stride` tokens apart (compressed
+        ones), a query sees those whose tokens have all been seen. tokens : the length of the context,
+        where it is not the number of keys.
+
+    Given to `matmul` or `attention`, the hidden scores are not computed and not stored; on arrays they
+    are -inf (and 0 for a query that sees no key at all, as the first ones of a context see no block).
+
+    Raises ValueError for sizes that are not positive, and for a window over blocks.
+
+    >>> N, S = symbols("N S")
+    >>> Causal().visible(N, N).factor(), Causal().visible(1, S), Causal(window=4).visible(1, 100)
+    (N*(N + 1)/2, S, 4)
+    >>> Causal(window=2).seen(2, 3)
+    [[True, True, False], [False, True, True]]
+    """
+
+    window: Any = None
+    block: Any = 1
+    stride: Any = 1
+    tokens: Any = None
+
+    def __post_init__(self) -> None:
+        for what in ("window", "block", "stride", "tokens"):
+            if getattr(self, what) is not None:
+                size(getattr(self, what), f"Causal: the {what}")
+        if self.window is not None and (self.block, self.stride) != (1, 1):
+            raise ValueError(f"Causal: a window of {self.window} tokens over blocks of {self.block} is not modelled")
+
+    def visible(self, queries: Any, keys: Any) -> sympy.Expr:
+        """How many pairs of a query and a key there are, of which the query sees the key."""
+        tokens = sympy.sympify(keys if self.tokens is None else self.tokens)
+        if queries == 1:
+            return self._row(tokens) if self.window is None else sympy.Min(tokens, self.window)
+        return sympy.expand(self._all(tokens) - self._all(tokens - queries))
+
+    def _row(self, t: Any) -> sympy.Expr:
+        """Keys without a window that the t-th token sees."""
+        return sympy.floor((t - self.block) / sympy.sympify(self.stride)) + 1
+
+    def _all(self, t: Any) -> sympy.Expr:
+        """Keys that the first t tokens see: groups of `stride` tokens see 1, 2, 3, … keys."""
+        if self.window is not None:
+            ramp = sympy.Min(t, self.window)
+            return ramp * (ramp + 1) / 2 + (t - ramp) * self.window
+        seeing = t - self.block + 1 if self.block == 1 else sympy.Max(0, t - self.block + 1)
+        full = sympy.floor(seeing / sympy.sympify(self.stride))
+        return self.stride * full * (full + 1) / 2 + (seeing - self.stride * full) * (full + 1)
+
+    def seen(self, queries: int, keys: int) -> list[list[bool]]:
+        """Row by row for each query, which of the keys it sees."""
+        tokens, reach = self.tokens or keys, self.window or self.tokens or keys
+        last = [j * self.stride + self.block - 1 for j in range(keys)]  # token of each key
+        return [[p - reach < token <= p for token in last] for p in range(tokens - queries, tokens)]
+
+
+def matmul(a: Any, b: Any, mask: Causal | None = None) -> Any:
     """The matrix product a @ b, with NumPy's broadcasting on leading dimensions.
 
     (..., n, k) @ (..., k, m) costs 2·n·k·m FLOPs for each of the broadcast leading elements
-    [gemm-flops]: a multiply-add is 2 FLOPs. Vectors work as in NumPy.
+    [gemm-flops]: a multiply-add is 2 FLOPs. Vectors work as in NumPy. With a mask, n are queries and m
+    keys, and the products that the mask hides are not computed; on arrays they are -inf.
 
     Raises ValueError with both shapes where the inner sizes differ.
 
@@ -527,7 +703,7 @@ def matmul(a: Any, b: Any) -> Any:
     2*K*M*N
     """
     if not _tracing("matmul", a, b):
-        return a @ b
+        return a @ b if mask is None else _seen_products(a, b, mask)
     if not all(isinstance(x, Tensor) and x.ndim for x in (a, b)):
         raise TypeError(f"matmul multiplies matrices and vectors, not a single number: {a} and {b}")
     rows, cols = a.shape[-2:-1], b.shape[-1:] if b.ndim > 1 else ()
@@ -539,8 +715,27 @@ def matmul(a: Any, b: Any) -> Any:
         raise ValueError(f"matmul: the shapes of {a} and {b} do not match: {inner} is not {other}{hint}")
     lead = _broadcast("matmul", [a, b], [a.shape[:-2], b.shape[:-2]])
     shape = lead + rows + cols
-    flops = 2 * inner * sympy.Mul(*shape)
-    return _step("@", (a, b), shape, flops, flops)
+    if b.visible is not None or (a.visible is not None and mask is not None):
+        raise ValueError(f"matmul: masked scores such as {b if b.visible is not None else a} stand on the left, once")
+    visible: Any = None
+    context: tuple[Any, ...] = ()
+    if mask is not None:
+        queries, keys = (*rows, *cols)
+        visible = mask.visible(queries, keys)
+        context = ((keys if mask.tokens is None else mask.tokens) - queries + 1, visible)
+    flops = 2 * inner * _elements(shape, visible)
+    if a.visible is not None:
+        flops = 2 * _elements((*lead, *a.shape[-2:]), a.visible) * sympy.Mul(*cols)
+    return _step("@", (a, b), shape, flops, flops, visible=visible, sizes=context)
+
+
+@fuse
+def _seen_products(a: Any, b: Any, mask: Causal) -> Any:
+    """a @ b of arrays, with -inf where the mask hides it."""
+    products, xp = a @ b, array_namespace(a, b)
+    seen = xp.asarray(mask.seen(*products.shape[-2:]))
+    hidden = xp.where(xp.any(seen, axis=-1, keepdims=True), -math.inf, 0.0)
+    return xp.where(seen, products, xp.astype(hidden, products.dtype))
 
 
 def exp(x: Any) -> Any:
@@ -588,6 +783,98 @@ def max(x: Any, axis: int = -1, keepdims: bool = False) -> Any:
     N*h
     """
     return _reduction("max", x, axis, keepdims)
+
+
+def flip(x: Any, axis: int) -> Any:
+    """The elements in reverse order along one axis, a free view.
+
+    >>> flip(Tensor("x", (2, 3)), axis=0).array
+    x: fp16 (2, 3)
+    """
+    if not _tracing("flip", x):
+        return array_namespace(x).flip(x, axis=axis)
+    _axis(x, axis)
+    return x._view(x.shape, ".flip")
+
+
+def windows(x: Any, length: Any, stride: Any, start: Any = 0, count: Any = None) -> Any:
+    """Overlapping windows over the rows of x, a free view; where a window sticks out, it sees zeros.
+
+    x : (..., n, m). The result is (..., count, length, m): window i holds the rows from
+    start + i·stride on. count : how many; by default all that fit.
+
+    Raises ValueError where some rows are in no window.
+
+    >>> windows(Tensor("x", (12, 5)), length=4, stride=2)
+    x.windows: fp16 (5, 4, 5)
+    """
+    n = x.shape[-2]
+    count = sympy.floor((n - length) / sympy.sympify(stride)) + 1 if count is None else count
+    if (size(length, "the length of windows") - size(stride, "their stride")).is_negative:
+        raise ValueError(f"windows of length {length} that begin every {stride} rows leave rows out")
+    if _tracing("windows", x):
+        return x._view((*x.shape[:-2], count, length, x.shape[-1]), ".windows")
+    xp = array_namespace(x)
+    rows = [start + i * stride + j for i in range(int(count)) for j in range(length)]
+    inside = xp.asarray([[0 <= row < n] for row in rows])
+    found = xp.take(x, xp.asarray([row if 0 <= row < n else 0 for row in rows]), axis=-2)
+    return xp.where(inside, found, xp.zeros_like(found)).reshape(*x.shape[:-2], int(count), length, x.shape[-1])
+
+
+def take(x: Any, indices: Any) -> Any:
+    """The rows of x at these indices; 0 FLOPs, and each index reads its row.
+
+    x : (..., rows, m). indices : integers (..., more) with the same leading dimensions, or a flat table's
+    (more). Returns (..., more, m). An embedding is take(table, token ids).
+
+    >>> V, h, N = symbols("V h N")
+    >>> take(Tensor("E", (V, h)), Tensor("tokens", N, "int64")).step.loads
+    2*N*h + 8*N
+    """
+    lead = x.shape[:-2]
+    given = tuple(indices.shape[: len(lead)])
+    if len(given) < len(lead) or not all(map(same, map(sympy.sympify, given), map(sympy.sympify, lead))):
+        raise ValueError(f"take: the indices {tuple(indices.shape)} must begin with the {tuple(lead)} of {x}")
+    if _tracing("take", x, indices):
+        name, shape = f"{x.name}[{indices.name}]", (*indices.shape, x.shape[-1])
+        rows = Tensor(name, shape, x.dtype, whole=x.root, cut=(indices,))
+        return _step("take", (x, indices), shape, 0, reads=(indices.array, rows), dtype=x.dtype)
+    xp, count = array_namespace(x, indices), math.prod(lead)
+    flat = indices.reshape(count, -1) + xp.arange(count)[:, None] * x.shape[-2]
+    return xp.take(x.reshape(-1, x.shape[-1]), flat.reshape(-1), axis=0).reshape(*indices.shape, x.shape[-1])
+
+
+def top(x: Any, n: Any) -> Any:
+    """Indices of the n largest elements along the last axis; as for `max`, 1 operation per element.
+
+    Raises ValueError where there are fewer than n.
+
+    >>> top(Tensor("x", (3, 100)), 16)
+    top(x, 16): int64 (3, 16)
+    """
+    if not _tracing("top", x):
+        return array_namespace(x).argsort(x, axis=-1, descending=True, stable=True)[..., :n]
+    return _step("top", (x, n), (*x.shape[:-1], n), x.size, dtype="int64", sizes=(x.shape[-1] - n + 1,))
+
+
+def store(x: Any, into: Any) -> Any:
+    """x written over the last rows of the array `into`, which is returned: a KV cache takes a token in.
+
+    x : (..., n, m). into : (..., N, m), which has room for them. It is changed in place.
+
+    >>> cache, k = Tensor("K", (100, 64)), Tensor("k", (1, 64))
+    >>> store(k, into=cache) is cache
+    True
+    """
+    if tuple(x.shape[:-2]) != tuple(into.shape[:-2]) or x.shape[-1] != into.shape[-1]:
+        raise ValueError(f"store: {tuple(x.shape)} does not fit into {tuple(into.shape)}")
+    part = into[..., into.shape[-2] - x.shape[-2] :, :]
+    if _tracing("store", x, into):
+        zero = sympy.Integer(0)
+        _taken(Step("store", (x, part), (x.array,), (part,), zero, zero, frozenset((*x.shape, *into.shape))))
+    else:
+        part[...] = x
+    return into
 
 
 @fuse

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import roofline_kit
 
-LIMIT = 1100
+LIMIT = 1700
 NO_CODE = {
     tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENCODING,
     tokenize.ENDMARKER,

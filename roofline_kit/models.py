@@ -1,0 +1,362 @@
+"""How much does a whole model cost? Decoders made of the layers in transformer.py, by name or by config.json.
+
+The shapes of published models stand in `models.toml`, each with its source, and how to read a Hugging
+Face `config.json` in `huggingface.toml`. Parameters, bytes and FLOPs are not written down: they are
+read off the arrays and the traced algorithm.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import tomllib
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import sympy
+
+from .cost import Cost, trace
+from .errors import plain, unknown
+from .hardware import Accelerator, accelerator
+from .tensor import Causal, Tensor, bytes_of, leaves, size, take
+from .transformer import decoder_layer, linear, norm
+
+
+@dataclass(frozen=True)
+class Model:
+    """A decoder-only transformer: its shapes, and what follows from them.
+
+    layers, hidden, heads, kv_heads, head_dim, mlp_hidden, vocabulary : sizes. gated, activation : of the MLP.
+    norm : "rms" or "layer", with norm_eps. positions : "rotary", with rope_theta, or "learned", with a table
+    of position_rows whose first position_offset rows are not used. bias : "none", "qkv" or "all".
+    tied : whether the output projection is the embedding's matrix. rope_scaled : whether the frequencies
+    are stretched for long contexts, which costs nothing, and which `run` does not know.
+    window : tokens that one attends to, where it is not the whole context (sliding-window attention).
+    kv_latent, rope_head_dim : of latent attention, of which only the KV cache is modelled.
+    published : the number of parameters as its makers print it. source, note : where it all comes from.
+
+    Raises ValueError for sizes that are not positive integers, and for heads that do not fit.
+
+    >>> llama = model("llama-2-7b")
+    >>> llama.parameters, llama.kv_cache_bytes(tokens=1)
+    (6738415616, 524288)
+    """
+
+    name: str
+    layers: Any
+    hidden: Any
+    heads: Any
+    vocabulary: Any
+    kv_heads: Any = None
+    head_dim: Any = None
+    mlp_hidden: Any = None
+    gated: bool = False
+    activation: str = "gelu"
+    norm: str = "layer"
+    norm_eps: float = 1e-5
+    positions: str = "learned"
+    position_rows: Any = None
+    position_offset: int = 0
+    rope_theta: float = 10000.0
+    rope_scaled: bool = False
+    bias: str = "none"
+    tied: bool = False
+    window: Any = None
+    kv_latent: Any = None
+    rope_head_dim: Any = None
+    published: str = ""
+    title: str = ""
+    source: str = "own"
+    note: str = ""
+
+    def __post_init__(self) -> None:
+        if self.kv_latent is None:
+            fill = {"kv_heads": self.heads, "head_dim": sympy.sympify(self.hidden) / self.heads}
+            fill["mlp_hidden"] = 4 * self.hidden
+            for what, default in fill.items():
+                if getattr(self, what) is None:
+                    object.__setattr__(self, what, default)
+        for what in ("layers", "hidden", "heads", "vocabulary", "kv_heads", "head_dim", "mlp_hidden", "position_rows"):
+            value = getattr(self, what)
+            if value is not None:
+                value = size(value, f"{self.name}: {what}")
+                object.__setattr__(self, what, int(value) if value.is_number else value)
+        if isinstance(self.heads, int) and isinstance(self.kv_heads, int) and self.heads % self.kv_heads:
+            raise ValueError(f"{self.name}: {self.heads} heads cannot share {self.kv_heads} kv_heads")
+        for what, choices in (("norm", ("rms", "layer")), ("positions", ("rotary", "learned"))):
+            if getattr(self, what) not in choices:
+                raise ValueError(f"{self.name}: {unknown(what, getattr(self, what), choices)}")
+
+    def __repr__(self) -> str:
+        return f"Model({self.name}: {self.layers} layers, hidden {self.hidden}, {self.heads} heads)"
+
+    # --- arrays ---
+
+    def _not_latent(self) -> None:
+        if self.kv_latent is not None:
+            raise ValueError(f"{self.name} has latent attention, of which only kv_cache_bytes is modelled")
+
+    def layer_weights(self, dtype: str = "fp16") -> dict[str, Any]:
+        """The weights of one layer, as Tensors by name: a matrix, or a pair of a matrix and a bias."""
+        self._not_latent()
+        h, m, q, kv = self.hidden, self.mlp_hidden, self.heads * self.head_dim, self.kv_heads * self.head_dim
+        shapes = {"query": (h, q), "key": (h, kv), "value": (h, kv), "output": (q, h), "up": (h, m), "down": (m, h)}
+        shapes |= {"gate": (h, m)} if self.gated else {}
+        biased = {"none": (), "qkv": ("query", "key", "value"), "all": tuple(shapes)}[self.bias]
+        made: dict[str, Any] = {name: Tensor(f"W_{name}", shape, dtype) for name, shape in shapes.items()}
+        made |= {name: (made[name], Tensor(f"b_{name}", shapes[name][1], dtype)) for name in biased}
+        return made | {name: self._norm_weights(name, dtype) for name in ("attention_norm", "mlp_norm")}
+
+    def _norm_weights(self, name: str, dtype: str) -> Any:
+        weight, bias = (Tensor(f"{kind}_{name}", self.hidden, dtype) for kind in ("w", "b"))
+        return weight if self.norm == "rms" else (weight, bias)
+
+    def end_weights(self, dtype: str = "fp16") -> dict[str, Any]:
+        """The weights before and after the layers, as Tensors by name; `head` only where it is not tied."""
+        self._not_latent()
+        made: dict[str, Any] = {"embedding": Tensor("E", (self.vocabulary, self.hidden), dtype)}
+        if self.positions == "learned":
+            made["positions"] = Tensor("E_positions", (self.position_rows, self.hidden), dtype)
+        if not self.tied:
+            made["head"] = Tensor("W_head", (self.hidden, self.vocabulary), dtype)
+        return made | {"norm": self._norm_weights("norm", dtype)}
+
+    @property
+    def parameters(self) -> sympy.Expr:
+        """Number of parameters: the elements of all weights, a tied matrix once.
+
+        >>> model("gpt2").parameters
+        124439808
+        """
+        ends, layer = (sympy.Add(*(t.size for t in leaves(w))) for w in (self.end_weights(), self.layer_weights()))
+        return ends + self.layers * layer
+
+    def cache(self, tokens: Any, batch: Any = 1, dtype: str = "fp16") -> tuple[Tensor, ...]:
+        """The arrays that one layer keeps of a context: K and V, or what latent attention keeps instead."""
+        if self.kv_latent is not None:
+            kept = (("latent", self.kv_latent), ("k_rope", self.rope_head_dim))
+            return tuple(Tensor(name, (batch, tokens, width), dtype) for name, width in kept)
+        shape = (batch, self.kv_heads, tokens, self.head_dim)
+        return Tensor("K_cache", shape, dtype), Tensor("V_cache", shape, dtype)
+
+    def kv_cache_bytes(self, tokens: Any, batch: Any = 1, dtype: str = "fp16") -> sympy.Expr:
+        """Bytes of the KV cache of all layers for `batch` contexts of `tokens` tokens.
+
+        >>> model("llama-2-70b").kv_cache_bytes(tokens=4096, batch=8)
+        10737418240
+        """
+        return self.layers * sympy.Add(*(t.nbytes for t in self.cache(self._reach(tokens), batch, dtype)))
+
+    def _reach(self, context: Any) -> Any:
+        """How many tokens of a context one can attend to: all, or the window's."""
+        return context if self.window is None else sympy.Min(context, self.window)
+
+    def memory_bytes(self, tokens: Any, batch: Any = 1, dtype: str = "fp16") -> sympy.Expr:
+        """Bytes of the weights and the KV cache together: what a card must hold at least.
+
+        >>> float(model("llama-2-7b").memory_bytes(tokens=4096) / 10**9)
+        15.624314...
+        """
+        return self.parameters * bytes_of(dtype) + self.kv_cache_bytes(tokens, batch, dtype)
+
+    def largest_batch(self, machine: Accelerator | str, tokens: Any, dtype: str = "fp16") -> int:
+        """How many contexts of `tokens` tokens fit into the card's memory beside the weights.
+
+        Raises ValueError where not even one fits, and says by how much.
+
+        >>> model("llama-2-7b").largest_batch("A100-40GB", tokens=1000)
+        50
+        """
+        card = machine if isinstance(machine, Accelerator) else accelerator(machine)
+        room = card.memory - self.parameters * bytes_of(dtype)
+        batch = int(room // self.kv_cache_bytes(tokens, 1, dtype))
+        if batch < 1:
+            self.check_memory(card, tokens, 1, dtype)
+        return batch
+
+    def check_memory(self, machine: Accelerator | str, tokens: Any, batch: Any = 1, dtype: str = "fp16") -> None:
+        """Raises ValueError where a batch does not fit the card: by how much, and the largest that does.
+
+        >>> model("llama-2-7b").check_memory("A10", tokens=4096, batch=4)
+        """
+        card = machine if isinstance(machine, Accelerator) else accelerator(machine)
+        needed = self.memory_bytes(tokens, batch, dtype)
+        if needed > card.memory:
+            room = card.memory - self.memory_bytes(tokens, 0 * batch + 1, dtype)
+            raise ValueError(
+                f"{self.name} in {dtype} with a batch of {batch} and {tokens} tokens each needs {_GB(needed)}, "
+                f"{_GB(needed - card.memory)} more than the {_GB(card.memory)} of {card.name}; "
+                + (f"the largest batch that fits is {self.largest_batch(card, tokens, dtype)}"
+                   if room >= 0 else "not even a batch of 1 fits")
+            )  # fmt: skip
+
+    # --- costs ---
+
+    def prefill(
+        self,
+        batch: Any,
+        seq: Any,
+        logits: str = "all",
+        causal: bool = False,
+        *,
+        fused: bool = False,
+        dtype: str = "fp16",
+    ) -> Cost:
+        """The cost of the initial stage: `batch` prompts of `seq` tokens in one forward pass.
+
+        batch, seq : sizes, or symbols. logits : of "all" positions or of the "last". causal : count only
+        the scores that a token sees; PyTorch's counter, and this by default, counts all of them.
+        fused : scores stay on chip, as in FlashAttention; standard attention otherwise.
+
+        >>> model("gpt2").prefill(batch=1, seq=50).matmul_flops
+        12445363200
+        """
+        return self._forward(batch, seq, None, logits, causal, fused, dtype)
+
+    def decode(self, batch: Any, context: Any, *, fused: bool = False, dtype: str = "fp16") -> Cost:
+        """The cost of one auto-regressive step: a new token for each of `batch` contexts.
+
+        context : tokens that the new one attends to, itself included; the others' K and V are in the cache.
+
+        >>> model("gpt2").decode(batch=1, context=50).matmul_flops
+        248907264
+        """
+        return self._forward(batch, 1, context, "all", False, fused, dtype)
+
+    def _forward(self, batch: Any, seq: Any, context: Any, logits: str, causal: bool, fused: bool, dtype: str) -> Cost:
+        """All tokens at once, or one with a context: the ends once, a layer as often as there are layers."""
+        ends, tokens = self.end_weights(dtype), seq if context is None else context
+        for what, value in (("batch", batch), ("seq", seq), ("context", tokens)):
+            size(value, f"{self.name}: {what}")
+        ids, X = Tensor("tokens", (batch, seq), "int64"), Tensor("X", (batch, seq, self.hidden), dtype)
+        layer: dict[str, Any] = {"causal": Causal(self.window) if causal else None, "fused": fused}
+        if context is not None:
+            layer["cache"] = self.cache(self._reach(context), batch, dtype)
+        if self.positions == "rotary":
+            layer["rotation"] = tuple(Tensor(name, (seq, self.head_dim), dtype) for name in ("cos", "sin"))
+        first = trace(self._embed, ids, Tensor("positions", seq, "int64"), ends)
+        middle = trace(self._layer, X, self.layer_weights(dtype), **layer)
+        last = trace(self._logits, X, ends, logits=logits)
+        stage = f"prefill of {seq} tokens" if context is None else f"decode at {context} tokens"
+        return Cost((first + self.layers * middle + last).steps, f"{self.name}, {stage}, batch {batch}")
+
+    # --- the algorithm, for Tensors and arrays alike ---
+
+    def _embed(self, ids: Any, positions: Any, w: Any) -> Any:
+        X = take(w["embedding"], ids)
+        return X + take(w["positions"], positions) if "positions" in w else X
+
+    def _layer(self, X: Any, w: Any, **how: Any) -> Any:
+        sizes = {"heads": self.heads, "kv_heads": self.kv_heads}
+        return decoder_layer(X, w, activation=self.activation, eps=self.norm_eps, **sizes, **how)
+
+    def _logits(self, X: Any, w: Any, logits: str) -> Any:
+        if logits not in ("all", "last"):
+            raise ValueError(unknown("logits", logits, ("all", "last")))
+        X = norm(X, w["norm"], self.norm_eps)
+        return linear(X if logits == "all" else X[..., -1:, :], w["head"] if "head" in w else w["embedding"].mT)
+
+    def run(
+        self,
+        ids: Any,
+        ends: dict[str, Any],
+        layers: Sequence[dict[str, Any]],
+        cache: Sequence[tuple[Any, Any]] | None = None,
+        past: int = 0,
+        logits: str = "all",
+        fused: bool = False,
+    ) -> Any:
+        """The logits that the model computes on arrays, causally: (batch, n, vocabulary), or (batch, 1, …).
+
+        ids : token ids (batch, n), which stand at the positions from `past` on. ends, layers : arrays as
+        `end_weights` and (for each layer) `layer_weights` name and shape them. cache : for each layer K and V,
+        (batch, kv_heads, room, head_dim); the first `past` rows are read, the next n are written.
+
+        Raises ValueError where n tokens do not fit, and where the positions are not modelled.
+        """
+        n, rows = ids.shape[-1], cache[0][0].shape[-2] if cache else math.inf
+        if past + n > rows or past < 0 or (past and not cache):
+            raise ValueError(f"{self.name}: {n} tokens after {past} do not fit into a cache of {rows if cache else 0}")
+        if self.rope_scaled:
+            raise ValueError(f"{self.name} stretches its rotary frequencies, which is not modelled by run")
+        positions = [p + self.position_offset for p in range(past, past + n)]
+        import numpy as np
+        from array_api_compat import array_namespace
+
+        xp = array_namespace(ids)
+        X = self._embed(ids, xp.asarray(positions), ends)
+        how: dict[str, Any] = {"causal": Causal(self.window), "fused": fused}
+        if self.positions == "rotary":
+            angles = np.outer(positions, self.rope_theta ** (-np.arange(0, self.head_dim, 2) / self.head_dim))
+            tables = np.tile(np.cos(angles), 2), np.hstack([-np.sin(angles), np.sin(angles)])
+            how["rotation"] = tuple(xp.asarray(table, dtype=X.dtype) for table in tables)
+        for i, w in enumerate(layers):
+            if cache is not None:
+                how["cache"] = tuple(x[..., : past + n, :] for x in cache[i])
+            X = self._layer(X, w, **how)
+        return self._logits(X, ends, logits)
+
+
+def _GB(value: Any) -> str:
+    return f"{float(value) / 1e9:,.2f} GB"
+
+
+@cache
+def _table() -> dict[str, dict[str, Any]]:
+    """All of models.toml, by name."""
+    return tomllib.loads(files(__package__).joinpath("models.toml").read_text("utf-8"))
+
+
+def models() -> tuple[str, ...]:
+    """The names that `model` knows.
+
+    >>> models()[:3]
+    ('gpt2', 'gpt-3-175b', 'opt-6.7b')
+    """
+    return tuple(_table())
+
+
+def model(name: str | Path) -> Model:
+    """The model of that name, or of the Hugging Face config.json at that path.
+
+    Raises ValueError with the nearest names where there is none, and for a config.json of an architecture
+    that is not modelled, with the field that says so; FileNotFoundError where there is no such file.
+
+    >>> model("Llama 2 7B").layers
+    32
+    """
+    if isinstance(name, Path) or (isinstance(name, str) and name.endswith(".json")):
+        return _from_config(Path(name))
+    found = [key for key in _table() if isinstance(name, str) and plain(key) == plain(name)]
+    if not found:
+        raise ValueError(unknown("model", name, _table()))
+    known = {field.name for field in fields(Model)}
+    return Model(found[0], **{key: value for key, value in _table()[found[0]].items() if key in known})
+
+
+def _from_config(path: Path) -> Model:
+    """A model from a Hugging Face config.json, read as huggingface.toml says."""
+    config = json.loads(path.read_text("utf-8"))
+    kinds = tomllib.loads(files(__package__).joinpath("huggingface.toml").read_text("utf-8"))
+    kind = config.get("model_type")
+    if kind not in kinds:
+        raise ValueError(f"{path}: {unknown('model_type', kind, kinds)}")
+    config |= config.get("rope_parameters") or {}  # where newer versions keep rope_theta
+    for field, allowed in kinds[kind]["only"].items():
+        if config.get(field, allowed[0]) not in allowed:
+            raise ValueError(f"{path}: {field} is {config[field]!r}, and only {allowed} is modelled")
+    values = dict(kinds[kind]["always"])
+    for ours, theirs in kinds[kind]["fields"].items():
+        value = config.get(theirs, kinds[kind]["defaults"].get(theirs))
+        if value is None and ours in ("layers", "hidden", "heads", "vocabulary", "position_rows"):
+            raise ValueError(f"{path} has no {theirs}")
+        values |= {} if value is None else {ours: value}
+    values["activation"] = "gelu" if str(values["activation"]).startswith("gelu") else values["activation"]
+    if "position_rows" in values:
+        values["position_rows"] += values.get("position_offset", 0)
+    scaled = config.get("rope_scaling") or config.get("rope_type", "default") != "default"
+    return Model(path.parent.name or path.stem, **values, rope_scaled=bool(scaled), source=str(path))
