@@ -704,8 +704,8 @@ def matmul(a: Any, b: Any, mask: Causal | None = None) -> Any:
     """
     if not _tracing("matmul", a, b):
         return a @ b if mask is None else _seen_products(a, b, mask)
-    if not all(isinstance(x, Tensor) and x.ndim for x in (a, b)):
-        raise TypeError(f"matmul multiplies matrices and vectors, not a single number: {a} and {b}")
+    if not all(isinstance(x, Tensor) and x.ndim > (mask is not None) for x in (a, b)):
+        raise TypeError(f"matmul multiplies matrices and (without a mask) vectors, not a single number: {a} and {b}")
     rows, cols = a.shape[-2:-1], b.shape[-1:] if b.ndim > 1 else ()
     inner, other = a.shape[-1], b.shape[-2] if b.ndim > 1 else b.shape[0]
     if not same(inner, other):
@@ -720,7 +720,7 @@ def matmul(a: Any, b: Any, mask: Causal | None = None) -> Any:
     visible: Any = None
     context: tuple[Any, ...] = ()
     if mask is not None:
-        queries, keys = (*rows, *cols)
+        queries, keys = a.shape[-2], b.shape[-1]
         visible = mask.visible(queries, keys)
         context = ((keys if mask.tokens is None else mask.tokens) - queries + 1, visible)
     flops = 2 * inner * _elements(shape, visible)
