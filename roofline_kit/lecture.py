@@ -53,11 +53,56 @@ class Numbers:
         return "\n".join(aligned(self._cells(), left=5))
 
     def _repr_html_(self) -> str:
-        head, *body = self._cells()
-        left = 'style="text-align: left"'
-        rows = ["<tr>" + "".join(f"<th {left}>{escape(cell)}</th>" for cell in head) + "</tr>"]
-        rows += ["<tr>" + "".join(f"<td {left}>{escape(cell)}</td>" for cell in row) + "</tr>" for row in body]
-        return "<table>\n" + "\n".join(rows) + "\n</table>"
+        return _html(self._cells())
+
+
+def _html(cells: list[tuple[str, ...]]) -> str:
+    """A table, of which the first row is the head."""
+    lines = []
+    for tag, row in zip(["th", *["td"] * len(cells)], cells, strict=False):
+        lines.append("".join(f'<{tag} style="text-align: left">{escape(cell)}</{tag}>' for cell in row))
+    return "<table>\n" + "\n".join(f"<tr>{line}</tr>" for line in lines) + "\n</table>"
+
+
+@dataclass(frozen=True, repr=False)
+class Published:
+    """A table as a paper prints it: what it shows, its columns and rows, and its source."""
+
+    what: str
+    source: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[Any, ...], ...]
+    note: str = ""
+
+    def _cells(self) -> list[tuple[str, ...]]:
+        return [tuple(map(str, row)) for row in (self.columns, *self.rows)]
+
+    def __repr__(self) -> str:
+        return "\n".join([*aligned(self._cells(), left=1), f"({self.source})"])
+
+    def _repr_html_(self) -> str:
+        return f"{_html(self._cells())}\n<p>{escape(self.source)}</p>"
+
+    def column(self, name: str) -> tuple[Any, ...]:
+        """The values of one column, from top to bottom."""
+        if name not in self.columns:
+            raise ValueError(unknown("column", name, self.columns))
+        return tuple(row[self.columns.index(name)] for row in self.rows)
+
+
+def published(name: str) -> Published:
+    """A table that a paper prints and that cannot be derived, with its source, from published.toml.
+
+    Raises ValueError for an unknown one, with the nearest names.
+
+    >>> published("nsa-table-4").column("NSA [tokens]")
+    (2048, 2560, 3584, 5632)
+    """
+    tables = tomllib.loads(files(__package__).joinpath("published.toml").read_text("utf-8"))
+    if name not in tables:
+        raise ValueError(unknown("table", name, tables))
+    table = tables[name] | {"columns": tuple(tables[name]["columns"]), "rows": tuple(map(tuple, tables[name]["rows"]))}
+    return Published(**table)
 
 
 def numbers(topic: str = "") -> Numbers:

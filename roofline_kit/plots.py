@@ -7,6 +7,7 @@ directly, so there is no legend to decode. Blue is memory-bound and vermilion is
 
 from __future__ import annotations
 
+import re
 from collections import namedtuple
 from collections.abc import Mapping
 from itertools import cycle, pairwise
@@ -25,10 +26,10 @@ from .errors import unknown
 from .roofline import Roofline, roofline
 from .tensor import Step
 
-Theme = namedtuple("Theme", "page ink faint memory compute memory_region compute_region path")
+Theme = namedtuple("Theme", "page ink faint memory compute memory_region compute_region path other")
 THEMES = {
-    "light": Theme("#ffffff", "#1a1a1a", "#5f6368", "#0067a5", "#b84a00", "#eef5fb", "#fdf5e6", "#00795a"),
-    "dark": Theme("#16181d", "#f1f1f1", "#a7adb5", "#5cb8f2", "#f59a4c", "#18242f", "#2b241a", "#3ecf9e"),
+    "light": Theme("#ffffff", "#1a1a1a", "#5f6368", "#0067a5", "#b84a00", "#eef5fb", "#fdf5e6", "#00795a", "#8c3f85"),
+    "dark": Theme("#16181d", "#f1f1f1", "#a7adb5", "#5cb8f2", "#f59a4c", "#18242f", "#2b241a", "#3ecf9e", "#d996d3"),
 }
 
 
@@ -61,9 +62,6 @@ def plot_roofline(
     >>> ax.get_xlabel()
     'arithmetic intensity [FLOPs per byte]'
     """
-    if theme not in THEMES:
-        raise ValueError(unknown("theme", theme, THEMES))
-    look = THEMES[theme]
     given = machines if isinstance(machines, (list, tuple)) else [machines]
     roofs = [m if isinstance(m, Roofline) else roofline(m, dtype) for m in given]
     if not roofs or not isinstance(points, Mapping):
@@ -72,14 +70,11 @@ def plot_roofline(
     xs, ys = (np.concatenate([track[i] for track in tracks.values()] or [[]]) for i in (0, 1))
     x0, x1 = min([*xs, float(roof.ridge)]) / 10, max([*xs, float(roof.ridge)]) * 12
     y0, y1 = 0.8 * min([roof.attainable(x0), *(0.6 * ys)]), 4 * max(r.peak for r in roofs)
-    if ax is None:
-        _, ax = plt.subplots(figsize=(10, 6), dpi=100, layout="constrained", facecolor=look.page)
+    look, ax = _axes(theme, ax)
     ax.set(xscale="log", yscale="log", xlim=(x0, x1), ylim=(y0, y1), facecolor=look.memory_region)
-    _dress(ax, look, title, note=bool(tracks))
-    figure: Any = ax.figure
-    figure.draw_without_rendering()  # labels are placed in pixels, so the axes must have their final size
-    figure.set_layout_engine("none")
-    placer = _Placer(ax)
+    note = "Points: predicted by the roofline, FLOPs over the sum of the steps' times. Not measurements."
+    names = ("arithmetic intensity [FLOPs per byte]", "attainable performance [FLOP/s]")
+    placer = _dress(ax, look, names, title, note if tracks else "")
     for x, y in zip(xs, ys, strict=True):
         placer.points.append(placer.pixels(x, y))
         placer.take(placer.points[-1], 9)
@@ -97,6 +92,76 @@ def plot_roofline(
         ax.plot([x], [y], marker, color=color, ms=12, mec=look.page, mew=1.6, zorder=7)
         placer.label(x, y, text, color=color)
     return ax
+
+
+def plot_sweep(
+    curves: Mapping[str, Any],
+    *,
+    x: str = "",
+    y: str = "arithmetic intensity [FLOPs per byte]",
+    limits: Mapping[str, Any] = MappingProxyType({}),
+    points: Mapping[str, Any] = MappingProxyType({}),
+    title: str = "",
+    note: str = "",
+    theme: str = "light",
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw how quantities grow with a size, on two logarithmic axes.
+
+    curves : {label: what}, each labelled at its end. What is a pair of arrays (sizes, values), or a `Sweep`
+    over one size, of which it is the intensity.
+    x, y : names of the axes, with the unit in brackets, as in "time per step [s]".
+    limits : {label: value}, dashed horizontal lines, such as a ridge point. points : {label: (x, y)} to mark.
+    title : the finding, in a sentence. note : a line under the axes. theme : "light" or "dark". ax : Axes to draw in.
+
+    Returns the Axes. Raises ValueError for values that a logarithmic axis cannot show, naming the curve,
+    and where there are more labels than room.
+
+    >>> from roofline_kit import attention, symbols, tensors, trace
+    >>> N, h = symbols("N h")
+    >>> cost = trace(attention, *tensors("Q K V", (N, h)))
+    >>> ax = plot_sweep({"h = 128": cost.compile("N", h=128)([64, 512, 4096])}, limits={"A10's ridge": 208.3})
+    >>> ax.get_xlabel()
+    'N'
+    """
+    look, ax = _axes(theme, ax)
+    tracks = {}
+    for label, what in curves.items():
+        sizes, values = (what.sizes[0], what.intensity) if isinstance(what, Sweep) else map(np.asarray, what)
+        x = x or (str(what.compiled.symbols[0]) if isinstance(what, Sweep) else "")
+        shown = [np.all((a > 0) & (a < np.inf)) for a in (sizes, values)]
+        if sizes.ndim != 1 or sizes.shape != values.shape or not all(shown):
+            raise ValueError(f"the curve {label!r} must have positive finite sizes and as many values, not {what!r}")
+        tracks[label] = sizes.astype(float), values.astype(float)
+    if not tracks:
+        raise ValueError(f"plot_sweep needs curves {{label: (sizes, values)}}, not {curves!r}")
+    xs, ys = (np.concatenate([track[i] for track in tracks.values()]) for i in (0, 1))
+    ys = np.array([*ys, *map(float, limits.values()), *(float(point[1]) for point in points.values())])
+    ax.set(xscale="log", yscale="log", facecolor=look.page)
+    ax.set(xlim=(xs.min() / 1.15, xs.max() * (xs.max() / xs.min()) ** 0.3), ylim=(ys.min() / 1.8, ys.max() * 1.8))
+    placer = _dress(ax, look, (x, y), title, note)
+    colors = dict(zip(tracks, cycle((look.memory, look.compute, look.path, look.other, look.ink)), strict=False))
+    for label, value in limits.items():
+        ax.axhline(float(value), color=look.ink, ls="--", lw=1.6, zorder=2)
+        placer.text(xs.min(), float(value), label, 2, 5, va="bottom", color=look.ink)
+        placer.line([(xs.min(), float(value)), (ax.get_xlim()[1], float(value))])
+    for (label, (sizes, values)), style in zip(tracks.items(), cycle(["-", "-", "-", "-", "-", "--"]), strict=False):
+        ax.plot(sizes, values, style, color=colors[label], lw=3, zorder=4)
+        placer.line(list(zip(sizes, values, strict=True)))
+    for label, (at, value) in points.items():
+        ax.plot([at], [value], "o", color=look.ink, ms=9, mec=look.page, mew=1.4, zorder=7)
+        placer.label(at, value, label, color=look.ink)
+    for label, (sizes, values) in tracks.items():
+        placer.label(sizes[-1], values[-1], fill(label, 22), color=colors[label], fontweight="bold")
+    return ax
+
+
+def _axes(theme: str, ax: Axes | None) -> tuple[Theme, Axes]:
+    """The theme's colours, and Axes in them."""
+    if theme not in THEMES:
+        raise ValueError(unknown("theme", theme, THEMES))
+    look = THEMES[theme]
+    return look, ax or plt.subplots(figsize=(10, 6), dpi=100, layout="constrained", facecolor=look.page)[1]
 
 
 def _track(label: str, what: Any, roof: Roofline) -> tuple[Any, Any]:
@@ -159,17 +224,17 @@ def _si(value: float, unit: str) -> str:
     return EngFormatter(unit, sep=" ")(value)
 
 
-def _dress(ax: Axes, look: Theme, title: str, note: bool) -> None:
-    """Axes, grid, ticks, title, and under the axes the note that says what the points are."""
+def _dress(ax: Axes, look: Theme, names: tuple[str, str], title: str, note: str) -> _Placer:
+    """Names of the axes, grid, ticks, title, and a note under the axes; and what then places the labels."""
     if note:
-        text = "Points: predicted by the roofline, FLOPs over the sum of the steps' times. Not measurements."
-        ax.annotate(text, (1, 0), (0, -44), xycoords="axes fraction", textcoords="offset points",
+        ax.annotate(note, (1, 0), (0, -44), xycoords="axes fraction", textcoords="offset points",
                     ha="right", va="top", fontsize=10, color=look.faint)  # fmt: skip
-    ax.set_xlabel("arithmetic intensity [FLOPs per byte]", color=look.ink, fontsize=13)
-    ax.set_ylabel("attainable performance [FLOP/s]", color=look.ink, fontsize=13)
+    ax.set_xlabel(names[0], color=look.ink, fontsize=13)
+    ax.set_ylabel(names[1], color=look.ink, fontsize=13)
     ax.set_title(fill(title, 74), color=look.ink, fontsize=15, fontweight="bold", loc="left", pad=12)
     ax.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,.10g}"))
-    ax.yaxis.set_major_formatter(EngFormatter(sep=" "))
+    unit = "".join(re.findall(r"\[(s|B)\]$", names[1]))  # 10 ms rather than 10 m
+    ax.yaxis.set_major_formatter(EngFormatter(unit, sep=" "))
     for axis in (ax.xaxis, ax.yaxis):
         axis.set_major_locator(LogLocator(10, numticks=12))
         axis.set_minor_formatter(NullFormatter())
@@ -177,6 +242,10 @@ def _dress(ax: Axes, look: Theme, title: str, note: bool) -> None:
     ax.tick_params(which="both", color=look.faint, labelcolor=look.ink, labelsize=12)
     ax.spines[["top", "right"]].set_visible(False)
     ax.spines[["left", "bottom"]].set_color(look.faint)
+    figure: Any = ax.figure
+    figure.draw_without_rendering()  # labels are placed in pixels, so the axes must have their final size
+    figure.set_layout_engine("none")
+    return _Placer(ax)
 
 
 class _Placer:
@@ -271,7 +340,7 @@ class _Placer:
         for x in columns:  # a label above or below another point is in the way of that point's label
             cost += 25 * self.pt * ((boxes[:, 0] - 6 < x) & (x < boxes[:, 2] + 6))
         order = np.argsort(cost, kind="stable")
-        others = np.array([box for box in self.taken if not ((box[:2] < at) & (at < box[2:])).all()])
+        others = np.array([box for box in self.taken if not ((box[:2] < at) & (at < box[2:])).all()]).reshape(-1, 4)
         clear = (i for i in order if not _crosses(np.array([at, near[i]]), others).any())
         best = next(clear, order[0] if len(order) else None)
         return None if best is None else grid[best]
