@@ -1,10 +1,11 @@
 # Needs Python 3.11 or newer and make, nothing else. Everything is installed into .venv; `make clean` removes it.
 # On Windows, where there is no make, the pip lines in the README do what `make lab` does.
 
-PYTHON    ?= python3
-TORCH     ?= torch==2.13.0
-NOTEBOOKS ?= notebooks/*.ipynb
-UV        ?= uv
+PYTHON       ?= python3
+TORCH        ?= torch==2.13.0
+TRANSFORMERS ?= transformers==5.23.0
+NOTEBOOKS    ?= notebooks/*.ipynb
+UV           ?= uv
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
@@ -26,8 +27,8 @@ test: .venv/dev  ## run the unit tests, the examples in docstrings and the noteb
 
 # Any build of PyTorch will do. On Linux, pip takes the CUDA build, several GB: to get the small one, put the address of
 # PyTorch's CPU index into the environment variable PIP_EXTRA_INDEX_URL and ask for TORCH=torch==2.13.0+cpu.
-test-torch: .venv/dev  ## install PyTorch and run the tests that compare with it
-	.venv/bin/python -m pip install --quiet "$(TORCH)"
+test-torch: .venv/dev  ## install PyTorch and transformers and run the tests that compare with them
+	.venv/bin/python -m pip install --quiet "$(TORCH)" "$(TRANSFORMERS)"
 	.venv/bin/python -m pytest -m torch
 
 notebooks: .venv/dev  ## run all notebooks and store their outputs (or only NOTEBOOKS=...)

@@ -16,14 +16,10 @@ from .cost import CompiledCost, Cost, Sweep, trace
 from .hardware import Accelerator, accelerator, accelerators
 from .models import Model, model, models
 from .roofline import Roofline, roofline
-from .tensor import (
-    Causal, Step, Tensor, exp, flip, fuse, gelu, layer_norm, matmul, max, mean, relu, rms_norm, silu, softmax, sqrt,
-    store, sum, symbols, take, tanh, tensors, tiled, top, windows,
-)  # fmt: skip
-from .transformer import (
-    attention, compress, decoder_layer, linear, merge_heads, mlp, multi_head_attention, norm, rotary,
-    sparse_attention, split_heads,
-)  # fmt: skip
+from .tensor import Causal, Step, Tensor, flip, fuse, matmul, store, symbols, take, tensors, tiled, top, windows
+from .tensor import exp, gelu, layer_norm, max, mean, relu, rms_norm, silu, softmax, sqrt, sum, tanh
+from .transformer import attention, compress, decoder_layer, linear, merge_heads, mlp, multi_head_attention
+from .transformer import norm, rotary, sparse_attention, split_heads
 
 # Imported when first asked for: pictures draw in Matplotlib, and all of them take time to import.
 _LATER = {"check": "lessons", "lecture": "lecture", "plot_roofline": "plots"}

@@ -134,15 +134,20 @@ class Cost:
     def loads_of(self, *tensors: Tensor) -> sympy.Expr:
         """Bytes read of these arrays, in whole or in part: what a decode step reads of the KV cache, say.
 
+        Raises ValueError for an array that is not read. (Ask before `.at`, which makes arrays of its own.)
+
         >>> from roofline_kit import attention, symbols, tensors
         >>> N, h = symbols("N h")
         >>> Q, K, V = tensors("Q K V", (N, h))
         >>> trace(attention, Q, K, V).loads_of(K, V)
         4*N*h
         """
+        read = [(step.count, x) for step in self.steps for x in step.reads]
+        for t in tensors:
+            if not any(x.root is t.root for _, x in read):
+                raise ValueError(f"{self.name} does not read {t}; the arrays of a cost.at(…) are others than cost's")
         roots = {id(t.root) for t in tensors}
-        read = [(step.count, t) for step in self.steps for t in step.reads if id(t.root) in roots]
-        return tidy(sympy.Add(*(count * t.nbytes for count, t in read)))
+        return tidy(sympy.Add(*(count * x.nbytes for count, x in read if id(x.root) in roots)))
 
     # --- numbers ---
 
@@ -185,19 +190,15 @@ class Cost:
         def put(x: Any) -> Any:
             if isinstance(x, sympy.Expr):
                 return x.xreplace(sizes)
+            if isinstance(x, (tuple, frozenset)):
+                return type(x)(map(put, x))
             if isinstance(x, Tensor) and id(x) not in done:
-                shape = tuple(n.xreplace(sizes) for n in x.shape)
-                new = {part: put(getattr(x, part)) for part in ("base", "whole", "visible")}
-                done[id(x)] = replace(x, shape=shape, step=None, **new)
+                new = {part: put(getattr(x, part)) for part in ("shape", "base", "whole", "visible")}
+                done[id(x)] = replace(x, step=None, **new)
             return done.get(id(x), x)
 
-        steps = []
-        for s in self.steps:
-            new: dict[str, Any] = {part: tuple(map(put, getattr(s, part))) for part in ("operands", "reads", "writes")}
-            new |= {part: getattr(s, part).xreplace(sizes) for part in ("flops", "matmul_flops", "count")}
-            new["sizes"] = frozenset(n.xreplace(sizes) for n in s.sizes)
-            steps.append(replace(s, **new))
-        return Cost(tuple(steps), self.name)
+        parts = ("operands", "reads", "writes", "flops", "matmul_flops", "sizes", "count")
+        return Cost(tuple(replace(s, **{part: put(getattr(s, part)) for part in parts}) for s in self.steps), self.name)
 
     def compile(self, *names: str, **values: Any) -> CompiledCost:
         """A NumPy function of the sizes in `names`, for sweeps over many values.
@@ -217,9 +218,7 @@ class Cost:
 
     # --- display ---
 
-    def _table(
-        self, show: Callable[[str, list[tuple[str, str]]], str], figure: Callable[[Any], str]
-    ) -> list[list[str]]:
+    def _table(self, show: Callable[..., str], figure: Callable[[Any], str]) -> list[list[str]]:
         """A head, a row for each step, and the total. Results of earlier rows go by their number.
 
         show : a step's text, from its operation and the (name, ".T" or "") of its operands. figure : a
@@ -228,7 +227,7 @@ class Cost:
         numbers: dict[int, str] = {}
         rows = [["", self.name, "FLOPs", "loads [B]", "stores [B]", "FLOPs/B"]]
         for i, step in enumerate(self.steps, start=1):
-            number = chr(i + (0x245F if i <= 20 else 0x323C)) if i <= 35 else f"[{i}]"  # ① to ㉟
+            number = chr(0x245F + i) if i <= 10 else f"[{i}]"  # ① to ⑩; many fonts have no ⑪
             operands = []
             for x in step.operands:
                 name = x.root.name if isinstance(x, Tensor) else str(x)
@@ -281,9 +280,7 @@ def _plain(figure: Any) -> str:
 
 def _latex_figure(figure: Any) -> str:
     text = _plain(figure)
-    if figure is not None and text == str(figure):
-        return sympy.latex(figure)
-    return text.replace(",", r"\,")
+    return sympy.latex(figure) if text == str(figure) else text.replace(",", r"\,")
 
 
 def _latex_step(operation: str, operands: list[tuple[str, str]]) -> str:

@@ -1,13 +1,42 @@
-"""Turn a wrong name into a sentence that helps: what was given, what is nearest, what exists."""
+"""Names and the data behind them. A wrong name gets a sentence that helps: what is nearest, what exists."""
 
 import difflib
 import re
 from collections.abc import Iterable
+from functools import cache
+from typing import Any
+
+
+@cache
+def data(file: str) -> dict[str, Any]:
+    """A .toml file beside the code, where the facts of the world stand with their sources.
+
+    >>> data("accelerators.toml")["A10"]["memory"]
+    24000000000.0
+    """
+    import tomllib
+    from importlib.resources import files
+
+    return tomllib.loads(files(__package__).joinpath(file).read_text("utf-8"))
 
 
 def plain(name: str) -> str:
     """`name` without what people spell differently: "A100 40 GB" and "a100-40gb" read alike."""
     return re.sub(r"[^a-z0-9]", "", name.lower())
+
+
+def choose(kind: str, given: object, known: Iterable[str], of: str = "") -> str:
+    """The name among `known` that is spelled like `given`; capitals, spaces and hyphens do not matter.
+
+    of : whose name it is, the beginning of the sentence. Raises ValueError with the nearest names.
+
+    >>> choose("accelerator", "a100 40 GB", ["A10", "A100-40GB"])
+    'A100-40GB'
+    """
+    found = [name for name in known if isinstance(given, str) and plain(name) == plain(given)]
+    if not found:
+        raise ValueError(of + unknown(kind, given, known))
+    return found[0]
 
 
 def unknown(kind: str, given: object, known: Iterable[str]) -> str:

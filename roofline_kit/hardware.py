@@ -13,7 +13,7 @@ from types import MappingProxyType
 
 import sympy
 
-from .errors import plain, unknown
+from .errors import choose, data
 
 
 @dataclass(frozen=True)
@@ -60,9 +60,7 @@ class Accelerator:
         >>> accelerator("A10").peak("fp16")
         125000000000000
         """
-        if dtype not in self.peaks:
-            raise ValueError(f"{self.name} has no {dtype} peak: {unknown('dtype', dtype, self.peaks)}")
-        return self.peaks[dtype]
+        return self.peaks[choose("dtype", dtype, self.peaks, f"{self.name} has no {dtype} peak: ")]
 
     def ridge(self, dtype: str = "fp16") -> sympy.Rational:
         """Ridge point in FLOPs per byte, peak / bandwidth, exact [a10-ridge].
@@ -85,10 +83,7 @@ def _rate(value: object, what: str) -> int:
 @cache
 def _table() -> dict[str, Accelerator]:
     """All of accelerators.toml, by name."""
-    import tomllib
-    from importlib.resources import files
-
-    rows = tomllib.loads(files(__package__).joinpath("accelerators.toml").read_text("utf-8"))
+    rows = {name: dict(row) for name, row in data("accelerators.toml").items()}
     return {name: Accelerator(name, row.pop("peak"), **row) for name, row in rows.items()}
 
 
@@ -101,8 +96,8 @@ def accelerators() -> tuple[str, ...]:
     return tuple(_table())
 
 
-def accelerator(name: str) -> Accelerator:
-    """The accelerator of that name; capitals, spaces and hyphens do not matter.
+def accelerator(name: Accelerator | str) -> Accelerator:
+    """The accelerator of that name; capitals, spaces and hyphens do not matter. An `Accelerator` is returned as it is.
 
     Raises ValueError with the nearest names where there is none.
 
@@ -110,7 +105,4 @@ def accelerator(name: str) -> Accelerator:
     >>> a100.title, a100.bandwidth, a100.memory
     ('NVIDIA A100 40 GB SXM4 / PCIe', 1555000000000, 40000000000)
     """
-    found = [a for key, a in _table().items() if isinstance(name, str) and plain(key) == plain(name)]
-    if not found:
-        raise ValueError(unknown("accelerator", name, _table()))
-    return found[0]
+    return name if isinstance(name, Accelerator) else _table()[choose("accelerator", name, _table())]

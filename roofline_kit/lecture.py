@@ -5,17 +5,15 @@
 """
 
 import re
-import tomllib
 from dataclasses import dataclass
 from functools import cache
 from html import escape
-from importlib.resources import files
 from typing import Any
 
 import sympy
 
 from .cost import aligned, trace
-from .errors import unknown
+from .errors import choose, data, unknown
 from .roofline import roofline
 from .tensor import Tensor, symbols, tensors
 from .transformer import attention, linear
@@ -75,7 +73,8 @@ class Published:
     note: str = ""
 
     def _cells(self) -> list[tuple[str, ...]]:
-        return [tuple(map(str, row)) for row in (self.columns, *self.rows)]
+        rows = ((f"{x:g}" if isinstance(x, float) and x >= 1e6 else str(x) for x in row) for row in self.rows)
+        return [self.columns, *map(tuple, rows)]
 
     def __repr__(self) -> str:
         return "\n".join([*aligned(self._cells(), left=1), f"({self.source})"])
@@ -85,9 +84,8 @@ class Published:
 
     def column(self, name: str) -> tuple[Any, ...]:
         """The values of one column, from top to bottom."""
-        if name not in self.columns:
-            raise ValueError(unknown("column", name, self.columns))
-        return tuple(row[self.columns.index(name)] for row in self.rows)
+        place = self.columns.index(choose("column", name, self.columns))
+        return tuple(row[place] for row in self.rows)
 
 
 def published(name: str) -> Published:
@@ -98,11 +96,8 @@ def published(name: str) -> Published:
     >>> published("nsa-table-4").column("NSA [tokens]")
     (2048, 2560, 3584, 5632)
     """
-    tables = tomllib.loads(files(__package__).joinpath("published.toml").read_text("utf-8"))
-    if name not in tables:
-        raise ValueError(unknown("table", name, tables))
-    table = tables[name] | {"columns": tuple(tables[name]["columns"]), "rows": tuple(map(tuple, tables[name]["rows"]))}
-    return Published(**table)
+    table = data("published.toml")[choose("table", name, data("published.toml"))]
+    return Published(**table | {"columns": tuple(table["columns"]), "rows": tuple(map(tuple, table["rows"]))})
 
 
 def numbers(topic: str = "") -> Numbers:
@@ -116,7 +111,7 @@ def numbers(topic: str = "") -> Numbers:
     linear layer at N = K = M = 4096, operations per byte | 1365 | 4096/3 | True
     linear layer at 4096 on the A10 is bound by | compute bound | compute | True
     """
-    said = tomllib.loads(files(__package__).joinpath("lecture.toml").read_text("utf-8"))["number"]
+    said = data("lecture.toml")["number"]
     derived = {name: iter(values) for name, values in _derived().items()}
     rows = ((r["id"], r["statement"], r.get("printed", ""), _parse(r["exact"]), next(derived[r["id"]])) for r in said)
     chosen = tuple(Number(*row) for row in rows if row[0].startswith(topic))

@@ -9,18 +9,15 @@ from __future__ import annotations
 
 import json
 import math
-import tomllib
-from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from functools import cache
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import sympy
+from array_api_compat import array_namespace, device
 
 from .cost import Cost, trace
-from .errors import plain, unknown
+from .errors import choose, data
 from .hardware import Accelerator, accelerator
 from .tensor import Causal, Tensor, bytes_of, leaves, size, take
 from .transformer import decoder_layer, linear, norm
@@ -74,22 +71,20 @@ class Model:
     note: str = ""
 
     def __post_init__(self) -> None:
-        if self.kv_latent is None:
-            fill = {"kv_heads": self.heads, "head_dim": sympy.sympify(self.hidden) / self.heads}
-            fill["mlp_hidden"] = 4 * self.hidden
-            for what, default in fill.items():
-                if getattr(self, what) is None:
-                    object.__setattr__(self, what, default)
-        for what in ("layers", "hidden", "heads", "vocabulary", "kv_heads", "head_dim", "mlp_hidden", "position_rows"):
-            value = getattr(self, what)
-            if value is not None:
+        hidden, heads = (size(getattr(self, what), f"{self.name}: {what}") for what in ("hidden", "heads"))
+        fill = {} if self.kv_latent else {"kv_heads": heads, "head_dim": hidden / heads, "mlp_hidden": 4 * hidden}
+        for what in (field.name for field in fields(self) if field.type == "Any"):  # these are the sizes
+            value = fill.get(what) if getattr(self, what) is None else getattr(self, what)
+            if value is not None or (what == "position_rows" and self.positions == "learned" and not self.kv_latent):
                 value = size(value, f"{self.name}: {what}")
                 object.__setattr__(self, what, int(value) if value.is_number else value)
         if isinstance(self.heads, int) and isinstance(self.kv_heads, int) and self.heads % self.kv_heads:
             raise ValueError(f"{self.name}: {self.heads} heads cannot share {self.kv_heads} kv_heads")
-        for what, choices in (("norm", ("rms", "layer")), ("positions", ("rotary", "learned"))):
-            if getattr(self, what) not in choices:
-                raise ValueError(f"{self.name}: {unknown(what, getattr(self, what), choices)}")
+        for what in (field.name for field in fields(self) if field.type == "bool"):
+            if not isinstance(getattr(self, what), bool):
+                raise TypeError(f"{self.name}: {what} must be True or False, not {getattr(self, what)!r}")
+        for what, choices in {"norm": "rms layer", "positions": "rotary learned", "bias": "none qkv all"}.items():
+            object.__setattr__(self, what, choose(what, getattr(self, what), choices.split(), f"{self.name}: "))
 
     def __repr__(self) -> str:
         return f"Model({self.name}: {self.layers} layers, hidden {self.hidden}, {self.heads} heads)"
@@ -121,8 +116,7 @@ class Model:
         made: dict[str, Any] = {"embedding": Tensor("E", (self.vocabulary, self.hidden), dtype)}
         if self.positions == "learned":
             made["positions"] = Tensor("E_positions", (self.position_rows, self.hidden), dtype)
-        if not self.tied:
-            made["head"] = Tensor("W_head", (self.hidden, self.vocabulary), dtype)
+        made |= {} if self.tied else {"head": Tensor("W_head", (self.hidden, self.vocabulary), dtype)}
         return made | {"norm": self._norm_weights("norm", dtype)}
 
     @property
@@ -153,6 +147,7 @@ class Model:
 
     def _reach(self, context: Any) -> Any:
         """How many tokens of a context one can attend to: all, or the window's."""
+        size(context, f"{self.name}: tokens")  # Min would hide what is no size
         return context if self.window is None else sympy.Min(context, self.window)
 
     def memory_bytes(self, tokens: Any, batch: Any = 1, dtype: str = "fp16") -> sympy.Expr:
@@ -171,9 +166,8 @@ class Model:
         >>> model("llama-2-7b").largest_batch("A100-40GB", tokens=1000)
         50
         """
-        card = machine if isinstance(machine, Accelerator) else accelerator(machine)
-        room = card.memory - self.parameters * bytes_of(dtype)
-        batch = int(room // self.kv_cache_bytes(tokens, 1, dtype))
+        card = accelerator(machine)
+        batch = int((card.memory - self.parameters * bytes_of(dtype)) // self.kv_cache_bytes(tokens, 1, dtype))
         if batch < 1:
             self.check_memory(card, tokens, 1, dtype)
         return batch
@@ -183,33 +177,25 @@ class Model:
 
         >>> model("llama-2-7b").check_memory("A10", tokens=4096, batch=4)
         """
-        card = machine if isinstance(machine, Accelerator) else accelerator(machine)
+        card = accelerator(machine)
         needed = self.memory_bytes(tokens, batch, dtype)
         if needed > card.memory:
-            room = card.memory - self.memory_bytes(tokens, 0 * batch + 1, dtype)
-            raise ValueError(
-                f"{self.name} in {dtype} with a batch of {batch} and {tokens} tokens each needs {_GB(needed)}, "
-                f"{_GB(needed - card.memory)} more than the {_GB(card.memory)} of {card.name}; "
-                + (f"the largest batch that fits is {self.largest_batch(card, tokens, dtype)}"
-                   if room >= 0 else "not even a batch of 1 fits")
-            )  # fmt: skip
+            largest = 0 if batch == 1 else self.largest_batch(card, tokens, dtype)
+            fits = f"the largest batch that fits is {largest}" if largest else "not even a batch of 1 fits"
+            what = f"{self.name} in {dtype} with a batch of {batch} and {tokens} tokens each needs {_GB(needed)}"
+            more = f"{_GB(needed - card.memory)} more than the {_GB(card.memory)} of {card.name}"
+            raise ValueError(f"{what}, {more}; {fits}")
 
     # --- costs ---
 
     def prefill(
-        self,
-        batch: Any,
-        seq: Any,
-        logits: str = "all",
-        causal: bool = False,
-        *,
-        fused: bool = False,
-        dtype: str = "fp16",
+        self, batch: Any, seq: Any, logits: str = "all", causal: bool = False, fused: bool = False, dtype: str = "fp16"
     ) -> Cost:
         """The cost of the initial stage: `batch` prompts of `seq` tokens in one forward pass.
 
         batch, seq : sizes, or symbols. logits : of "all" positions or of the "last". causal : count only
-        the scores that a token sees; PyTorch's counter, and this by default, counts all of them.
+        the scores that a token sees; PyTorch's counter, and this by default, counts all of them. More tokens than
+        a table of learned positions has rows are counted like any others.
         fused : scores stay on chip, as in FlashAttention; standard attention otherwise.
 
         >>> model("gpt2").prefill(batch=1, seq=50).matmul_flops
@@ -217,7 +203,7 @@ class Model:
         """
         return self._forward(batch, seq, None, logits, causal, fused, dtype)
 
-    def decode(self, batch: Any, context: Any, *, fused: bool = False, dtype: str = "fp16") -> Cost:
+    def decode(self, batch: Any, context: Any, fused: bool = False, dtype: str = "fp16") -> Cost:
         """The cost of one auto-regressive step: a new token for each of `batch` contexts.
 
         context : tokens that the new one attends to, itself included; the others' K and V are in the cache.
@@ -225,15 +211,15 @@ class Model:
         >>> model("gpt2").decode(batch=1, context=50).matmul_flops
         248907264
         """
-        return self._forward(batch, 1, context, "all", False, fused, dtype)
+        return self._forward(batch, 1, size(context, f"{self.name}: context"), "all", False, fused, dtype)
 
     def _forward(self, batch: Any, seq: Any, context: Any, logits: str, causal: bool, fused: bool, dtype: str) -> Cost:
         """All tokens at once, or one with a context: the ends once, a layer as often as there are layers."""
-        ends, tokens = self.end_weights(dtype), seq if context is None else context
-        for what, value in (("batch", batch), ("seq", seq), ("context", tokens)):
+        ends = self.end_weights(dtype)
+        for what, value in (("batch", batch), ("seq", seq)):
             size(value, f"{self.name}: {what}")
         ids, X = Tensor("tokens", (batch, seq), "int64"), Tensor("X", (batch, seq, self.hidden), dtype)
-        layer: dict[str, Any] = {"causal": Causal(self.window) if causal else None, "fused": fused}
+        layer: dict[str, Any] = {"causal": Causal(self.window) if causal is True else causal, "fused": fused}
         if context is not None:
             layer["cache"] = self.cache(self._reach(context), batch, dtype)
         if self.positions == "rotary":
@@ -255,26 +241,18 @@ class Model:
         return decoder_layer(X, w, activation=self.activation, eps=self.norm_eps, **sizes, **how)
 
     def _logits(self, X: Any, w: Any, logits: str) -> Any:
-        if logits not in ("all", "last"):
-            raise ValueError(unknown("logits", logits, ("all", "last")))
         X = norm(X, w["norm"], self.norm_eps)
-        return linear(X if logits == "all" else X[..., -1:, :], w["head"] if "head" in w else w["embedding"].mT)
+        every = choose("logits", logits, ("all", "last")) == "all"
+        return linear(X if every else X[..., -1:, :], w["head"] if "head" in w else w["embedding"].mT)
 
     def run(
-        self,
-        ids: Any,
-        ends: dict[str, Any],
-        layers: Sequence[dict[str, Any]],
-        cache: Sequence[tuple[Any, Any]] | None = None,
-        past: int = 0,
-        logits: str = "all",
-        fused: bool = False,
+        self, ids: Any, ends: Any, layers: Any, cache: Any = None, past: int = 0, logits: str = "all", **how: Any
     ) -> Any:
         """The logits that the model computes on arrays, causally: (batch, n, vocabulary), or (batch, 1, …).
 
         ids : token ids (batch, n), which stand at the positions from `past` on. ends, layers : arrays as
         `end_weights` and (for each layer) `layer_weights` name and shape them. cache : for each layer K and V,
-        (batch, kv_heads, room, head_dim); the first `past` rows are read, the next n are written.
+        (batch, kv_heads, room, head_dim); the first `past` rows are read, the next n are written. how : fused.
 
         Raises ValueError where n tokens do not fit, and where the positions are not modelled.
         """
@@ -285,15 +263,14 @@ class Model:
             raise ValueError(f"{self.name} stretches its rotary frequencies, which is not modelled by run")
         positions = [p + self.position_offset for p in range(past, past + n)]
         import numpy as np
-        from array_api_compat import array_namespace
 
-        xp = array_namespace(ids)
-        X = self._embed(ids, xp.asarray(positions), ends)
-        how: dict[str, Any] = {"causal": Causal(self.window), "fused": fused}
+        xp, where = array_namespace(ids), device(ids)
+        X = self._embed(ids, xp.asarray(positions, device=where), ends)
+        how["causal"] = Causal(self.window)
         if self.positions == "rotary":
             angles = np.outer(positions, self.rope_theta ** (-np.arange(0, self.head_dim, 2) / self.head_dim))
             tables = np.tile(np.cos(angles), 2), np.hstack([-np.sin(angles), np.sin(angles)])
-            how["rotation"] = tuple(xp.asarray(table, dtype=X.dtype) for table in tables)
+            how["rotation"] = tuple(xp.asarray(table, dtype=X.dtype, device=where) for table in tables)
         for i, w in enumerate(layers):
             if cache is not None:
                 how["cache"] = tuple(x[..., : past + n, :] for x in cache[i])
@@ -305,19 +282,13 @@ def _GB(value: Any) -> str:
     return f"{float(value) / 1e9:,.2f} GB"
 
 
-@cache
-def _table() -> dict[str, dict[str, Any]]:
-    """All of models.toml, by name."""
-    return tomllib.loads(files(__package__).joinpath("models.toml").read_text("utf-8"))
-
-
 def models() -> tuple[str, ...]:
     """The names that `model` knows.
 
     >>> models()[:3]
     ('gpt2', 'gpt-3-175b', 'opt-6.7b')
     """
-    return tuple(_table())
+    return tuple(data("models.toml"))
 
 
 def model(name: str | Path) -> Model:
@@ -331,32 +302,31 @@ def model(name: str | Path) -> Model:
     """
     if isinstance(name, Path) or (isinstance(name, str) and name.endswith(".json")):
         return _from_config(Path(name))
-    found = [key for key in _table() if isinstance(name, str) and plain(key) == plain(name)]
-    if not found:
-        raise ValueError(unknown("model", name, _table()))
-    known = {field.name for field in fields(Model)}
-    return Model(found[0], **{key: value for key, value in _table()[found[0]].items() if key in known})
+    name = choose("model", name, data("models.toml"))
+    return Model(name, **{key: x for key, x in data("models.toml")[name].items() if key in Model.__dataclass_fields__})
 
 
 def _from_config(path: Path) -> Model:
     """A model from a Hugging Face config.json, read as huggingface.toml says."""
-    config = json.loads(path.read_text("utf-8"))
-    kinds = tomllib.loads(files(__package__).joinpath("huggingface.toml").read_text("utf-8"))
-    kind = config.get("model_type")
-    if kind not in kinds:
-        raise ValueError(f"{path}: {unknown('model_type', kind, kinds)}")
-    config |= config.get("rope_parameters") or {}  # where newer versions keep rope_theta
+    try:
+        config = dict(json.loads(path.read_text("utf-8")))
+        config |= config.get("rope_parameters") or {}  # where newer versions keep rope_theta
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{path} is no JSON object: {error}") from None
+    kinds = data("huggingface.toml")
+    kind = choose("model_type", config.get("model_type"), kinds, f"{path}: ")
     for field, allowed in kinds[kind]["only"].items():
-        if config.get(field, allowed[0]) not in allowed:
+        if config.get(field, allowed[0]) not in (*allowed, config.get(allowed[0], allowed[0])):
             raise ValueError(f"{path}: {field} is {config[field]!r}, and only {allowed} is modelled")
     values = dict(kinds[kind]["always"])
     for ours, theirs in kinds[kind]["fields"].items():
         value = config.get(theirs, kinds[kind]["defaults"].get(theirs))
-        if value is None and ours in ("layers", "hidden", "heads", "vocabulary", "position_rows"):
+        if value is None and theirs not in kinds[kind]["optional"]:
             raise ValueError(f"{path} has no {theirs}")
         values |= {} if value is None else {ours: value}
     values["activation"] = "gelu" if str(values["activation"]).startswith("gelu") else values["activation"]
     if "position_rows" in values:
-        values["position_rows"] += values.get("position_offset", 0)
-    scaled = config.get("rope_scaling") or config.get("rope_type", "default") != "default"
-    return Model(path.parent.name or path.stem, **values, rope_scaled=bool(scaled), source=str(path))
+        values["position_rows"] = size(values["position_rows"], f"{path}: positions") + values.get("position_offset", 0)
+    scaling = {"rope_type": config.get("rope_type", "default")} | (config.get("rope_scaling") or {})
+    scaled = scaling.get("type", scaling["rope_type"]) != "default"
+    return Model(path.parent.name or path.stem, **values, rope_scaled=scaled, source=str(path))

@@ -22,7 +22,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import EngFormatter, FuncFormatter, LogLocator, NullFormatter
 
 from .cost import Cost, Sweep
-from .errors import unknown
+from .errors import choose
 from .roofline import Roofline, roofline
 from .tensor import Step
 
@@ -34,14 +34,9 @@ THEMES = {
 
 
 def plot_roofline(
-    machines: Any,
-    points: Mapping[str, Any] = MappingProxyType({}),
-    *,
-    dtype: str = "fp16",
-    title: str = "",
-    theme: str = "light",
-    ax: Axes | None = None,
-) -> Axes:
+    machines: Any, points: Mapping[str, Any] = MappingProxyType({}), *, dtype: str = "fp16",
+    title: str = "", theme: str = "light", ax: Axes | None = None,
+) -> Axes:  # fmt: skip
     """Draw the roofline of one or several machines, and where costs lie on it.
 
     machines : a name, an `Accelerator` or a `Roofline`, or several in a list. The first is drawn in
@@ -95,17 +90,10 @@ def plot_roofline(
 
 
 def plot_sweep(
-    curves: Mapping[str, Any],
-    *,
-    x: str = "",
-    y: str = "arithmetic intensity [FLOPs per byte]",
-    limits: Mapping[str, Any] = MappingProxyType({}),
-    points: Mapping[str, Any] = MappingProxyType({}),
-    title: str = "",
-    note: str = "",
-    theme: str = "light",
-    ax: Axes | None = None,
-) -> Axes:
+    curves: Mapping[str, Any], *, x: str = "", y: str = "arithmetic intensity [FLOPs per byte]",
+    limits: Mapping[str, Any] = MappingProxyType({}), points: Mapping[str, Any] = MappingProxyType({}),
+    title: str = "", note: str = "", theme: str = "light", ax: Axes | None = None,
+) -> Axes:  # fmt: skip
     """Draw how quantities grow with a size, on two logarithmic axes.
 
     curves : {label: what}, each labelled at its end. What is a pair of arrays (sizes, values), or a `Sweep`
@@ -126,11 +114,14 @@ def plot_sweep(
     """
     look, ax = _axes(theme, ax)
     tracks = {}
+    for label, what in [*limits.items(), *points.items()]:
+        if not all(0 < float(number) < np.inf for number in np.ravel(what)):
+            raise ValueError(f"{label!r} must be positive and finite on logarithmic axes, not {what!r}")
     for label, what in curves.items():
-        sizes, values = (what.sizes[0], what.intensity) if isinstance(what, Sweep) else map(np.asarray, what)
+        sizes, values = _over_one_size(label, what) if isinstance(what, Sweep) else map(np.asarray, what)
         x = x or (str(what.compiled.symbols[0]) if isinstance(what, Sweep) else "")
         shown = [np.all((a > 0) & (a < np.inf)) for a in (sizes, values)]
-        if sizes.ndim != 1 or sizes.shape != values.shape or not all(shown):
+        if sizes.ndim != 1 or sizes.shape != values.shape or not all(shown) or not sizes.size:
             raise ValueError(f"the curve {label!r} must have positive finite sizes and as many values, not {what!r}")
         tracks[label] = sizes.astype(float), values.astype(float)
     if not tracks:
@@ -141,16 +132,18 @@ def plot_sweep(
     ax.set(xlim=(xs.min() / 1.15, xs.max() * (xs.max() / xs.min()) ** 0.3), ylim=(ys.min() / 1.8, ys.max() * 1.8))
     placer = _dress(ax, look, (x, y), title, note)
     colors = dict(zip(tracks, cycle((look.memory, look.compute, look.path, look.other, look.ink)), strict=False))
-    for label, value in limits.items():
+    for value in limits.values():
         ax.axhline(float(value), color=look.ink, ls="--", lw=1.6, zorder=2)
-        placer.text(xs.min(), float(value), label, 2, 5, va="bottom", color=look.ink)
         placer.line([(xs.min(), float(value)), (ax.get_xlim()[1], float(value))])
     for (label, (sizes, values)), style in zip(tracks.items(), cycle(["-", "-", "-", "-", "-", "--"]), strict=False):
         ax.plot(sizes, values, style, color=colors[label], lw=3, zorder=4)
-        placer.line(list(zip(sizes, values, strict=True)))
+        coarse = np.unique(np.linspace(0, len(sizes) - 1, 30).astype(int))  # enough to keep labels off it
+        placer.line(list(zip(sizes[coarse], values[coarse], strict=True)))
     for label, (at, value) in points.items():
         ax.plot([at], [value], "o", color=look.ink, ms=9, mec=look.page, mew=1.4, zorder=7)
         placer.label(at, value, label, color=look.ink)
+    for label, value in limits.items():
+        placer.label(xs.min(), float(value), label, color=look.ink)
     for label, (sizes, values) in tracks.items():
         placer.label(sizes[-1], values[-1], fill(label, 22), color=colors[label], fontweight="bold")
     return ax
@@ -158,24 +151,27 @@ def plot_sweep(
 
 def _axes(theme: str, ax: Axes | None) -> tuple[Theme, Axes]:
     """The theme's colours, and Axes in them."""
-    if theme not in THEMES:
-        raise ValueError(unknown("theme", theme, THEMES))
-    look = THEMES[theme]
+    look = THEMES[choose("theme", theme, THEMES)]
     return look, ax or plt.subplots(figsize=(10, 6), dpi=100, layout="constrained", facecolor=look.page)[1]
 
 
 def _track(label: str, what: Any, roof: Roofline) -> tuple[Any, Any]:
     """Where a cost stands: its intensity, and its FLOPs over its predicted time. A sweep stands in many places."""
     if isinstance(what, Sweep):
-        if len(what.sizes) != 1 or what.sizes[0].ndim != 1:
-            raise ValueError(f"the sweep {label!r} must go over one size, in a one-dimensional array")
-        return what.intensity, what.flops / roof.time(what)
+        return _over_one_size(label, what)[1], what.flops / roof.time(what)
     if isinstance(what, (Cost, Step)):
         roof.bound(what)  # raises, with the names of the sizes, where some are open
         return np.array([float(what.intensity)]), np.array([float(what.flops) / roof.time(what)])
     if not isinstance(what, Real) or not 0 < float(what) < np.inf:
         raise TypeError(f"the point {label!r} must be a Cost, a Sweep or a number of FLOPs per byte, not {what!r}")
     return np.array([float(what)]), np.array([roof.attainable(what)])
+
+
+def _over_one_size(label: str, sweep: Sweep) -> tuple[Any, Any]:
+    """The sizes and intensities of a sweep that can be drawn as a line."""
+    if len(sweep.sizes) != 1 or sweep.sizes[0].ndim != 1:
+        raise ValueError(f"the sweep {label!r} must go over one size, in a one-dimensional array")
+    return sweep.sizes[0], sweep.intensity
 
 
 def _draw_roofs(placer: _Placer, look: Theme, roofs: list[Roofline]) -> None:
@@ -193,8 +189,8 @@ def _draw_roofs(placer: _Placer, look: Theme, roofs: list[Roofline]) -> None:
     placer.line([(ridge, y0), (ridge, y1)])
 
     ink, memory, compute = ({"color": c, "fontweight": "bold"} for c in (look.ink, look.memory, look.compute))
-    text = f"{roof.accelerator.name}  {roof.dtype} peak  {_si(roof.peak, 'FLOP/s')}"
-    placer.text(x1, roof.peak, text, -4, 7, ha="right", va="bottom", **ink)
+    peak = f"{roof.accelerator.name}  {roof.dtype} peak  {_si(roof.peak, 'FLOP/s')}"
+    placer.text(x1, roof.peak, peak, -4, 7, ha="right", va="bottom", **ink)
     placer.along(x0, ridge, roof.bandwidth, f"memory  {_si(roof.bandwidth, 'B/s')}", 7, va="bottom", **ink)
     for r in roofs[1:]:
         text = f"{r.accelerator.name}  {_si(r.peak, 'FLOP/s')}"
@@ -232,10 +228,10 @@ def _dress(ax: Axes, look: Theme, names: tuple[str, str], title: str, note: str)
     ax.set_xlabel(names[0], color=look.ink, fontsize=13)
     ax.set_ylabel(names[1], color=look.ink, fontsize=13)
     ax.set_title(fill(title, 74), color=look.ink, fontsize=15, fontweight="bold", loc="left", pad=12)
-    ax.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,.10g}"))
-    unit = "".join(re.findall(r"\[(s|B)\]$", names[1]))  # 10 ms rather than 10 m
-    ax.yaxis.set_major_formatter(EngFormatter(unit, sep=" "))
-    for axis in (ax.xaxis, ax.yaxis):
+    for axis, name in ((ax.xaxis, names[0]), (ax.yaxis, names[1])):
+        unit = re.search(r"\[(s|B|FLOP/s)\]$", name)  # 10 ms and 20 GB, but 1,000 tokens
+        plain = FuncFormatter(lambda value, _: f"{value:,.10g}")
+        axis.set_major_formatter(EngFormatter(unit[1].replace("FLOP/s", ""), sep=" ") if unit else plain)
         axis.set_major_locator(LogLocator(10, numticks=12))
         axis.set_minor_formatter(NullFormatter())
     ax.grid(which="major", color=look.faint, alpha=0.22, lw=0.8)
@@ -294,10 +290,8 @@ class _Placer:
         made.set_rotation(np.degrees(np.arctan2(direction[1], direction[0])))
         # The middle, or where there is most room between the points on the roof.
         half = (right - left) / 2
-        spots = [
-            start + t * direction
-            for t in np.linspace(half + 14 * self.pt, length - half - 14 * self.pt, 9)[[4, 3, 5, 2, 6, 1, 7, 0, 8]]
-        ]
+        along = np.linspace(half + 14 * self.pt, length - half - 14 * self.pt, 9)[[4, 3, 5, 2, 6, 1, 7, 0, 8]]
+        spots = [start + t * direction for t in along]
         middle = max(spots, key=lambda spot: min([np.hypot(*(spot - p)) for p in self.points] + [half + 20 * self.pt]))
         made.xy = tuple(self.ax.transData.inverted().transform(middle))
         # The box around slanted text is mostly empty, so a row of small boxes is kept free instead.
@@ -332,7 +326,7 @@ class _Placer:
         for other in self.taken:
             free &= ~((boxes[:, :2] < other[2:]).all(axis=1) & (boxes[:, 2:] > other[:2]).all(axis=1))
         for segment in self.segments:
-            free &= ~_crosses(segment, boxes)
+            free[free] = ~_crosses(segment, boxes[free])
         grid, boxes = grid[free], boxes[free]
         near = np.clip(at, boxes[:, :2], boxes[:, 2:])
         cost = np.hypot(*(near - at).T) + 0.02 * (grid - at) @ [-1, 1]
@@ -350,5 +344,5 @@ def _crosses(segment: np.ndarray, boxes: np.ndarray) -> np.ndarray:
     """Which of the boxes a line segment meets, by clipping it to them (Liang and Barsky)."""
     start, move = segment[0], segment[1] - segment[0]
     move = np.where(np.abs(move) < 1e-9, 1e-9, move)
-    ends = np.sort([(boxes[:, :2] - start) / move, (boxes[:, 2:] - start) / move], axis=0)
-    return np.maximum(ends[0].max(axis=1), 0) <= np.minimum(ends[1].min(axis=1), 1)
+    a, b = (boxes[:, :2] - start) / move, (boxes[:, 2:] - start) / move
+    return np.maximum(np.minimum(a, b).max(axis=1), 0) <= np.minimum(np.maximum(a, b).min(axis=1), 1)

@@ -11,7 +11,7 @@ from typing import Any
 import sympy
 
 from .cost import Cost, Sweep
-from .errors import unknown
+from .errors import choose
 from .hardware import Accelerator, accelerator
 from .tensor import Step
 
@@ -105,8 +105,7 @@ class Roofline:
         >>> [f"{roofline('A10').time(cost, overlap=way) * 1e3:.2f} ms" for way in ("steps", "ideal")]
         ['2.31 ms', '2.20 ms']
         """
-        if overlap not in ("steps", "ideal"):
-            raise ValueError(unknown("overlap", overlap, ("steps", "ideal")))
+        overlap = choose("overlap", overlap, ("steps", "ideal"))
         if not isinstance(cost, (Cost, Step, Sweep)):
             raise TypeError(f"time needs a Cost, one of its steps or a Sweep, not {cost!r}")
         whole = overlap == "ideal" or isinstance(cost, Step)
@@ -136,13 +135,15 @@ class Roofline:
         (open_size,), fixed = cost.match(symbol, **sizes)
         x = sympy.Dummy(symbol, positive=True)  # not an integer: solve would drop 463.8
         intensity = cost.intensity.xreplace(fixed).xreplace({open_size: x})
-        roots = [root for root in sympy.solve(intensity - self.ridge, x) if root.is_real and root >= 1]
+        try:
+            roots = [root for root in sympy.solve(intensity - self.ridge, x) if root.is_real and root >= 1]
+        except NotImplementedError:
+            raise ValueError(f"{cost.name}: SymPy cannot solve this for {symbol}; look for it in a sweep") from None
         if len(roots) != 1:
             first, last = intensity.subs(x, 1), sympy.limit(intensity, x, sympy.oo)
-            reach = f"goes from {float(first):.4g} at {symbol} = 1 to {float(last):.4g} for large {symbol}, and does"
-            raise ValueError(
-                f"{cost.name} {reach} not cross the {float(self.ridge):.4g} of {self.accelerator.name} once"
-            )
+            reach = f"goes from {float(first):.4g} at {symbol} = 1 to {float(last):.4g} for large {symbol}"
+            ridge = f"{float(self.ridge):.4g} of {self.accelerator.name}"
+            raise ValueError(f"{cost.name} {reach}, and does not cross the {ridge} exactly once")
         return roots[0]
 
 
@@ -154,4 +155,4 @@ def roofline(machine: Accelerator | str, dtype: str = "fp16") -> Roofline:
     >>> roofline("H100-SXM", "fp8").peak
     1978900000000000
     """
-    return Roofline(machine if isinstance(machine, Accelerator) else accelerator(machine), dtype)
+    return Roofline(accelerator(machine), dtype)

@@ -23,7 +23,7 @@ import functools
 import math
 import operator
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from itertools import combinations
@@ -31,9 +31,9 @@ from numbers import Number
 from typing import Any
 
 import sympy
-from array_api_compat import array_namespace
+from array_api_compat import array_namespace, device
 
-from .errors import unknown
+from .errors import choose
 
 BYTES = {"fp64": 8, "fp32": 4, "tf32": 4, "bf16": 2, "fp16": 2, "fp8": 1, "int64": 8, "int32": 4, "int8": 1}
 """Bytes per element in memory. tf32 is a mode of the multiplier: it is stored as fp32."""
@@ -67,11 +67,7 @@ def size(value: Any, what: str) -> sympy.Expr:
     >>> size(4096, "N"), size(symbols("h") / symbols("H"), "head_dim")
     (4096, h/H)
     """
-    try:
-        exact = value if isinstance(value, sympy.Expr) else sympy.Integer(operator.index(value))
-    except TypeError:
-        kind = type(value).__name__
-        raise TypeError(f"{what} is {value!r} ({kind}); a size is an integer or a symbol from rk.symbols") from None
+    exact = _exact(value, what)
     for symbol in exact.free_symbols:
         if not (symbol.is_integer and symbol.is_positive):
             raise TypeError(f"{what} = {value}: {symbol} is no positive integer; make it with rk.symbols('{symbol}')")
@@ -81,6 +77,14 @@ def size(value: Any, what: str) -> sympy.Expr:
     return exact
 
 
+def _exact(value: Any, what: str) -> sympy.Expr:
+    try:  # not sympify, which evaluates strings
+        return value if isinstance(value, sympy.Expr) else sympy.Integer(operator.index(value))
+    except TypeError:
+        kind = type(value).__name__
+        raise TypeError(f"{what} is {value!r} ({kind}); a size is an integer or a symbol from rk.symbols") from None
+
+
 def same(a: sympy.Expr, b: sympy.Expr) -> bool:
     """Whether two sizes are equal for every value of their symbols."""
     return a == b or (bool(a.free_symbols | b.free_symbols) and sympy.cancel(a - b) == 0)
@@ -88,9 +92,7 @@ def same(a: sympy.Expr, b: sympy.Expr) -> bool:
 
 def bytes_of(dtype: str) -> sympy.Expr:
     """Bytes that one element of `dtype` takes in memory."""
-    if dtype not in BYTES:
-        raise ValueError(unknown("dtype", dtype, BYTES))
-    return sympy.Integer(BYTES[dtype])
+    return sympy.Integer(BYTES[choose("dtype", dtype, BYTES)])
 
 
 def _operator(symbol: str) -> tuple[Callable[[Any, Any], Any], Callable[[Any, Any], Any]]:
@@ -140,7 +142,7 @@ class Tensor:
         single = isinstance(self.shape, str) or not hasattr(self.shape, "__iter__")  # N alone is a vector, as in NumPy
         entries: tuple[Any, ...] = (self.shape,) if single else tuple(self.shape)
         shape = tuple(size(n, f"{self.name}: size {i}") for i, n in enumerate(entries))
-        bytes_of(self.dtype)
+        object.__setattr__(self, "dtype", choose("dtype", self.dtype, BYTES))
         object.__setattr__(self, "shape", shape)
 
     @property
@@ -214,9 +216,7 @@ class Tensor:
         wanted = tuple(sympy.cancel(self.size / known) if n == -1 else n for n in wanted)
         view = self._view(wanted)
         if not same(view.size, self.size):
-            raise ValueError(
-                f"cannot reshape {self} of {self.size} elements to {view.shape} of {view.size}; try -1 for one"
-            )
+            raise ValueError(f"cannot reshape {self} of {self.size} elements to {view.shape} of {view.size}; try a -1")
         return view
 
     def __getitem__(self, index: Any) -> Tensor:
@@ -234,11 +234,12 @@ class Tensor:
         at = given.index(...) if ... in given else len(given)
         items = (*given[:at], *rest, *given[at + 1 :])
         if len(items) != self.ndim or not all(isinstance(i, slice) and i.step in (None, 1) for i in items):
-            raise TypeError(f"{self} can be cut by slices such as [:, -1:], not by {index!r}. {_NO_VALUES}")
+            raise TypeError(f"{self} {_NO_VALUES}. Slices such as [:, -1:] cut it, and not {index!r}")
         bounds = []
         for i, n in zip(items, self.shape, strict=True):
-            ends = [default if end is None else sympy.sympify(end) for end, default in ((i.start, 0), (i.stop, n))]
-            start, stop = (n + end if sympy.sympify(end).is_negative else sympy.sympify(end) for end in ends)
+            given_ends = (0 if i.start is None else i.start, n if i.stop is None else i.stop)
+            ends = [_exact(end, f"{self.name}{_slices(given)}: an end") for end in given_ends]
+            start, stop = (n + end if end.is_negative else end for end in ends)
             if (n - stop).is_negative or start.is_negative:
                 raise ValueError(f"{_slices(given)} sticks out of {self}")
             bounds.append((start, stop))
@@ -272,8 +273,7 @@ class Tensor:
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **__: Any) -> Any:
         symbol = {"add": "+", "subtract": "-", "multiply": "*", "divide": "/"}.get(ufunc.__name__)
-        simple = method == "__call__" and all(isinstance(x, Tensor) or _is_scalar(x) for x in inputs)
-        if symbol and simple:  # a NumPy number met us, as in np.float64(2) * x
+        if symbol and method == "__call__":  # a NumPy number met us, as in np.float64(2) * x
             return _elementwise(symbol, *inputs)
         raise TypeError(f"np.{ufunc.__name__} cannot compute with {self}, which has no values. {_MIXED}")
 
@@ -436,27 +436,22 @@ def _taken(step: Step) -> None:
         recording.append(step)
 
 
-def _step(
-    operation: str,
-    operands: tuple[Any, ...],
-    shape: Any,
-    flops: Any,
-    matmul_flops: Any = 0,
-    visible: Any = None,
-    reads: tuple[Tensor, ...] | None = None,
-    dtype: str = "",
-    sizes: tuple[Any, ...] = (),
-) -> Tensor:
-    """The result of one step, recorded in the trace that is in progress."""
+def _step(operation: str, operands: tuple[Any, ...], shape: Any, flops: Any, **more: Any) -> Tensor:
+    """The result of one step, recorded in the trace that is in progress.
+
+    more : its matmul_flops; dtype and visible of the result; what it reads, where these are not the operands;
+    sizes that must be positive besides those of the shapes.
+    """
     inputs = [x for x in operands if isinstance(x, Tensor)]
-    names = [getattr(x, "name", str(x)) for x in operands]
-    out = Tensor(written(operation, names), shape, dtype or _common_dtype(operation, inputs), visible=visible)
+    name = written(operation, [getattr(x, "name", str(x)) for x in operands])
+    out = Tensor(name, shape, more.get("dtype") or _common_dtype(operation, inputs), visible=more.get("visible"))
     for x in inputs:
         if x.root.step and not any(x.root is result.root for result in x.root.step.writes):
             raise ValueError(f"{x} was never stored: the fused {x.root.step.name} must return it")
-    every = frozenset((*(n for x in (*inputs, out) for n in x.shape), *(size(n, operation) for n in sizes)))
-    read = _distinct([x.array for x in inputs] if reads is None else list(reads))
-    _taken(Step(operation, operands, read, (out,), sympy.sympify(flops), sympy.sympify(matmul_flops), every))
+    sizes = {n for x in (*inputs, out) for n in x.shape} | {size(n, operation) for n in more.get("sizes", ())}
+    read = _distinct(more.get("reads") or [x.array for x in inputs])
+    matmul_flops = sympy.sympify(more.get("matmul_flops", 0))
+    _taken(Step(operation, operands, read, (out,), sympy.sympify(flops), matmul_flops, frozenset(sizes)))
     return out
 
 
@@ -470,15 +465,11 @@ def _common_dtype(operation: str, inputs: list[Tensor]) -> str:
     return widest.dtype
 
 
-def leaves(tree: Any) -> Iterator[Any]:
+def leaves(tree: Any) -> list[Any]:
     """What stands in nested tuples, lists and dictionaries, in order."""
-    if isinstance(tree, (tuple, list)):
-        for item in tree:
-            yield from leaves(item)
-    elif isinstance(tree, dict):
-        yield from leaves(list(tree.values()))
-    else:
-        yield tree
+    if isinstance(tree, dict):
+        tree = list(tree.values())
+    return [x for item in tree for x in leaves(item)] if isinstance(tree, (tuple, list)) else [tree]
 
 
 def _replace_leaves(tree: Any, new: Callable[[Any], Any]) -> Any:
@@ -514,8 +505,8 @@ def _fuse_steps(f: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, 
     out, steps = record(f, *args, **kwargs)
     if not steps:
         return out  # arrays were computed, or nothing was done
-    if any(step.operation == "store" for step in steps):
-        raise ValueError("store writes to memory, so it is a step of its own and cannot be a part of a fused one")
+    if any(step.operation == "store" or step.count != 1 for step in steps):
+        raise ValueError("store and tiled are steps of their own, and cannot be a part of a fused one")
     on_chip = {id(t) for step in steps for t in step.writes}
     read = _distinct([t for step in steps for t in step.reads if id(t.root) not in on_chip])
     operation = getattr(f, "__name__", type(f).__name__).replace("<lambda>", "fused")
@@ -554,13 +545,17 @@ def tiled(f: Callable[..., Any], rows: Any) -> Callable[..., Any]:
     2*N*d + 2*N**2*d/B
     """
 
+    rows = size(rows, f"tiles of {rows} rows: the number")
+
     def by_tiles(x: Any, *others: Any) -> Any:
         n = x.shape[-2]
         if not _tracing("tiled", x, *others):
-            tiles = [f(x[..., i : i + rows, :], *others) for i in range(0, n, rows)]
+            tiles = [f(x[..., i : i + int(rows), :], *others) for i in range(0, n, int(rows))]
             return array_namespace(*tiles).concat(tiles, axis=-2)
-        times = size(n / sympy.sympify(rows), f"the number of tiles of {rows} rows in {x}")
+        times = size(n / rows, f"the number of tiles of {rows} rows in {x}")
         out, steps = record(f, x[..., :rows, :], *others)
+        if getattr(out, "shape", ())[-2:-1] != (rows,) or out.visible is not None:
+            raise ValueError(f"tiled: the result must have a row for each of the {rows} rows of a tile, not be {out}")
         for step in steps:
             _taken(step * times)
         return Tensor(out.name, (*out.shape[:-2], n, out.shape[-1]), out.dtype)
@@ -664,10 +659,24 @@ class Causal:
 
     def visible(self, queries: Any, keys: Any) -> sympy.Expr:
         """How many pairs of a query and a key there are, of which the query sees the key."""
-        tokens = sympy.sympify(keys if self.tokens is None else self.tokens)
+        tokens = self._context(queries, keys)
         if queries == 1:
             return self._row(tokens) if self.window is None else sympy.Min(tokens, self.window)
         return sympy.expand(self._all(tokens) - self._all(tokens - queries))
+
+    def counts(self, queries: Any, keys: Any) -> tuple[sympy.Expr, tuple[sympy.Expr, ...]]:
+        """`visible`, and what must be positive for it to be right, once open sizes have numbers."""
+        tokens = self._context(queries, keys)
+        visible = self.visible(queries, keys)
+        return visible, (visible, tokens - queries + 1, keys - self._row(tokens) + 1)
+
+    def _context(self, queries: Any, keys: Any) -> sympy.Expr:
+        tokens = sympy.sympify(keys if self.tokens is None else self.tokens)
+        if (tokens - queries).is_negative:
+            raise ValueError(f"Causal: {queries} queries cannot be the last tokens of a context of {tokens}")
+        if self.tokens is not None and (keys - self._row(tokens)).is_negative:
+            raise ValueError(f"Causal: {tokens} tokens have {self._row(tokens)} keys of {self.block}, and not {keys}")
+        return tokens
 
     def _row(self, t: Any) -> sympy.Expr:
         """Keys without a window that the t-th token sees."""
@@ -684,7 +693,8 @@ class Causal:
 
     def seen(self, queries: int, keys: int) -> list[list[bool]]:
         """Row by row for each query, which of the keys it sees."""
-        tokens, reach = self.tokens or keys, self.window or self.tokens or keys
+        tokens = int(self._context(queries, keys))
+        reach = self.window or tokens
         last = [j * self.stride + self.block - 1 for j in range(keys)]  # token of each key
         return [[p - reach < token <= p for token in last] for p in range(tokens - queries, tokens)]
 
@@ -702,6 +712,8 @@ def matmul(a: Any, b: Any, mask: Causal | None = None) -> Any:
     >>> matmul(Tensor("X", (N, K)), Tensor("W", (K, M))).step.flops
     2*K*M*N
     """
+    if not isinstance(mask, Causal | None):
+        raise TypeError(f"matmul: the mask is {mask!r}; it must be a Causal, or None")
     if not _tracing("matmul", a, b):
         return a @ b if mask is None else _seen_products(a, b, mask)
     if not all(isinstance(x, Tensor) and x.ndim > (mask is not None) for x in (a, b)):
@@ -709,31 +721,25 @@ def matmul(a: Any, b: Any, mask: Causal | None = None) -> Any:
     rows, cols = a.shape[-2:-1], b.shape[-1:] if b.ndim > 1 else ()
     inner, other = a.shape[-1], b.shape[-2] if b.ndim > 1 else b.shape[0]
     if not same(inner, other):
-        hint = ""
-        if b.ndim > 1 and same(inner, b.shape[-1]):
-            hint = f"; {a.name} @ {b.name}.{'T' if b.ndim == 2 else 'mT'} would fit"
+        fits = b.ndim > 1 and same(inner, b.shape[-1])
+        hint = f"; {a.name} @ {b.name}.{'T' if b.ndim == 2 else 'mT'} would fit" if fits else ""
         raise ValueError(f"matmul: the shapes of {a} and {b} do not match: {inner} is not {other}{hint}")
     lead = _broadcast("matmul", [a, b], [a.shape[:-2], b.shape[:-2]])
     shape = lead + rows + cols
     if b.visible is not None or (a.visible is not None and mask is not None):
         raise ValueError(f"matmul: masked scores such as {b if b.visible is not None else a} stand on the left, once")
-    visible: Any = None
-    context: tuple[Any, ...] = ()
-    if mask is not None:
-        queries, keys = a.shape[-2], b.shape[-1]
-        visible = mask.visible(queries, keys)
-        context = ((keys if mask.tokens is None else mask.tokens) - queries + 1, visible)
+    visible, context = mask.counts(a.shape[-2], b.shape[-1]) if mask else (None, ())
     flops = 2 * inner * _elements(shape, visible)
     if a.visible is not None:
-        flops = 2 * _elements((*lead, *a.shape[-2:]), a.visible) * sympy.Mul(*cols)
-    return _step("@", (a, b), shape, flops, flops, visible=visible, sizes=context)
+        flops = 2 * sympy.Mul(*lead, *cols, a.visible)
+    return _step("@", (a, b), shape, flops, matmul_flops=flops, visible=visible, sizes=context)
 
 
 @fuse
 def _seen_products(a: Any, b: Any, mask: Causal) -> Any:
     """a @ b of arrays, with -inf where the mask hides it."""
     products, xp = a @ b, array_namespace(a, b)
-    seen = xp.asarray(mask.seen(*products.shape[-2:]))
+    seen = xp.asarray(mask.seen(*products.shape[-2:]), device=device(products))
     hidden = xp.where(xp.any(seen, axis=-1, keepdims=True), -math.inf, 0.0)
     return xp.where(seen, products, xp.astype(hidden, products.dtype))
 
@@ -803,21 +809,22 @@ def windows(x: Any, length: Any, stride: Any, start: Any = 0, count: Any = None)
     x : (..., n, m). The result is (..., count, length, m): window i holds the rows from
     start + i·stride on. count : how many; by default all that fit.
 
-    Raises ValueError where some rows are in no window.
+    Raises ValueError for windows with gaps between them, and where none fits.
 
     >>> windows(Tensor("x", (12, 5)), length=4, stride=2)
     x.windows: fp16 (5, 4, 5)
     """
     n = x.shape[-2]
     count = sympy.floor((n - length) / sympy.sympify(stride)) + 1 if count is None else count
+    count = size(count, f"the number of windows of {length} in {n} rows")
     if (size(length, "the length of windows") - size(stride, "their stride")).is_negative:
         raise ValueError(f"windows of length {length} that begin every {stride} rows leave rows out")
     if _tracing("windows", x):
         return x._view((*x.shape[:-2], count, length, x.shape[-1]), ".windows")
     xp = array_namespace(x)
     rows = [start + i * stride + j for i in range(int(count)) for j in range(length)]
-    inside = xp.asarray([[0 <= row < n] for row in rows])
-    found = xp.take(x, xp.asarray([row if 0 <= row < n else 0 for row in rows]), axis=-2)
+    inside = xp.asarray([[0 <= row < n] for row in rows], device=device(x))
+    found = xp.take(x, xp.asarray([row if 0 <= row < n else 0 for row in rows], device=device(x)), axis=-2)
     return xp.where(inside, found, xp.zeros_like(found)).reshape(*x.shape[:-2], int(count), length, x.shape[-1])
 
 
@@ -833,15 +840,15 @@ def take(x: Any, indices: Any) -> Any:
     """
     lead = x.shape[:-2]
     given = tuple(indices.shape[: len(lead)])
-    if len(given) < len(lead) or not all(map(same, map(sympy.sympify, given), map(sympy.sympify, lead))):
-        raise ValueError(f"take: the indices {tuple(indices.shape)} must begin with the {tuple(lead)} of {x}")
+    alike = all(map(same, map(sympy.sympify, given), map(sympy.sympify, lead)))
+    if len(x.shape) < 2 or len(given) < len(lead) or not alike:
+        raise ValueError(f"take: the indices {tuple(indices.shape)} must begin with {lead}, as {tuple(x.shape)} does")
     if _tracing("take", x, indices):
         name, shape = f"{x.name}[{indices.name}]", (*indices.shape, x.shape[-1])
         rows = Tensor(name, shape, x.dtype, whole=x.root, cut=(indices,))
-        return _step("take", (x, indices), shape, 0, reads=(indices.array, rows), dtype=x.dtype)
-    xp, count = array_namespace(x, indices), math.prod(lead)
-    flat = indices.reshape(count, -1) + xp.arange(count)[:, None] * x.shape[-2]
-    return xp.take(x.reshape(-1, x.shape[-1]), flat.reshape(-1), axis=0).reshape(*indices.shape, x.shape[-1])
+        return _step("take", (x, indices), shape, 0, reads=[indices.array, rows], dtype=x.dtype)
+    each = indices.reshape(*lead, -1, 1)
+    return array_namespace(x, indices).take_along_axis(x, each, axis=-2).reshape(*indices.shape, x.shape[-1])
 
 
 def top(x: Any, n: Any) -> Any:
@@ -852,6 +859,8 @@ def top(x: Any, n: Any) -> Any:
     >>> top(Tensor("x", (3, 100)), 16)
     top(x, 16): int64 (3, 16)
     """
+    if (x.shape[-1] - size(n, "top: the number")).is_negative:
+        raise ValueError(f"top: {n} is more than the {x.shape[-1]} elements of a row of {tuple(x.shape)}")
     if not _tracing("top", x):
         return array_namespace(x).argsort(x, axis=-1, descending=True, stable=True)[..., :n]
     return _step("top", (x, n), (*x.shape[:-1], n), x.size, dtype="int64", sizes=(x.shape[-1] - n + 1,))
@@ -866,12 +875,13 @@ def store(x: Any, into: Any) -> Any:
     >>> store(k, into=cache) is cache
     True
     """
-    if tuple(x.shape[:-2]) != tuple(into.shape[:-2]) or x.shape[-1] != into.shape[-1]:
+    same_rows = (*x.shape[:-2], *x.shape[-1:]) == (*into.shape[:-2], *into.shape[-1:]) and len(x.shape) > 1
+    if not same_rows or sympy.sympify(into.shape[-2] - x.shape[-2]).is_negative:
         raise ValueError(f"store: {tuple(x.shape)} does not fit into {tuple(into.shape)}")
     part = into[..., into.shape[-2] - x.shape[-2] :, :]
     if _tracing("store", x, into):
-        zero = sympy.Integer(0)
-        _taken(Step("store", (x, part), (x.array,), (part,), zero, zero, frozenset((*x.shape, *into.shape))))
+        zero, sizes = sympy.Integer(0), frozenset((*x.shape, *into.shape, into.shape[-2] - x.shape[-2] + 1))
+        _taken(Step("store", (x, part), (x.array,), (part,), zero, zero, sizes))
     else:
         part[...] = x
     return into

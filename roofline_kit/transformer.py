@@ -6,31 +6,15 @@ Nothing here knows a formula. The functions say what is computed, in the notatio
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import sympy
-from array_api_compat import array_namespace
+from array_api_compat import array_namespace, device
 
-from .errors import unknown
-from .tensor import (
-    Causal,
-    Tensor,
-    flip,
-    fuse,
-    gelu,
-    layer_norm,
-    matmul,
-    relu,
-    rms_norm,
-    silu,
-    softmax,
-    store,
-    sum,
-    take,
-    top,
-    windows,
-)  # fmt: skip
+from .errors import choose
+from .tensor import Causal, Tensor, flip, fuse, matmul, size, store, sum, take, top, windows
+from .tensor import gelu, layer_norm, relu, rms_norm, silu, softmax
 
 ACTIVATIONS: dict[str, Callable[[Any], Any]] = {"gelu": gelu, "relu": relu, "silu": silu}
 
@@ -97,10 +81,8 @@ def mlp(X: Any, W_up: Any, W_down: Any, W_gate: Any = None, activation: str = "g
     >>> trace(mlp, Tensor("X", (N, h)), up, down, gate, "silu").matmul_flops
     6*N*h*m
     """
-    if activation not in ACTIVATIONS:
-        raise ValueError(unknown("activation", activation, ACTIVATIONS))
-    hidden = linear(X, *_weight(W_up if W_gate is None else W_gate))
-    hidden = ACTIVATIONS[activation](hidden)
+    act = ACTIVATIONS[choose("activation", activation, ACTIVATIONS)]
+    hidden = act(linear(X, *_weight(W_up if W_gate is None else W_gate)))
     if W_gate is not None:
         hidden = hidden * linear(X, *_weight(W_up))
     return linear(hidden, *_weight(W_down))
@@ -118,11 +100,16 @@ def split_heads(X: Any, heads: Any) -> Any:
     (32, 10, 128)
     """
     *lead, n, width = X.shape
-    head_dim = sympy.sympify(width) / heads
-    if head_dim.is_number and not (head_dim.is_Integer and head_dim.is_positive):
-        raise ValueError(f"{width} columns cannot be split into {heads} heads: head_dim would be {head_dim}")
-    head_dim = int(head_dim) if head_dim.is_number else head_dim
+    head_dim = _share(width, heads, f"{width} columns cannot be split into {heads} heads")
     return X.reshape(*lead, n, heads, head_dim).swapaxes(-3, -2)
+
+
+def _share(whole: Any, parts: Any, otherwise: str) -> Any:
+    """whole / parts, which must be a whole number where it is one."""
+    each = sympy.sympify(whole) / size(parts, f"{otherwise}: the number")
+    if each.is_number and not (each.is_Integer and each.is_positive):
+        raise ValueError(f"{otherwise}: {whole} / {parts} is no positive integer")
+    return int(each) if each.is_number else each
 
 
 def merge_heads(X: Any) -> Any:
@@ -145,25 +132,15 @@ def rotary(X: Any, cos: Any, sin: Any) -> Any:
     >>> rotary(*(Tensor(x, (10, 128)) for x in ("X", "cos", "sin"))).step.flops
     3840
     """
-    *lead, head_dim = X.shape
-    swapped = flip(X.reshape(*lead, 2, head_dim // 2), axis=-2).reshape(*X.shape)
+    swapped = flip(X.reshape(*X.shape[:-1], 2, -1), axis=-2).reshape(*X.shape)
     return X * cos + swapped * sin
 
 
 def multi_head_attention(
-    X: Any,
-    W_q: Any,
-    W_k: Any,
-    W_v: Any,
-    W_o: Any,
-    *,
-    heads: Any,
-    kv_heads: Any = None,
-    causal: bool | Causal | None = False,
-    fused: bool = False,
-    rotation: tuple[Any, Any] | None = None,
-    cache: tuple[Any, Any] | None = None,
-) -> Any:
+    X: Any, W_q: Any, W_k: Any, W_v: Any, W_o: Any, *, heads: Any, kv_heads: Any = None,
+    causal: bool | Causal | None = False, fused: bool = False,
+    rotation: tuple[Any, Any] | None = None, cache: tuple[Any, Any] | None = None,
+) -> Any:  # fmt: skip
     """Self-attention with many heads: one function for MHA, GQA and MQA.
 
     X : (..., N, h). W_q : (h, heads·head_dim). W_k, W_v : (h, kv_heads·head_dim). W_o : (heads·head_dim, h).
@@ -171,9 +148,8 @@ def multi_head_attention(
     1706.03762), 1 for multi-query (Shazeer, 1911.02150), between them for grouped-query (Ainslie et al.,
     2305.13245): each K and V head serves heads/kv_heads query heads and is read once.
     causal : a token sees only those up to itself, or as many as a `Causal` says; the hidden scores are not
-    computed. fused : scores stay on
-    chip. rotation : (cos, sin) of `rotary`. cache : K and V of the context (..., kv_heads, S, head_dim),
-    whose last N rows X's own K and V are stored into.
+    computed. fused : scores stay on chip. rotation : (cos, sin) of `rotary`. cache : K and V of the context
+    (..., kv_heads, S, head_dim), whose last N rows X's own K and V are stored into.
 
     Raises ValueError where heads do not divide the width, or kv_heads the heads.
 
@@ -185,29 +161,22 @@ def multi_head_attention(
     4*N**2*h + 5*N*h**2
     """
     kv_heads = heads if kv_heads is None else kv_heads
-    group = sympy.sympify(heads) / kv_heads
-    if group.is_number and not (group.is_Integer and group.is_positive):
-        raise ValueError(f"{heads} heads cannot share {kv_heads} kv_heads: kv_heads must divide heads")
-    group = int(group) if group.is_number else group
-    head_dim = _weight(W_q)[0].shape[-1] / sympy.sympify(heads)
-    scale = head_dim**-0.5
-    Q = split_heads(queries(X, *_weight(W_q), float(scale) if scale.is_number else scale), heads)
+    group = _share(heads, kv_heads, f"{heads} heads cannot share {kv_heads} kv_heads")
+    width = _weight(W_q)[0].shape[-1]
+    scale = _share(width, heads, f"{width} columns cannot be split into {heads} heads") ** -0.5
+    Q = split_heads(queries(X, *_weight(W_q), scale), heads)
     K = split_heads(linear(X, *_weight(W_k)), kv_heads)
     V = split_heads(linear(X, *_weight(W_v)), kv_heads)
     if Q.shape[-1] != K.shape[-1]:
-        raise ValueError(
-            f"the {kv_heads} K heads have head_dim {K.shape[-1]}, and the {heads} Q heads {Q.shape[-1]}: "
-            f"W_k must have kv_heads · {Q.shape[-1]} columns"
-        )
+        dims = f"the {kv_heads} K heads have head_dim {K.shape[-1]}, and the {heads} Q heads {Q.shape[-1]}"
+        raise ValueError(f"{dims}: W_k must have kv_heads · {Q.shape[-1]} columns")
     if rotation is not None:
         Q, K = rotary(Q, *rotation), rotary(K, *rotation)
     if cache is not None:
         K, V = store(K, into=cache[0]), store(V, into=cache[1])
     mask = Causal() if causal is True else causal or None
-    kernel = fuse(attention) if fused else attention
-    out = kernel(_groups(Q, group), _groups(K, 1), _groups(V, 1), mask)
-    *lead, _, _, n, d = out.shape
-    return linear(merge_heads(out.reshape(*lead, heads, n, d)), *_weight(W_o))
+    out = (fuse(attention) if fused else attention)(_groups(Q, group), _groups(K, 1), _groups(V, 1), mask)
+    return linear(merge_heads(out.reshape(*Q.shape[:-1], out.shape[-1])), *_weight(W_o))
 
 
 def _groups(X: Any, group: Any) -> Any:
@@ -228,9 +197,7 @@ def norm(X: Any, W: Any, eps: float = 1e-5) -> Any:
     return layer_norm(X, *W, eps) if isinstance(W, tuple) else rms_norm(X, W, eps)
 
 
-def decoder_layer(
-    X: Any, w: Mapping[str, Any], *, heads: Any, activation: str = "gelu", eps: float = 1e-5, **attention: Any
-) -> Any:
+def decoder_layer(X: Any, w: Any, *, heads: Any, activation: str = "gelu", eps: float = 1e-5, **attention: Any) -> Any:
     """One layer of a decoder: attention and MLP, each of the normed input and added to it.
 
     X : (..., N, h). w : the weights by name: attention_norm, query, key, value, output, mlp_norm, up, down,
@@ -269,30 +236,13 @@ def compress(X: Any, positions: Any, W_up: Any, W_down: Any, *, stride: Any = 16
     block = positions.shape[0]
     count = sympy.ceiling(sympy.sympify(X.shape[-2]) / stride) if partial else None
     blocks = windows(X, block, stride, count=count)
-    return mlp(_add_and_flatten(blocks, positions), W_up, W_down)
-
-
-@fuse
-def _add_and_flatten(blocks: Any, positions: Any) -> Any:
-    *lead, block, d = blocks.shape
-    return (blocks + positions).reshape(*lead, block * d)
+    return mlp((blocks + positions).reshape(*blocks.shape[:-2], block * blocks.shape[-1]), W_up, W_down)
 
 
 def sparse_attention(
-    Q: Any,
-    K: Any,
-    V: Any,
-    K_cmp: Any,
-    V_cmp: Any,
-    gates: Any,
-    near: tuple[Any, Any] | None = None,
-    *,
-    block: int = 32,
-    stride: int = 16,
-    select_block: int = 64,
-    selected: int = 16,
-    window: int = 512,
-) -> Any:
+    Q: Any, K: Any, V: Any, K_cmp: Any, V_cmp: Any, gates: Any, near: tuple[Any, Any] | None = None, *,
+    block: int = 32, stride: int = 16, select_block: int = 64, selected: int = 16, window: int = 512,
+) -> Any:  # fmt: skip
     """Native sparse attention: compressed, selected and near tokens, each branch one step, mixed by gates.
 
     Q : (..., kv_heads, group, N, d), the last N tokens of the context. K, V : (..., kv_heads, S, d).
@@ -314,6 +264,8 @@ def sparse_attention(
     ['compressed_branch', 'selected_branch', 'window_branch', 'mix']
     """
     S, n = K.shape[-2], Q.shape[-2]
+    for what, tokens in {"block": block, "stride": stride, "select_block": select_block, "window": window}.items():
+        size(tokens, f"sparse attention: {what}")
     for small, big in ((stride, block), (stride, select_block)):
         if big % small:
             raise ValueError(f"sparse attention: blocks of {big} tokens are not whole strides of {small}")
@@ -329,10 +281,9 @@ def sparse_attention(
         P = _seen(softmax(matmul(Q, _groups(K, 1).mT, mask)), mask)
         weight = sum(P, axis=-3).mT  # of the whole group, (..., blocks of `block`, n)
         # Equations 9 and 10 of the paper: by stride, and then by selection block.
-        by_stride = sum(
-            windows(weight, block // stride, 1, 1 - block // stride, blocks * (select_block // stride)), axis=-2
-        )
-        by_block = sum(windows(by_stride, select_block // stride, select_block // stride), axis=-2).mT
+        strides, ahead = select_block // stride, block // stride - 1
+        by_stride = sum(windows(weight, ahead + 1, 1, start=-ahead, count=blocks * strides), axis=-2)
+        by_block = sum(windows(by_stride, strides, strides), axis=-2).mT
         return P @ _groups(V, 1), top(_favoured(by_block, S, select_block), selected)
 
     @fuse
@@ -347,13 +298,9 @@ def sparse_attention(
 
     K_near, V_near = (K, V) if near is None else near
     start = S - sympy.Min(S, n + window - 1)
-    compressed, chosen = compressed_branch(Q, K_cmp, V_cmp)
-    branches = (
-        compressed,
-        selected_branch(Q, K, V, chosen),
-        window_branch(Q, K_near[..., start:, :], V_near[..., start:, :]),
-    )
-    return mix(gates, *branches)
+    summary, chosen = compressed_branch(Q, K_cmp, V_cmp)
+    details = selected_branch(Q, K, V, chosen)
+    return mix(gates, summary, details, window_branch(Q, K_near[..., start:, :], V_near[..., start:, :]))
 
 
 @fuse
@@ -369,7 +316,7 @@ def _seen(P: Any, mask: Causal) -> Any:
     if isinstance(P, Tensor):
         return P
     xp = array_namespace(P)
-    return xp.where(xp.asarray(mask.seen(*P.shape[-2:])), P, xp.zeros_like(P))
+    return xp.where(xp.asarray(mask.seen(*P.shape[-2:]), device=device(P)), P, xp.zeros_like(P))
 
 
 def _chosen_rows(X: Any, chosen: Any, select_block: int, blocks: Any) -> Any:
@@ -388,7 +335,7 @@ def _favoured(weight: Any, tokens: Any, select_block: int) -> Any:
     n, blocks = weight.shape[-2:]
     own = [(tokens - n + i) // select_block for i in range(n)]
     rank = [[3e4 if j == o else 2e4 if j == o - 1 else 1e4 if j == 0 else -(j > o) for j in range(blocks)] for o in own]
-    order = xp.asarray(rank, dtype=weight.dtype)
+    order = xp.asarray(rank, dtype=weight.dtype, device=device(weight))
     return xp.where(order == 0, weight, order)
 
 
@@ -397,7 +344,7 @@ def _not_after(scores: Any, chosen: Any, tokens: Any, select_block: int) -> Any:
     if isinstance(scores, Tensor):
         return scores
     xp = array_namespace(scores)
-    token = (chosen[..., None] * select_block + xp.arange(select_block)).reshape(*chosen.shape[:-1], 1, -1)
-    n = chosen.shape[-2]
-    query = xp.arange(tokens - n, tokens)[:, None, None]
+    inside = xp.arange(select_block, device=device(chosen))
+    token = (chosen[..., None] * select_block + inside).reshape(*chosen.shape[:-1], 1, -1)
+    query = xp.arange(tokens - chosen.shape[-2], tokens, device=device(scores))[:, None, None]
     return xp.where(token <= query, scores, xp.full_like(scores, float("-inf")))

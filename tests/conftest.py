@@ -1,4 +1,4 @@
-"""How Hypothesis draws, and PyTorch for the tests that compare with it."""
+"""How Hypothesis draws, and PyTorch and transformers for the tests that compare with them."""
 
 from __future__ import annotations
 
@@ -15,9 +15,20 @@ settings.register_profile("ci", settings.get_profile("default"), derandomize=Tru
 settings.load_profile("ci" if os.environ.get("CI") else "default")
 
 
+def _installed(module: str, title: str) -> Any:
+    """A module that the tests can do without on somebody's machine, and not in CI."""
+    if os.environ.get("CI"):
+        return importlib.import_module(module)
+    return pytest.importorskip(module, reason=f"{title} is not installed; `make test-torch` runs this test")
+
+
 @pytest.fixture(scope="session")
 def torch() -> Any:
     """PyTorch, where it is installed; in CI it must be."""
-    if os.environ.get("CI"):
-        return importlib.import_module("torch")
-    return pytest.importorskip("torch", reason="PyTorch is not installed; `make test-torch` runs this test")
+    return _installed("torch", "PyTorch")
+
+
+@pytest.fixture(scope="session")
+def transformers(torch: Any) -> Any:
+    """Hugging Face's transformers, where it is installed; in CI it must be."""
+    return _installed("transformers", "transformers")

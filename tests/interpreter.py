@@ -62,6 +62,11 @@ class Cell:
         self.value, self.width = value, width
 
 
+def constant(value: float) -> Cell:
+    """A number that stands in the program, not in memory: it has no width, and reading it loads nothing."""
+    return Cell(value, 0)
+
+
 class Machine:
     """A chip and its memory. The rules, which are the lecture's:
 
@@ -69,7 +74,13 @@ class Machine:
     * A step is one primitive operation, or one whole function that was fused.
     * At the end of a step, each address of its result that it made is stored, once. What else it made
       never left the chip: it is neither stored nor loaded.
-    * Views are other ways to walk over the same addresses: they do nothing.
+    * Views are other ways to walk over the same addresses: they do nothing. A slice is a view too. Where a
+      window sticks out of its array, there are zeros of the program, which are loaded from nowhere.
+    * What a mask hides is no number: it is not computed, not stored, and skipped by what comes next. Only
+      through a view (a transpose, say) it is a zero like any other.
+    * A gather loads a row for each of its indices, also where two of them are equal: queries that choose
+      the same block do not share it. To find the n largest of a row, each number is looked at once.
+      Arithmetic with indices finds addresses, and is no floating-point operation.
     * A multiply-add is two operations, a sum of n terms is n additions that start from zero, any
       elementwise function is one operation.
     * For softmax, as in the lecture, the maximum and its subtraction are not counted.
@@ -89,32 +100,39 @@ class Machine:
         yield result
         self.depth -= 1
         if self.depth == 0:
-            stored = {cell for x in leaves(result) for cell in x.cells} & self.made
+            stored = {cell for x in leaves(result) if isinstance(x, Array) for cell in x.cells} & self.made
             self.counts.loads += sum(cell.width for cell in self.loaded)
             self.counts.stores += sum(cell.width for cell in stored)
             self.counts.accesses += len(self.loaded) + len(stored)
             self.loaded, self.made = set(), set()
 
-    def load(self, cell: Cell) -> Real:
-        if cell not in self.made:
+    def load(self, cell: Cell | None) -> Real | None:
+        """The number in a cell; None where a mask hides it."""
+        if cell is None:
+            return None
+        if cell not in self.made and cell.width:
             self.loaded.add(cell)
         return Real(cell.value, self.counts)
 
-    def make(self, shape: tuple[int, ...], values: list[Any], *inputs: Array) -> Array:
-        """A new array, whose elements are as wide as the widest of the inputs."""
-        width = max(cell.width for x in inputs for cell in x.cells)
-        cells = [Cell(x.value, width) for x in values]
-        self.made.update(cells)
+    def make(self, shape: tuple[int, ...], values: list[Real | None], *inputs: Array) -> Array:
+        """A new array, whose elements are as wide as the widest of the inputs; None for what is hidden."""
+        width = max(cell.width for x in inputs for cell in x.cells if cell)
+        cells = [None if x is None else Cell(x.value, width) for x in values]
+        self.made.update(cell for cell in cells if cell)
         return Array(self, shape, cells)
 
 
 @arithmetic
 class Array:
-    """A shape, and the addresses of the elements in row-major order."""
+    """A shape, and the addresses of the elements in row-major order; None for those that a mask hides."""
 
-    def __init__(self, machine: Machine, shape: tuple[int, ...], cells: list[Cell]) -> None:
+    dtype, device = float, None
+
+    def __init__(self, machine: Machine, shape: tuple[int, ...], cells: list[Cell | None]) -> None:
         assert math.prod(shape) == len(cells)
         self.machine, self.shape, self.cells = machine, shape, cells
+
+    ndim = property(lambda self: len(self.shape))
 
     def __array_namespace__(self, api_version: Any = None) -> Any:
         return Namespace
@@ -126,7 +144,7 @@ class Array:
             result.append(OWN.get(f.__name__, f)(*args, **kwargs))
         return result[0]
 
-    def __getitem__(self, index: tuple[int, ...]) -> Real:
+    def at(self, index: tuple[int, ...]) -> Real | None:
         """The element at an index of all dimensions, aligned at the end; where the size is 1, any index will do."""
         flat = 0
         for i, n in zip(index[len(index) - len(self.shape) :], self.shape, strict=True):
@@ -139,22 +157,36 @@ class Array:
         shape = np.broadcast_shapes(*(x.shape for x in arrays))
         with self.machine.step() as result:
             indices = product(*map(range, shape))
-            values = [f(*(x[i] if isinstance(x, Array) else x for x in operands)) for i in indices]
+            loaded = ([x.at(i) if isinstance(x, Array) else x for x in operands] for i in indices)
+            values = [None if any(x is None for x in row) else f(*row) for row in loaded]
             result.append(self.machine.make(shape, values, *arrays))
         return result[0]
 
-    def by_rows(self, f: Callable[..., list[Real]], axis: int, *weights: Array | None) -> Array:
-        """An operation that makes a row of numbers out of each row along an axis."""
-        x = self.swapaxes(axis, -1)
+    def by_rows(self, f: Callable[..., list[Real]], axis: int, *weights: Array | None, reduces: bool = False) -> Array:
+        """An operation that makes a row of numbers out of each row along an axis, or reduces it to one number."""
+        x = self._walk(self._places().swapaxes(axis, -1))
         *lead, n = x.shape
         with self.machine.step() as result:
-            params = [w and [w[i,] for i in range(n)] for w in weights]
-            rows = [f([x[*i, j] for j in range(n)], *params) for i in product(*map(range, lead))]
+            params = [w and [w.at((i,)) for i in range(n)] for w in weights]
+            rows = []
+            for i in product(*map(range, lead)):
+                row = [x.at((*i, j)) for j in range(n)]
+                seen = [y for y in row if y is not None]
+                new = f(seen, *params) if seen else []
+                if reduces:
+                    rows.append(new or [None])
+                else:  # a row again, in which the hidden ones keep their places
+                    numbers = iter(new)
+                    rows.append([y and next(numbers) for y in row] if len(seen) < n else new)
             out = self.machine.make((*lead, len(rows[0])), [y for row in rows for y in row], x, *filter(None, weights))
-            result.append(out.swapaxes(axis, -1))
+            result.append(out._walk(out._places().swapaxes(axis, -1)))
         return result[0]
 
     def __matmul__(self, other: Array) -> Array:
+        return self.times(other)
+
+    def times(self, other: Array, seen: list[list[bool]] | None = None) -> Array:
+        """The matrix product; where it is not `seen`, nothing is computed."""
         a = self.reshape(1, -1) if len(self.shape) == 1 else self
         b = other.reshape(-1, 1) if len(other.shape) == 1 else other
         lead = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
@@ -162,30 +194,121 @@ class Array:
         before, values = self.machine.counts.flops, []
         with self.machine.step() as result:
             for *i, row, column in product(*map(range, lead), range(n), range(m)):
-                total: Any = 0.0
-                for k in range(inner):
-                    total = total + a[*i, row, k] * b[*i, k, column]
+                left = [a.at((*i, row, k)) for k in range(inner)]  # a query is loaded before it looks for keys
+                if seen and not seen[row][column]:
+                    values.append(None)
+                    continue
+                total: Any = Real(0.0, self.machine.counts)
+                for k, x in enumerate(left):
+                    if x is not None:
+                        total = total + x * b.at((*i, k, column))
                 values.append(total)
             out = self.machine.make((*lead, n, m), values, a, b)
-            result.append(out.reshape(lead + self.shape[-2:-1] + other.shape[len(other.shape) - 1 :] * (b is other)))
+            out.shape = lead + self.shape[-2:-1] + other.shape[len(other.shape) - 1 :] * (b is other)
+            result.append(out)
         self.machine.counts.matmul_flops += self.machine.counts.flops - before
         return result[0]
 
     # Views.
 
+    def _places(self) -> np.ndarray:
+        return np.arange(len(self.cells)).reshape(self.shape)
+
+    def _walk(self, places: np.ndarray) -> Array:
+        """The same addresses in another order."""
+        return type(self)(self.machine, places.shape, [self.cells[i] for i in places.flat])
+
+    def _view(self, places: np.ndarray) -> Array:
+        view = self._walk(places)
+        view.cells = [cell or constant(0.0) for cell in view.cells]
+        return view
+
     def reshape(self, *shape: Any) -> Array:
         wanted = shape[0] if isinstance(shape[0], tuple) else shape
-        known = math.prod(n for n in wanted if n != -1)
-        return Array(self.machine, tuple(len(self.cells) // known if n == -1 else n for n in wanted), self.cells)
+        return self._view(self._places().reshape([int(n) for n in wanted]))
 
     def swapaxes(self, a: int, b: int) -> Array:
-        places = np.arange(len(self.cells)).reshape(self.shape).swapaxes(a, b)
-        return Array(self.machine, places.shape, [self.cells[i] for i in places.flat])
+        return self._view(self._places().swapaxes(a, b))
 
     mT = T = property(lambda self: self.swapaxes(-1, -2))
 
+    def __getitem__(self, index: Any) -> Array:
+        return self._view(self._places()[index])
+
+    def __setitem__(self, index: Any, new: Array) -> None:
+        """A step that writes into memory: what it stores are the cells of the part."""
+        part = self[index]
+        with self.machine.step() as result:
+            for i, cell in zip(np.ndindex(part.shape), part.cells, strict=True):
+                cell.value = new.at(i).value
+                self.machine.made.add(cell)
+            result.append(part)
+
     def numpy(self) -> np.ndarray:
         return np.array([cell.value for cell in self.cells]).reshape(self.shape)
+
+
+class Indices(Array):
+    """An array of integers that say where to read. Arithmetic with them finds addresses, and is not counted."""
+
+    def apply(self, f: Callable[..., Any], *operands: Any) -> np.ndarray:
+        for cell in self.cells:
+            self.machine.load(cell)
+        return f(*(x.numpy().astype(int) if isinstance(x, Indices) else x for x in operands))
+
+
+def gather(x: Array, indices: Array, axis: int) -> Array:
+    """The rows at indices that stand in memory, as a step."""
+    with x.machine.step() as result:
+        for cell in indices.cells:
+            x.machine.load(cell)
+        places = np.take_along_axis(x._places(), indices.numpy().astype(int), axis)
+        x.machine.loaded.update(Cell(0.0, x.cells[i].width) for i in places.flat if x.cells[i].width)  # anew each time
+        values = [Real(x.cells[i].value, x.machine.counts) for i in places.flat]
+        result.append(x.machine.make(places.shape, values, x))
+    return result[0]
+
+
+def choose(where: np.ndarray, one: Any, other: Any) -> Array:
+    """One or the other, where the program itself knows which: a view, with constants for what are no addresses."""
+    machine = next(x.machine for x in (one, other) if isinstance(x, Array))
+    cells = []
+    for x in (one, other):
+        kept = [*map(constant, x.flat)] if isinstance(x, np.ndarray) else x.cells
+        places = np.arange(len(kept)).reshape(x.shape)
+        cells.append([kept[i] for i in np.broadcast_to(places, np.broadcast_shapes(one.shape, other.shape)).flat])
+    shape = np.broadcast_shapes(one.shape, other.shape)
+    chosen = np.broadcast_to(where, shape).flat
+    return Array(machine, shape, [a if first else b for first, a, b in zip(chosen, *cells, strict=True)])
+
+
+def concatenate(arrays: list[Array], axis: int) -> Array:
+    """One array of the addresses of several."""
+    cells = [cell for x in arrays for cell in x.cells]
+    starts = np.cumsum([0, *(len(x.cells) for x in arrays)])
+    places = np.concat([start + x._places() for start, x in zip(starts, arrays, strict=False)], axis)
+    return Array(arrays[0].machine, (len(cells),), cells)._view(places)
+
+
+class Ranking:
+    """The order of each row, of which only the part is made that is asked for."""
+
+    def __init__(self, x: Array) -> None:
+        self.x = x
+
+    def __getitem__(self, index: Any) -> Indices:
+        def order(row: list[Real]) -> list[Real]:
+            for y in row:
+                y.counts.flops += 1
+            best = sorted(range(len(row)), key=lambda i: -row[i].value)[index[-1]]
+            return [Real(i, row[0].counts) for i in best]
+
+        with self.x.machine.step() as result:
+            out = self.x.by_rows(order, -1)
+            for cell in out.cells:
+                cell.width = 8
+            result.append(Indices(out.machine, out.shape, out.cells))
+        return result[0]
 
 
 # --- functions of numbers and of rows of numbers -----------------------------------------------------
@@ -245,8 +368,9 @@ def gelu(x: Real) -> Real:
 
 def reduction(f: Callable[[list[Any]], Any]) -> Callable[..., Array]:
     def reduce(x: Array, axis: int = -1, keepdims: bool = False) -> Array:
-        out, axis = x.by_rows(lambda row: [f(row)], axis), axis % len(x.shape)
-        return out if keepdims else out.reshape(x.shape[:axis] + x.shape[axis + 1 :])
+        out, axis = x.by_rows(lambda row: [f(row)], axis, reduces=True), axis % len(x.shape)
+        out.shape = out.shape if keepdims else x.shape[:axis] + x.shape[axis + 1 :]
+        return out
 
     return reduce
 
@@ -256,6 +380,17 @@ class Namespace:
 
     exp, sqrt, tanh = (staticmethod(lambda x, f=f: x.apply(f, x)) for f in (exp, sqrt, tanh))
     sum, max = staticmethod(reduction(add_up)), staticmethod(reduction(largest))
+    argsort = staticmethod(lambda x, axis, descending, stable: Ranking(x))
+    take = staticmethod(lambda x, rows, axis: x._view(x._places().take(rows, axis)))  # the program says which
+    take_along_axis, where, flip = (
+        staticmethod(gather),
+        staticmethod(choose),
+        staticmethod(lambda x, axis: x._view(np.flip(x._places(), axis))),
+    )
+    asarray, arange = staticmethod(np.asarray), staticmethod(np.arange)
+    zeros_like = staticmethod(lambda x: np.zeros(x.shape))
+    full_like = staticmethod(lambda x, value: np.full(x.shape, value))
+    concat = staticmethod(concatenate)
 
 
 OWN: dict[str, Callable[..., Array]] = {
@@ -266,6 +401,8 @@ OWN: dict[str, Callable[..., Array]] = {
     "rms_norm": lambda x, weight=None, eps=1e-6: x.by_rows(lambda row, w: rms_norm(row, w, eps), -1, weight),
     "gelu": lambda x: x.apply(gelu, x),
     "silu": lambda x: x.apply(lambda y: y / (exp(-y) + 1), x),
+    "_seen_products": lambda a, b, mask: a.times(b, mask.seen(a.shape[-2], b.shape[-1])),
+    "_seen": lambda P, mask: P,
     "relu": lambda x: x.apply(lambda y: y.apply(max, y, 0.0), x),
 }
 """The composed functions once more, as loops over numbers."""

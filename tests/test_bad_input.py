@@ -196,6 +196,281 @@ def test_operations_refuse(error: Any, call: Any, words: Any) -> None:
     check(error, call, words)
 
 
+# --- parts, masks and indices ------------------------------------------------------------------------
+
+y = rk.Tensor("y", (10, 4))
+q, k = rk.Tensor("q", (5, 4)), rk.Tensor("k", (3, 4))
+Qs, Ks = rk.Tensor("Q", (N, 4)), rk.Tensor("K", (H, 4))
+LATE = rk.trace(rk.attention, Qs, Ks, Ks, rk.Causal())
+STORED = rk.trace(rk.store, rk.Tensor("k", (N, 4)), rk.Tensor("K", (H, 4)))
+WEIGHTS = rk.softmax(rk.matmul(q, y.mT, rk.Causal()))
+indices = rk.Tensor("i", (3, 2), "int64")
+
+
+@refuses(
+    {
+        "parts that overlap": (ValueError, lambda: y[:5] + y[3:8], ("y[:5]", "y[3:8]", "overlap", "cut once")),
+        "overlapping parts in a fused step": (
+            ValueError,
+            lambda: rk.trace(rk.fuse(lambda y: rk.exp(y[:5]) @ y[4:].mT), y),
+            ("y[:5]", "y[4:]", "overlap"),
+        ),
+        "a part that sticks out": (ValueError, lambda: y[:11], ("[:11]", "sticks out", "y: fp16 (10, 4)")),
+        "a part that begins before": (ValueError, lambda: y[-11:], ("[-11:]", "sticks out", "y: fp16 (10, 4)")),
+        "a part that sticks out at every size": (ValueError, lambda: x[: N + 1], ("[:N + 1]", "x: fp16 (N, h)")),
+        "a part of no rows": (ValueError, lambda: y[5:5], ("y[5:5]", "size 0 is 0", "positive integer")),
+        "a part that ends before it begins": (ValueError, lambda: y[6:2], ("y[6:2]", "-4", "positive integer")),
+        "a part of half a row": (TypeError, lambda: y[1.5:], ("y[1.5:]", "1.5", "float")),
+        "an end in words, which is not evaluated": (TypeError, lambda: y[:"1 / 0"], ("y[:1 / 0]", "'1 / 0'", "str")),
+        "a part that is empty at these sizes": (
+            ValueError,
+            lambda: rk.trace(rk.exp, x[100:]).at(N=10, h=3),
+            ("N - 100 is -90", "positive integer"),
+        ),
+        "an index": (TypeError, lambda: y[3], ("y: fp16 (10, 4)", "no values", "Slices such as", "and not 3")),
+        "every second row": (TypeError, lambda: y[::2], ("y: fp16", "Slices such as", "slice(None, None, 2)")),
+        "a new dimension": (TypeError, lambda: y[None], ("y: fp16", "Slices such as", "not None")),
+        "slices of too many dimensions": (TypeError, lambda: y[:, :, :1], ("y: fp16 (10, 4)", "Slices such as")),
+        "a mask of a vector": (
+            TypeError,
+            lambda: rk.matmul(rk.Tensor("v", 4), y.mT, rk.Causal()),
+            ("matmul", "without a mask", "v: fp16 (4,)"),
+        ),
+        "a mask of a product with a vector": (
+            TypeError,
+            lambda: rk.matmul(y, rk.Tensor("v", 4), rk.Causal()),
+            ("matmul", "without a mask", "v: fp16 (4,)"),
+        ),
+        "a mask that is none": (TypeError, lambda: rk.matmul(y, y.mT, True), ("mask is True", "Causal")),
+        "a mask of arrays that is none": (
+            TypeError,
+            lambda: rk.attention(np.ones((5, 4)), np.ones((5, 4)), np.ones((5, 4)), 1),
+            ("mask is 1", "Causal"),
+        ),
+        "a mask of masked scores": (
+            ValueError,
+            lambda: rk.matmul(WEIGHTS, y, rk.Causal()),
+            ("masked scores such as softmax(q @ y.T): fp16 (5, 10)", "on the left, once"),
+        ),
+        "masked scores on the right": (ValueError, lambda: q.mT @ WEIGHTS, ("softmax(q @ y.T)", "on the left")),
+        "masked scores plus a row": (
+            ValueError,
+            lambda: WEIGHTS + rk.Tensor("b", 10),
+            ("b: fp16 (10,)", "masked scores", "columns"),
+        ),
+        "masked scores times others": (
+            ValueError,
+            lambda: WEIGHTS * rk.matmul(q, y.mT, rk.Causal(window=2)),
+            ("*", "masked scores"),
+        ),
+        "a sum over columns of masked scores": (
+            ValueError,
+            lambda: rk.sum(WEIGHTS, axis=0),
+            ("sum", "softmax(q @ y.T)", "along their rows"),
+        ),
+        "more queries than keys": (
+            ValueError,
+            lambda: rk.attention(q, k, k, rk.Causal()),
+            ("5 queries", "context of 3"),
+        ),
+        "more queries than keys in arrays": (
+            ValueError,
+            lambda: rk.attention(np.ones((5, 4)), np.ones((3, 4)), np.ones((3, 4)), rk.Causal()),
+            ("5 queries", "context of 3"),
+        ),
+        "more queries than keys at these sizes": (ValueError, lambda: LATE.at(N=5, H=3), ("H - N + 1", "-1")),
+        "more queries than keys in a sweep": (ValueError, lambda: LATE.compile("N", H=3)([3, 5]), ("N + 1", "-1.0")),
+        "more queries than tokens": (ValueError, lambda: rk.Causal(tokens=4).seen(5, 9), ("5 queries", "of 4")),
+        "fewer keys than the tokens have": (
+            ValueError,
+            lambda: rk.Causal(block=4, stride=2, tokens=24).visible(1, 7),
+            ("24 tokens", "11 keys", "not 7"),
+        ),
+        "a window of no tokens": (ValueError, lambda: rk.Causal(window=0), ("window is 0", "positive integer")),
+        "a window over blocks": (ValueError, lambda: rk.Causal(window=3, block=4), ("window of 3", "blocks of 4")),
+        "a stride of zero": (ValueError, lambda: rk.Causal(stride=0), ("stride is 0", "positive integer")),
+        "half a block": (TypeError, lambda: rk.Causal(block=2.5), ("block is 2.5", "float")),
+        "a number of tokens in words": (TypeError, lambda: rk.Causal(tokens="N"), ("tokens is 'N'", "str")),
+        "windows that leave rows out": (ValueError, lambda: rk.windows(y, 2, 3), ("length 2", "every 3", "leave")),
+        "windows longer than the array": (ValueError, lambda: rk.windows(y, 11, 3), ("windows of 11 in 10 rows is 0",)),
+        "windows longer than an array of numbers": (
+            ValueError,
+            lambda: rk.windows(np.ones((10, 4)), 11, 3),
+            ("windows of 11 in 10 rows is 0", "positive integer"),
+        ),
+        "no windows": (ValueError, lambda: rk.windows(y, 2, 1, count=0), ("2 in 10 rows is 0", "positive integer")),
+        "indices that do not begin as the rows": (
+            ValueError,
+            lambda: rk.take(rk.Tensor("E", (2, 10, 4)), indices),
+            ("(3, 2)", "(2,)", "(2, 10, 4)"),
+        ),
+        "rows of a vector": (ValueError, lambda: rk.take(rk.Tensor("v", 4), indices), ("(3, 2)", "(4,)")),
+        "rows of a vector of numbers": (ValueError, lambda: rk.take(np.ones(4), np.ones(2, int)), ("(2,)", "(4,)")),
+        "the highest five of four": (ValueError, lambda: rk.top(y, 5), ("5", "more than", "4 elements", "(10, 4)")),
+        "the highest five of four numbers": (ValueError, lambda: rk.top(np.ones((10, 4)), 5), ("5", "4 elements")),
+        "the highest five of too few": (ValueError, lambda: rk.trace(rk.top, x, 5).at(N=2, h=4), ("h - 4", "0")),
+        "the highest none": (ValueError, lambda: rk.top(y, 0), ("top: the number is 0", "positive integer")),
+        "the highest none of numbers": (ValueError, lambda: rk.top(np.ones((10, 4)), 0), ("top: the number is 0",)),
+        "the highest minus one": (ValueError, lambda: rk.top(np.ones((10, 4)), -1), ("top: the number is -1",)),
+        "rows of another length to store": (
+            ValueError,
+            lambda: rk.store(rk.Tensor("k", (1, 5)), y),
+            ("(1, 5)", "does not fit", "(10, 4)"),
+        ),
+        "more rows than there is room for": (
+            ValueError,
+            lambda: rk.store(rk.Tensor("k", (11, 4)), y),
+            ("(11, 4)", "does not fit", "(10, 4)"),
+        ),
+        "more numbers than there is room for": (
+            ValueError,
+            lambda: rk.store(np.ones((11, 4)), np.ones((10, 4))),
+            ("(11, 4)", "does not fit", "(10, 4)"),
+        ),
+        "more rows than there is room for at these sizes": (
+            ValueError,
+            lambda: STORED.at(N=5, H=3),
+            ("H - N + 1 is -1", "positive integer"),
+        ),
+        "a vector to store": (ValueError, lambda: rk.store(rk.Tensor("v", 4), y), ("(4,)", "does not fit", "(10, 4)")),
+        "a store in a fused step": (
+            ValueError,
+            lambda: rk.trace(rk.fuse(rk.store), k, y),
+            ("store", "steps of their own"),
+        ),
+        "tiles in a fused step": (
+            ValueError,
+            lambda: rk.trace(rk.fuse(rk.tiled(rk.exp, 2)), y),
+            ("tiled", "steps of their own"),
+        ),
+        "tiles that do not divide the rows": (
+            ValueError,
+            lambda: rk.trace(rk.tiled(rk.exp, 3), y),
+            ("tiles of 3 rows", "y: fp16 (10, 4)", "10/3"),
+        ),
+        "tiles that do not divide at these sizes": (
+            ValueError,
+            lambda: rk.trace(rk.tiled(rk.exp, 3), x).at(N=4, h=1),
+            ("N/3", "4/3", "positive integer"),
+        ),
+        "tiles in words": (TypeError, lambda: rk.tiled(rk.exp, "2"), ("tiles of 2 rows", "'2'", "str")),
+        "tiles whose rows are lost": (ValueError, lambda: rk.tiled(rk.sum, 2)(y), ("a row for each of the 2 rows",)),
+        "tiles with two results": (
+            ValueError,
+            lambda: rk.tiled(lambda x: (x, x), 2)(y),
+            ("a row for each of the 2 rows", "not be ("),
+        ),
+        "bytes of an array that is not read": (ValueError, lambda: ATTENTION.loads_of(y), ("does not read y: fp16",)),
+        "bytes of an array before it had numbers": (
+            ValueError,
+            lambda: ATTENTION.at(N=8, h=4).loads_of(ATTENTION.steps[0].reads[0]),
+            ("attention does not read Q", "cost.at"),
+        ),
+        "tiles of no rows": (ValueError, lambda: rk.trace(rk.tiled(rk.exp, 0), y), ("tiles of 0 rows", "positive")),
+    }
+)
+def test_parts_masks_and_indices_refuse(error: Any, call: Any, words: Any) -> None:
+    check(error, call, words)
+
+
+# --- the transformer ----------------------------------------------------------------------------------
+
+
+def mha(make: Any = rk.Tensor, k: int = 12, **options: Any) -> Any:
+    """Attention over 12 columns, whose keys and values have k."""
+    shapes = {"X": (4, 12), "W_q": (12, 12), "W_k": (12, k), "W_v": (12, k), "W_o": (12, 12)}
+    return rk.multi_head_attention(*(make(name, shape) for name, shape in shapes.items()), **options)
+
+
+def numbers(name: str, shape: tuple[int, ...]) -> Any:
+    return np.ones(shape)
+
+
+def sparse(make: Any = rk.Tensor, queries: int = 1, tokens: int = 24, keys: int = 11, **sizes: Any) -> Any:
+    options = {"block": 4, "stride": 2, "select_block": 4, "selected": 3, "window": 5} | sizes
+    shapes = {"Q": (2, 3, queries, 5), "K": (2, tokens, 5), "V": (2, tokens, 5), "C": (2, keys, 5), "D": (2, keys, 5)}
+    shapes["gates"] = (2, 3, queries, 3)
+    return rk.sparse_attention(*(make(name, shape) for name, shape in shapes.items()), **options)
+
+
+G = rk.symbols("G")
+W, W_kv = rk.Tensor("W", (h, h)), rk.Tensor("W_kv", (h, h * G / H))
+GQA = rk.trace(rk.multi_head_attention, x, W, W_kv, W_kv, W, heads=H, kv_heads=G)
+
+TRANSFORMER: dict[str, tuple[Callable[..., Any], dict[str, Any], type[Exception], tuple[str, ...]]] = {
+    "heads that do not divide the width": (mha, {"heads": 5}, ValueError, ("12 columns", "5 heads", "12 / 5")),
+    "kv_heads that do not divide heads": (mha, {"heads": 4, "kv_heads": 3}, ValueError, ("4 heads", "3 kv_heads")),
+    "more kv_heads than heads": (mha, {"heads": 4, "kv_heads": 8}, ValueError, ("4 heads", "8 kv_heads")),
+    "no heads": (mha, {"heads": 0}, ValueError, ("0 heads", "positive integer")),
+    "no kv_heads": (mha, {"heads": 4, "kv_heads": 0}, ValueError, ("0 kv_heads", "positive integer")),
+    "negative heads": (mha, {"heads": -4}, ValueError, ("-4 heads", "positive integer")),
+    "a float of heads": (mha, {"heads": 2.0}, TypeError, ("2.0 heads", "float")),
+    "heads in words": (mha, {"heads": "4"}, TypeError, ("'4'", "str")),
+    "key heads that are too wide": (
+        mha,
+        {"heads": 4, "kv_heads": 2},
+        ValueError,
+        ("2 K heads have head_dim 6", "4 Q heads 3", "kv_heads · 3 columns"),
+    ),
+    "kv_heads that do not divide the keys": (
+        mha,
+        {"heads": 4, "kv_heads": 2, "k": 5},
+        ValueError,
+        ("5 columns", "2 heads", "5 / 2"),
+    ),
+    "too few selected blocks": (sparse, {"selected": 2}, ValueError, ("selected is 2", "first and two near")),
+    "more selected blocks than there are": (sparse, {"selected": 7}, ValueError, ("24 tokens", "6 blocks of 4", "7")),
+    "selected blocks of half a stride": (sparse, {"select_block": 3}, ValueError, ("3 tokens", "strides of 2")),
+    "blocks of half a stride": (sparse, {"block": 3}, ValueError, ("blocks of 3", "strides of 2")),
+    "a stride larger than a block": (sparse, {"stride": 8}, ValueError, ("blocks of 4", "strides of 8")),
+    "no stride": (sparse, {"stride": 0}, ValueError, ("stride is 0", "positive integer")),
+    "no window": (sparse, {"window": 0}, ValueError, ("window is 0", "positive integer")),
+    "fewer compressed keys than the context has": (sparse, {"keys": 7}, ValueError, ("24 tokens", "11 keys", "not 7")),
+    "more queries than tokens": (sparse, {"queries": 25}, ValueError, ("25 queries", "context of 24")),
+}
+
+
+@pytest.mark.parametrize("make", [rk.Tensor, numbers])
+@pytest.mark.parametrize(("call", "options", "error", "words"), TRANSFORMER.values(), ids=TRANSFORMER)
+def test_the_transformer_refuses_in_tensors_and_in_arrays(
+    call: Any, options: Any, error: Any, words: Any, make: Any
+) -> None:
+    check(error, lambda: call(make, **options), words)
+
+
+@refuses(
+    {
+        "kv_heads that do not divide heads": (ValueError, lambda: GQA.at(N=4, h=12, H=4, G=3), ("H/G", "4/3")),
+        "heads that do not divide the width": (ValueError, lambda: GQA.at(N=4, h=12, H=5, G=5), ("h/H", "12/5")),
+        "more kv_heads than heads": (ValueError, lambda: GQA.at(N=4, h=16, H=4, G=8), ("H/G", "1/2")),
+        "an unknown activation": (
+            ValueError,
+            lambda: rk.mlp(x, W, W, activation="glu"),
+            ("'glu'", "did you mean 'gelu'", "'silu'"),
+        ),
+        "an odd head_dim to rotate": (
+            ValueError,
+            lambda: rk.rotary(*(rk.Tensor(name, (4, 7)) for name in ("X", "cos", "sin"))),
+            ("X", "7/2", "positive integer"),
+        ),
+        "positions of another width": (
+            ValueError,
+            lambda: rk.compress(
+                y, *(rk.Tensor(n, s) for n, s in (("p", (4, 6)), ("U", (16, 6)), ("D", (6, 4)))), stride=2
+            ),
+            ("4 and 6 cannot be broadcast",),
+        ),
+        "fewer tokens than a block": (
+            ValueError,
+            lambda: rk.compress(k, *(rk.Tensor(n, s) for n, s in (("p", (4, 4)), ("U", (16, 6)), ("D", (6, 4))))),
+            ("windows of 4 in 3 rows", "positive integer"),
+        ),
+    }
+)
+def test_the_transformer_refuses(error: Any, call: Any, words: Any) -> None:
+    check(error, call, words)
+
+
 # --- tracing -----------------------------------------------------------------------------------------
 
 MIXED = ("x: fp16 (N, h)", "rk.Tensor(", "rk.exp, not np.exp")
@@ -415,3 +690,23 @@ def test_rooflines_refuse(error: Any, call: Any, words: Any) -> None:
 def test_a_module_without_a_name_says_so() -> None:
     with pytest.raises(AttributeError, match="'roofline_kit' has no attribute 'plot_rooflines'"):
         rk.plot_rooflines  # noqa: B018
+
+
+@pytest.mark.parametrize("indices", [[[3], [0]], [[0], [5]]])
+def test_no_row_is_taken_from_a_neighbour_in_the_batch(indices: list[list[int]]) -> None:
+    x = np.arange(24.0).reshape(2, 3, 4)
+    assert np.array_equal(rk.take(x, np.array([[2], [-1]])), x[:, 2:])
+    with pytest.raises(IndexError):
+        rk.take(x, np.array(indices))
+
+
+def test_tiles_of_masked_scores_are_refused() -> None:
+    scores = rk.tiled(lambda Q, K: rk.matmul(Q, K.mT, rk.Causal()), 2)
+    with pytest.raises(ValueError, match="tiled"):
+        scores(*rk.tensors("Q K", (8, 4)))
+
+
+def test_a_crossing_that_cannot_be_solved_for_says_so() -> None:
+    B, S = rk.symbols("B S")
+    with pytest.raises(ValueError, match="cannot solve this for S; look for it in a sweep"):
+        rk.roofline("A10").crossing(rk.model("mistral-7b").decode(B, S), "S", B=64)

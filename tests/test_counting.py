@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pytest
 import sympy
 from algorithms import (
     QUANTITIES,
@@ -13,9 +14,11 @@ from algorithms import (
     Program,
     as_arrays,
     at,
-    each_algorithm,
+    each_counted,
     few,
+    names_in,
     programs,
+    shape_of,
     sizes_for,
     small_sizes,
     totals,
@@ -63,7 +66,7 @@ def test_the_interpreter_counts_what_one_counts_by_hand() -> None:
     assert (softmax.flops, softmax.loads, softmax.stores) == (6, 4, 4)
 
 
-@each_algorithm
+@each_counted
 @few
 @given(data=st.data())
 def test_formulas_agree_with_the_interpreter_at_every_size(algorithm: Algorithm, data: st.DataObject) -> None:
@@ -71,7 +74,7 @@ def test_formulas_agree_with_the_interpreter_at_every_size(algorithm: Algorithm,
     assert totals(at(traced(algorithm, dtypes=dtypes), sizes)) == executed(algorithm, sizes, dtypes)
 
 
-@each_algorithm
+@each_counted
 @few
 @given(data=st.data())
 def test_tracing_at_numbers_agrees_with_the_interpreter(algorithm: Algorithm, data: st.DataObject) -> None:
@@ -79,7 +82,17 @@ def test_tracing_at_numbers_agrees_with_the_interpreter(algorithm: Algorithm, da
     assert totals(traced(algorithm, sizes, dtypes)) == executed(algorithm, sizes, dtypes)
 
 
-@each_algorithm
+@pytest.mark.torch
+@each_counted
+def test_every_algorithm_stays_on_the_device_of_its_arrays(torch: Any, algorithm: Algorithm) -> None:
+    """On "meta" nothing has values; as on a GPU, an array that was made on the CPU does not fit."""
+    function, shapes = algorithm
+    sizes = dict.fromkeys(names_in(shapes), 3)
+    out = function(*(torch.empty(shape_of(text, sizes), device="meta") for text in shapes))
+    assert all(x.device.type == "meta" for x in (out if isinstance(out, tuple) else (out,)))
+
+
+@each_counted
 @few
 @given(data=st.data())
 def test_the_interpreter_computes_what_numpy_computes(algorithm: Algorithm, data: st.DataObject) -> None:

@@ -81,7 +81,8 @@ def test_every_algorithm_shows_one_row_a_step_and_a_total(algorithm: Algorithm) 
     assert_well_formed(cost._repr_latex_(), len(cost.steps))
     lines = repr(cost).splitlines()
     assert len(lines) == len(cost.steps) + 4 and lines[-1].split()[0] == "total"
-    assert [line.split()[0] for line in lines[2:-2]] == [chr(0x2460 + i) for i in range(len(cost.steps))]
+    numbers = [*"①②③④⑤⑥⑦⑧⑨⑩", *(f"[{i}]" for i in range(11, 99))]
+    assert [line.split()[0] for line in lines[2:-2]] == numbers[: len(cost.steps)]
 
 
 @given(program=programs(), sizes=small_sizes)
@@ -107,7 +108,7 @@ def test_long_chains_are_shown_by_the_numbers_of_their_steps() -> None:
 
     cost = rk.trace(many, rk.Tensor("x", N))
     assert max(map(len, repr(cost).splitlines())) < 70
-    assert all(number in repr(cost) for number in ("⑳", "㉑", "㉟", "[36]", "[50]"))
+    assert all(number in repr(cost) for number in ("①", "⑩", "[11]", "[50]"))
     assert_well_formed(cost._repr_latex_(), 50)
 
 

@@ -105,6 +105,98 @@ def test_views_cost_nothing() -> None:
     assert cost.steps == () and set(totals(cost).values()) == {0}
 
 
+# --- masks and heads ---------------------------------------------------------------------------------
+
+small, shapes_of_attention = st.integers(1, 12), ("N h", "N+M h", "N+M d")
+masks = st.builds(rk.Causal, window=st.none() | small) | st.builds(rk.Causal, block=small, stride=small)
+
+
+def sees(mask: rk.Causal, query: int, key: int) -> bool:
+    """Whether the token `query` sees a key, from the definition: by the tokens that the key stands for."""
+    last = key * mask.stride + mask.block - 1
+    return last <= query and (mask.window is None or query - last < mask.window)
+
+
+@given(mask=masks, queries=small, more=st.integers(0, 12), apart=st.booleans())
+def test_the_number_of_visible_pairs_is_the_number_of_pairs_seen(
+    mask: rk.Causal, queries: int, more: int, apart: bool
+) -> None:
+    """Formulas for one query are those of a context that has a block; `matmul` refuses what comes out below one."""
+    tokens = queries + more
+    keys = max(1, (tokens - mask.block) // mask.stride + 1) if apart else tokens
+    mask = rk.Causal(mask.window, mask.block, mask.stride, tokens if apart else None)
+    expected = [[sees(mask, query, key) for key in range(keys)] for query in range(more, tokens)]
+    assert mask.seen(queries, keys) == expected
+    count = sum(map(sum, expected))
+    assert mask.visible(queries, keys) == count or (queries == 1 and count == 0 and mask.visible(1, keys) <= 0)
+    N, S = rk.symbols("N S")
+    formula = rk.Causal(mask.window, mask.block, mask.stride, S if apart else None).visible(N, keys if apart else S)
+    assert formula.subs({N: queries, S: tokens}) == count
+
+
+@given(mask=st.builds(rk.Causal, window=st.none() | small), fuse=st.booleans(), sizes=sizes_for(shapes_of_attention))
+def test_masks_never_add_flops_or_bytes(mask: rk.Causal, fuse: bool, sizes: dict[str, int]) -> None:
+    kernel = rk.fuse(rk.attention) if fuse else rk.attention
+    full = totals(traced((kernel, shapes_of_attention), sizes))
+    less = totals(traced((lambda *inputs: kernel(*inputs, mask), shapes_of_attention), sizes))
+    assert all(less[quantity] <= full[quantity] for quantity in QUANTITIES)
+    hidden = sum(not seen for row in mask.seen(sizes["N"], sizes["N"] + sizes["M"]) for seen in row)
+    assert full["flops"] - less["flops"] == hidden * (2 * sizes["h"] + 3 + 2 * sizes["d"])
+
+
+@pytest.mark.parametrize("window", [None, 3])
+@given(sizes=sizes_for(("N h", "N d")), fuse=st.booleans())
+def test_a_causal_prefill_costs_the_flops_of_its_tokens_one_by_one(
+    window: int | None, sizes: dict[str, int], fuse: bool
+) -> None:
+    mask, kernel = rk.Causal(window), rk.fuse(rk.attention) if fuse else rk.attention
+    algorithm = lambda *inputs: kernel(*inputs, mask)  # noqa: E731
+    whole = traced((algorithm, ("N h", "N h", "N d")), sizes)
+    steps = [traced((algorithm, ("1 h", f"{t} h", f"{t} d")), sizes) for t in range(1, sizes["N"] + 1)]
+    assert whole.flops == sum(steps).flops and whole.matmul_flops == sum(steps).matmul_flops
+
+
+def test_a_causal_prefill_costs_the_flops_of_its_tokens_one_by_one_in_symbols() -> None:
+    N, t, h = rk.symbols("N t h")
+
+    def flops(queries: Any, keys: Any) -> Any:
+        Q, K = rk.Tensor("Q", (queries, h)), rk.Tensor("K", (keys, h))
+        return rk.trace(rk.attention, Q, K, K, rk.Causal()).flops
+
+    assert sympy.expand(sympy.summation(flops(1, t), (t, 1, N)) - flops(N, N)) == 0
+
+
+def shared(kv_heads: Any, **options: Any) -> rk.Cost:
+    """Attention of 8 heads that share kv_heads of keys and values."""
+    N, h, d = rk.symbols("N h d")
+    X, W_q, W_o = rk.Tensor("X", (N, h)), rk.Tensor("W_q", (h, 8 * d)), rk.Tensor("W_o", (8 * d, h))
+    W = rk.Tensor("W", (h, d * (kv_heads or 8)))
+    return rk.trace(rk.multi_head_attention, X, W_q, W, W, W_o, heads=8, kv_heads=kv_heads, **options)
+
+
+@pytest.mark.parametrize("options", [{}, {"causal": True}, {"fused": True}, {"causal": rk.Causal(window=4)}])
+def test_sharing_heads_saves_projections_and_bytes_and_no_flops_of_scores(options: dict[str, Any]) -> None:
+    N, h, d = rk.symbols("N h d")
+    mha = shared(None, **options)
+    assert totals(shared(8, **options)) == totals(mha)
+    for kv_heads in (1, 2, 4):
+        gqa = shared(kv_heads, **options)
+        saved = 2 * 2 * N * h * d * (8 - kv_heads)  # two projections to fewer columns, and nothing else
+        assert sympy.expand(mha.flops - gqa.flops - saved) == 0
+        assert sympy.expand(mha.matmul_flops - gqa.matmul_flops - saved) == 0
+        fewer = 8 - kv_heads  # heads of two weights read, two projections written and read again; X is read as before
+        assert sympy.expand(mha.bytes - gqa.bytes - 2 * fewer * (2 * h * d + 4 * N * d)) == 0
+
+
+def test_parts_of_symbolic_sizes_are_read_in_part() -> None:
+    N, h, w = rk.symbols("N h w")
+    X = rk.Tensor("x", (N, h))
+    assert rk.trace(lambda x: rk.exp(x[:, : h / 2]), X).loads == N * h
+    assert sympy.expand(rk.trace(lambda x: rk.exp(x[N - w :]), X).loads - 2 * w * h) == 0
+    assert rk.trace(lambda x: x[:, : h / 2] + x[:, h / 2 :], X).loads == 2 * N * h
+    assert rk.trace(lambda x: x[:1] + x, X).loads == 2 * N * h  # the part is in the whole
+
+
 # --- sums, sizes and widths -------------------------------------------------------------------------
 
 

@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 import sympy
 
+import roofline_kit as rk
 from roofline_kit import lecture
+from roofline_kit.errors import data
 
 IDS = (
     "toy-add", "attn-flops-qk", "attn-flops-softmax", "attn-flops-pv", "attn-flops", "attn-io-1", "attn-io-2",
@@ -115,3 +117,21 @@ def test_the_table_in_a_notebook_is_well_formed_html_with_every_row() -> None:
     reader.feed(changed(0, statement="a < b & c")._repr_html_())
     assert reader.open == [] and reader.rows == 1 + len(ROWS)
     assert "a &lt; b &amp; c" in changed(0, statement="a < b & c")._repr_html_()
+
+
+def test_what_papers_print_is_shown_with_its_source() -> None:
+    for name, table in data("published.toml").items():
+        shown = rk.published(name)
+        assert "[read]" in shown.source or "[quoted]" in shown.source
+        assert all(len(row) == len(shown.columns) for row in shown.rows)
+        for text in (repr(shown), shown._repr_html_()):
+            words = [cell for row in table["rows"] for cell in row if not (isinstance(cell, float) and cell >= 1e6)]
+            assert all(str(cell).split("<")[0].split("'")[0] in text for cell in words)
+        assert shown.source in repr(shown)
+
+
+def test_a_table_that_nobody_printed_is_refused_in_words() -> None:
+    with pytest.raises(ValueError, match="did you mean 'nsa-table-4'"):
+        rk.published("nsa-table")
+    with pytest.raises(ValueError, match=r"unknown column 'NSA'.*did you mean 'NSA \[tokens\]'"):
+        rk.published("nsa-table-4").column("NSA")

@@ -120,6 +120,44 @@ def test_points_say_that_they_are_predictions() -> None:
     assert not any("measurements" in text.get_text() for text in rk.plot_roofline("A10").texts)
 
 
+SIZES = np.array([1, 4, 16, 64, 256])
+
+
+@given(
+    st.lists(st.tuples(st.floats(0.01, 1e4), st.floats(-1.5, 1.5)), min_size=1, max_size=6, unique=True),
+    st.sampled_from([*THEMES]),
+)
+@settings(max_examples=15)
+def test_curves_are_labelled_where_nothing_overlaps(powers: list[tuple[float, float]], theme: str) -> None:
+    curves = {f"curve {i}": (SIZES, start * SIZES**power) for i, (start, power) in enumerate(powers)}
+    ax = rk.plot_sweep(curves, x="batch size", limits={"a limit": 30.0}, points={"here": (16, 30.0)}, theme=theme)
+    page, placed = ax.figure.bbox, boxes(ax)
+    assert {text for text, _ in placed} == {*curves, "a limit", "here"}
+    for (one, a), (other, b) in combinations(placed, 2):
+        assert not a.padded(-1).overlaps(b.padded(-1)), (one, other)
+    assert all(page.x0 <= b.x0 and b.x1 <= page.x1 and page.y0 <= b.y0 and b.y1 <= page.y1 for _, b in placed)
+    plt.close("all")
+
+
+def test_a_curve_is_what_it_was_given() -> None:
+    sweep = ATTENTION.compile("N", h=128)(SIZES)
+    seconds = rk.roofline("A10").time(sweep)
+    for what, values in ((sweep, sweep.intensity), ((SIZES, seconds), seconds)):
+        ax = rk.plot_sweep({"attention": what})
+        curve = next(line for line in ax.lines if len(line.get_xdata()) == len(SIZES))
+        assert np.array_equal(curve.get_xdata(), SIZES) and np.array_equal(curve.get_ydata(), values)
+
+
+def test_axes_say_their_units() -> None:
+    def ticks(y: str) -> list[str]:
+        ax = rk.plot_sweep({"c": (SIZES, SIZES * 1e-3)}, y=y)
+        ax.figure.canvas.draw()
+        return [text.get_text() for text in ax.get_yticklabels()]
+
+    assert "10 ms" in ticks("time [s]") and "0.01" in ticks("tokens per second") and "10 mB" in ticks("cache [B]")
+    assert rk.plot_sweep({"c": ATTENTION.compile("N", h=128)(SIZES)}).get_xlabel() == "N"
+
+
 def luminance(color: str) -> float:
     channels = [int(color[i : i + 2], 16) / 255 for i in (1, 3, 5)]
     linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
@@ -130,7 +168,7 @@ def luminance(color: str) -> float:
 def test_text_has_the_contrast_that_accessibility_asks_for(theme: str) -> None:
     """WCAG 2.1 asks for 4.5 : 1."""
     look = THEMES[theme]
-    for ink in (look.ink, look.faint, look.memory, look.compute, look.path):
+    for ink in (look.ink, look.faint, look.memory, look.compute, look.path, look.other):
         for ground in (look.page, look.memory_region, look.compute_region):
             light, dark = sorted((luminance(ink), luminance(ground)), reverse=True)
             assert (light + 0.05) / (dark + 0.05) >= 4.5, (theme, ink, ground)
@@ -146,6 +184,15 @@ def test_text_has_the_contrast_that_accessibility_asks_for(theme: str) -> None:
         (lambda: rk.plot_roofline("A10", {"x": "fast"}), TypeError, "'x' must be a Cost"),
         (lambda: rk.plot_roofline("A10", {"x": -1.0}), TypeError, "-1.0"),
         (lambda: rk.plot_roofline("A10", {"x": np.inf}), TypeError, "inf"),
+        (lambda: rk.plot_sweep({}), ValueError, "needs curves"),
+        (lambda: rk.plot_sweep({"c": ([1, 2], [0, 1])}), ValueError, "'c' must have positive finite"),
+        (lambda: rk.plot_sweep({"c": ([1, 2], [1, np.nan])}), ValueError, "'c' must have positive finite"),
+        (lambda: rk.plot_sweep({"c": ([1, 2, 3], [1, 2])}), ValueError, "as many values"),
+        (lambda: rk.plot_sweep({"c": ([], [])}), ValueError, "'c' must have positive finite"),
+        (lambda: rk.plot_sweep({"c": ([1, 2], [1, 2])}, limits={"l": 0}), ValueError, "'l' must be positive"),
+        (lambda: rk.plot_sweep({"c": ([1, 2], [1, 2])}, points={"p": (2, -1)}), ValueError, "'p' must be positive"),
+        (lambda: rk.plot_sweep({"c": ATTENTION.compile("N", "h")([1, 2], [1, 2])}), ValueError, "one size"),
+        (lambda: rk.plot_sweep({"c": ([1, 2], [1, 2])}, theme="lihgt"), ValueError, "did you mean 'light'"),
         (lambda: rk.plot_roofline("A10", GEMM), ValueError, "label: cost"),
         (lambda: rk.plot_roofline("A10", {"x": ATTENTION.compile("N", "h")([1, 2], [1, 2])}), ValueError, "one size"),
     ],

@@ -1,0 +1,98 @@
+"""How fast are whole models? Sweeps of Llama 2 7B, and one point of PyTorch's counter, from the same run.
+
+    python benchmarks/models.py
+
+Prints the second table of README.md in this folder. Times are medians. The rows with FlopCounterMode need
+PyTorch and transformers; without them they say so.
+"""
+
+import platform
+import subprocess
+import sys
+import time
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import sympy
+from foundation import ENVIRONMENT, in_turn
+
+import roofline_kit as rk
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+
+FIRST = """
+import time
+import sympy
+import roofline_kit as rk
+
+start = time.perf_counter()
+rk.model("llama-2-7b").prefill(1, 1000)
+print(time.perf_counter() - start)
+"""
+
+
+def first_prefill(runs: int) -> float:
+    """Median seconds of the first model and its prefill in a new process."""
+    command = [sys.executable, "-c", FIRST]
+    run = partial(subprocess.run, command, check=True, capture_output=True, text=True, env=ENVIRONMENT)
+    outputs = [run() for _ in range(runs)]
+    return float(np.median([float(output.stdout) for output in outputs]))
+
+
+def compiled(*names: str, **sizes: int) -> tuple[rk.CompiledCost, float]:
+    """The decode step as a compiled function, and the seconds that trace, compilation and first call took."""
+    sympy.core.cache.clear_cache()
+    start = time.perf_counter()
+    function = rk.model("llama-2-7b").decode(*rk.symbols("B S")).compile(*names, **sizes)
+    function(*[1] * len(names))
+    return function, time.perf_counter() - start
+
+
+def flop_counter() -> list[tuple[str, str, str]]:
+    """One decode step of PyTorch's counter on the meta device: with the model built already, and with building it."""
+    what = "PyTorch's FlopCounterMode, one decode step of Llama 2 7B"
+    try:
+        import torch
+        import transformers
+        from store_model_flops import built, counted
+    except ImportError as error:
+        return [(what, f"not measured: {error}", "")]
+    row = {"model": "llama-2-7b", "stage": "decode", "batch": "8", "tokens": "1000", "logits": "last", "kernel": "sdpa"}
+    start = time.perf_counter()
+    built(torch, transformers, "llama-2-7b", "sdpa")
+    building = time.perf_counter() - start
+    counted(torch, transformers, row)
+    (counting,) = in_turn(lambda: counted(torch, transformers, row), runs=5)
+    return [(what, f"{counting * 1e3:.0f} ms", ""), ("  (building that model, once)", f"{building:.1f} s", "")]
+
+
+def main() -> None:
+    rows = [("first model(...).prefill(...) of a process", f"{first_prefill(9) * 1e3:.0f} ms", "≤ 150 ms")]
+
+    sweep, compiling = compiled("B", S=1000)
+    batches = np.arange(1, 101)
+    (seconds,) = in_turn(lambda: sweep(batches), runs=101)
+    rows.append(("Llama 2 7B decode: trace, compile and first call", f"{compiling * 1e3:.0f} ms", "≤ 1 s"))
+    rows.append(("  a sweep of 100 batch sizes", f"{seconds * 1e3:.2f} ms", "≤ 1 ms"))
+
+    roof = rk.roofline("A100-40GB")
+    roof.time(sweep(batches))
+    (seconds,) = in_turn(lambda: roof.time(sweep(batches)), runs=51)
+    rows.append(("  the same with the predicted time, step by step", f"{seconds * 1e3:.2f} ms", ""))
+
+    grid, _ = compiled("B", "S")
+    sizes = np.meshgrid(np.arange(1, 513), np.arange(1, 513))
+    (seconds,) = in_turn(lambda: grid(*sizes), runs=15)
+    rows.append(("  a grid of 512 batch sizes and 512 contexts", f"{seconds * 1e3:.1f} ms", "≤ 50 ms"))
+    rows += flop_counter()
+
+    versions = f"SymPy {sympy.__version__}, NumPy {np.__version__}"
+    print(f"Python {platform.python_version()}, {versions}, {platform.machine()}\n")
+    print("| what | median | bar |\n| --- | ---: | ---: |")
+    for row in rows:
+        print("| " + " | ".join(row) + " |")
+
+
+if __name__ == "__main__":
+    main()
