@@ -1,6 +1,5 @@
 """Names and the data behind them. A wrong name gets a sentence that helps: what is nearest, what exists."""
 
-import difflib
 import re
 from collections.abc import Iterable
 from functools import cache
@@ -45,6 +44,8 @@ def unknown(kind: str, given: object, known: Iterable[str]) -> str:
     >>> unknown("accelerator", "A100", ["A10", "A100-40GB", "H100-SXM"])
     "unknown accelerator 'A100'; did you mean 'A100-40GB'? Known: 'A10', 'A100-40GB', 'H100-SXM'"
     """
+    import difflib
+
     names = list(known)
     listing = ", ".join(repr(name) for name in names)
     if not isinstance(given, str):

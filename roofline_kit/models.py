@@ -7,7 +7,6 @@ read off the arrays and the traced algorithm.
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -308,6 +307,8 @@ def model(name: str | Path) -> Model:
 
 def _from_config(path: Path) -> Model:
     """A model from a Hugging Face config.json, read as huggingface.toml says."""
+    import json
+
     try:
         config = dict(json.loads(path.read_text("utf-8")))
         config |= config.get("rope_parameters") or {}  # where newer versions keep rope_theta
