@@ -137,7 +137,7 @@ def plot_sweep(
         placer.line([(xs.min(), float(value)), (ax.get_xlim()[1], float(value))])
     for (label, (sizes, values)), style in zip(tracks.items(), cycle(["-", "-", "-", "-", "-", "--"]), strict=False):
         ax.plot(sizes, values, style, color=colors[label], lw=3, zorder=4)
-        coarse = np.unique(np.linspace(0, len(sizes) - 1, 30).astype(int))  # enough to keep labels off it
+        coarse = np.unique(np.linspace(0, len(sizes) - 1, 16).astype(int))  # enough to keep labels off it
         placer.line(list(zip(sizes[coarse], values[coarse], strict=True)))
     for label, (at, value) in points.items():
         ax.plot([at], [value], "o", color=look.ink, ms=9, mec=look.page, mew=1.4, zorder=7)
@@ -345,4 +345,4 @@ def _crosses(segment: np.ndarray, boxes: np.ndarray) -> np.ndarray:
     start, move = segment[0], segment[1] - segment[0]
     move = np.where(np.abs(move) < 1e-9, 1e-9, move)
     a, b = (boxes[:, :2] - start) / move, (boxes[:, 2:] - start) / move
-    return np.maximum(np.minimum(a, b).max(axis=1), 0) <= np.minimum(np.maximum(a, b).min(axis=1), 1)
+    return np.maximum(np.maximum(*np.minimum(a, b).T), 0) <= np.minimum(np.minimum(*np.maximum(a, b).T), 1)
