@@ -75,7 +75,7 @@ class Cost:
     """What an algorithm costs: its steps, and sums over them.
 
     `a + b` is the cost of doing both, `3 * a` of doing `a` three times. In a notebook it shows the
-    table of its steps in LaTeX, in a terminal the same as text.
+    table of its steps in LaTeX, in a terminal the same as text; "…" stands for a formula that is too long for it.
 
     >>> from roofline_kit import Tensor, symbols
     >>> N = symbols("N")
@@ -275,7 +275,7 @@ def _plain(figure: Any) -> str:
     if figure.is_Integer:
         return f"{int(figure):,}"
     exact = not figure.is_number or (figure.is_Rational and figure.p < 100 and figure.q < 100)
-    return str(figure) if exact else f"{float(figure):,.6g}"
+    return f"{float(figure):,.6g}" if not exact else str(figure) if len(str(figure)) <= 48 else "…"
 
 
 def _latex_figure(figure: Any) -> str:

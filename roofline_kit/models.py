@@ -106,7 +106,7 @@ class Model:
         return made | {name: self._norm_weights(name, dtype) for name in ("attention_norm", "mlp_norm")}
 
     def _norm_weights(self, name: str, dtype: str) -> Any:
-        weight, bias = (Tensor(f"{kind}_{name}", self.hidden, dtype) for kind in ("w", "b"))
+        weight, bias = (Tensor(f"{x}_{name.removesuffix('_norm')}", self.hidden, dtype) for x in ("w", "b"))
         return weight if self.norm == "rms" else (weight, bias)
 
     def end_weights(self, dtype: str = "fp16") -> dict[str, Any]:
@@ -226,7 +226,7 @@ class Model:
         first = trace(self._embed, ids, Tensor("positions", seq, "int64"), ends)
         middle = trace(self._layer, X, self.layer_weights(dtype), **layer)
         last = trace(self._logits, X, ends, logits=logits)
-        stage = f"prefill of {seq} tokens" if context is None else f"decode at {context} tokens"
+        stage = f"prefill of {seq}" if context is None else f"decode at {context}"
         return Cost((first + self.layers * middle + last).steps, f"{self.name}, {stage}, batch {batch}")
 
     # --- the algorithm, for Tensors and arrays alike ---

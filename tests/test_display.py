@@ -193,3 +193,10 @@ def test_putting_numbers_in_changes_the_figures_and_no_description(algorithm: Al
     number = at(cost, data.draw(sizes_for(algorithm[1])))
     for before, after in zip(cells(cost._repr_latex_()), cells(number._repr_latex_()), strict=True):
         assert before[:2] == after[:2]
+
+
+def test_a_formula_that_is_too_long_for_the_table_is_left_out_and_can_be_asked_for() -> None:
+    cost = rk.model("llama-2-7b").decode(*rk.symbols("B S"))
+    assert repr(cost).splitlines()[-1].split()[-1] == "…" and len(str(cost.intensity)) > 48
+    assert max(map(len, repr(cost).splitlines())) < 200
+    assert_well_formed(cost._repr_latex_(), len(cost.steps))
