@@ -35,7 +35,8 @@ class Model:
     kv_latent, rope_head_dim : of latent attention, of which only the KV cache is modelled.
     published : the number of parameters as its makers print it. source, note : where it all comes from.
 
-    Raises ValueError for sizes that are not positive integers, and for heads that do not fit.
+    Raises ValueError or TypeError for what is no size, no such choice or neither True nor False, and for heads
+    that do not fit.
 
     >>> llama = model("llama-2-7b")
     >>> llama.parameters, llama.kv_cache_bytes(tokens=1)
@@ -195,7 +196,10 @@ class Model:
         batch, seq : sizes, or symbols. logits : of "all" positions or of the "last". causal : count only
         the scores that a token sees; PyTorch's counter, and this by default, counts all of them. More tokens than
         a table of learned positions has rows are counted like any others.
-        fused : scores stay on chip, as in FlashAttention; standard attention otherwise.
+        fused : scores stay on chip, as in FlashAttention; standard attention otherwise. dtype : of weights and
+        activations.
+
+        Raises ValueError or TypeError for what is no size, for an unknown choice, and for latent attention.
 
         >>> model("gpt2").prefill(batch=1, seq=50).matmul_flops
         12445363200
@@ -206,6 +210,7 @@ class Model:
         """The cost of one auto-regressive step: a new token for each of `batch` contexts.
 
         context : tokens that the new one attends to, itself included; the others' K and V are in the cache.
+        fused, dtype, and what it raises : as in `prefill`.
 
         >>> model("gpt2").decode(batch=1, context=50).matmul_flops
         248907264

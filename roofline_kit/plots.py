@@ -137,7 +137,8 @@ def plot_sweep(
         placer.line([(xs.min(), float(value)), (ax.get_xlim()[1], float(value))])
     for (label, (sizes, values)), style in zip(tracks.items(), cycle(["-", "-", "-", "-", "-", "--"]), strict=False):
         ax.plot(sizes, values, style, color=colors[label], lw=3, zorder=4)
-        coarse = np.unique(np.linspace(0, len(sizes) - 1, 16).astype(int))  # enough to keep labels off it
+        spread = np.geomspace(sizes.min(), sizes.max(), 16)[:, None]  # enough to keep labels off it
+        coarse = np.unique(np.abs(np.log(sizes / spread)).argmin(axis=1))
         placer.line(list(zip(sizes[coarse], values[coarse], strict=True)))
     for label, (at, value) in points.items():
         ax.plot([at], [value], "o", color=look.ink, ms=9, mec=look.page, mew=1.4, zorder=7)
@@ -198,8 +199,8 @@ def _draw_roofs(placer: _Placer, look: Theme, roofs: list[Roofline]) -> None:
         placer.text(x1, r.peak, text, -4, dy, ha="right", va=va, color=look.faint)
     placer.text(x0, y1, "◀ memory-bound: time = bytes / bandwidth", 8, -8, va="top", **memory)
     placer.text(x1, y0, "compute-bound ▶\ntime = FLOPs / peak", -8, 8, ha="right", va="bottom", **compute)
-    text = f"ridge point = peak / bandwidth\n= {ridge:.4g} FLOPs per byte"
-    placer.text(ridge, y0, text, 7, 62, va="bottom", color=look.ink)
+    note = f"ridge point = peak / bandwidth\n= {ridge:.4g} FLOPs per byte"
+    placer.text(ridge, y0, note, 7, 62, va="bottom", color=look.ink)
 
 
 def _draw_path(placer: _Placer, look: Theme, label: str, sweep: Sweep, roof: Roofline) -> None:

@@ -126,8 +126,10 @@ def merge_heads(X: Any) -> Any:
 def rotary(X: Any, cos: Any, sin: Any) -> Any:
     """Rotary position embedding: each pair of a head's numbers, half a head apart, turned by an angle.
 
-    X : (..., N, head_dim). cos, sin : (N, head_dim), the cosines, and the sines with the first half
-    negated (`rotation` makes them). 3 FLOPs per element. Su et al., "RoFormer", arXiv 2104.09864.
+    X : (..., N, head_dim). cos, sin : (N, head_dim), the cosines of a token's angles, twice side by side, and
+    the sines, the first time negated. 3 FLOPs per element. Su et al., "RoFormer", arXiv 2104.09864.
+
+    Raises ValueError where head_dim is odd or the shapes do not match.
 
     >>> rotary(*(Tensor(x, (10, 128)) for x in ("X", "cos", "sin"))).step.flops
     3840
@@ -211,8 +213,7 @@ def decoder_layer(X: Any, w: Any, *, heads: Any, activation: str = "gelu", eps: 
     421134336000
     """
     normed = norm(X, w["attention_norm"], eps)
-    weights = (w["query"], w["key"], w["value"], w["output"])
-    X = X + multi_head_attention(normed, *weights, heads=heads, **attention)
+    X = X + multi_head_attention(normed, w["query"], w["key"], w["value"], w["output"], heads=heads, **attention)
     normed = norm(X, w["mlp_norm"], eps)
     return X + mlp(normed, w["up"], w["down"], w.get("gate"), activation)
 

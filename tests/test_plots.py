@@ -139,6 +139,17 @@ def test_curves_are_labelled_where_nothing_overlaps(powers: list[tuple[float, fl
     plt.close("all")
 
 
+def test_no_label_lies_on_a_curve_of_many_sizes() -> None:
+    sizes = np.arange(1, 513)
+    bends = {f"curve {i}": (sizes, 1000 * sizes / (sizes + 4.0 ** (i + 1))) for i in range(4)}
+    ax = rk.plot_sweep(bends, limits={"a limit that one can read": 120.0}, points={"a point": (20, 300)})
+    for text, box in boxes(ax):
+        for xs, ys in bends.values():
+            near = np.interp(np.geomspace(1, 512, 4000), xs, ys)
+            pixels = ax.transData.transform(np.column_stack([np.geomspace(1, 512, 4000), near]))
+            assert not ((pixels > box.min + 1) & (pixels < box.max - 1)).all(axis=1).any(), text
+
+
 def test_a_curve_is_what_it_was_given() -> None:
     sweep = ATTENTION.compile("N", h=128)(SIZES)
     seconds = rk.roofline("A10").time(sweep)
