@@ -8,7 +8,6 @@ directly, so there is no legend to decode. Blue is memory-bound and vermilion is
 from __future__ import annotations
 
 import re
-from collections import namedtuple
 from collections.abc import Mapping
 from itertools import cycle, pairwise
 from numbers import Real
@@ -25,12 +24,7 @@ from .cost import Cost, Sweep
 from .errors import choose
 from .roofline import Roofline, roofline
 from .tensor import Step
-
-Theme = namedtuple("Theme", "page ink faint memory compute memory_region compute_region path other")
-THEMES = {
-    "light": Theme("#ffffff", "#1a1a1a", "#5f6368", "#0067a5", "#b84a00", "#eef5fb", "#fdf5e6", "#00795a", "#8c3f85"),
-    "dark": Theme("#16181d", "#f1f1f1", "#a7adb5", "#5cb8f2", "#f59a4c", "#18242f", "#2b241a", "#3ecf9e", "#d996d3"),
-}
+from .themes import THEMES, Theme
 
 
 def plot_roofline(

@@ -115,7 +115,7 @@ class Roofline:
             parts = [(cost.flops, cost.bytes)] if whole else cost.steps
             return sum(np.maximum(flops / self.peak, moved / self.bandwidth) for flops, moved in parts)
         steps: Any = [cost] if whole else cost.steps  # type: ignore[union-attr]
-        seconds = sympy.Add(*(sympy.Max(s.flops / self.peak, s.bytes / self.bandwidth) for s in steps))
+        seconds = sympy.Add(*(step_time(s.flops, s.bytes, self.peak, self.bandwidth) for s in steps))
         return float(seconds) if seconds.is_number else seconds
 
     def crossing(self, cost: Cost, symbol: str, **sizes: Any) -> sympy.Expr:
@@ -145,6 +145,17 @@ class Roofline:
             ridge = f"{float(self.ridge):.4g} of {self.accelerator.name}"
             raise ValueError(f"{cost.name} {reach}, and does not cross the {ridge} exactly once")
         return roots[0]
+
+
+def step_time(flops: Any, moved: Any, peak: Any, bandwidth: Any, **how: Any) -> sympy.Expr:
+    """Seconds of one step, which hides its smaller part behind its larger one: numbers or formulas.
+
+    how : evaluate=False, where SymPy shall not look for the larger one.
+
+    >>> step_time(2 * 10**12, 10**9, peak=10**12, bandwidth=10**12)
+    2
+    """
+    return sympy.Max(sympy.sympify(flops) / peak, sympy.sympify(moved) / bandwidth, **how)
 
 
 def roofline(machine: Accelerator | str, dtype: str = "fp16") -> Roofline:

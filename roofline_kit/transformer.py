@@ -270,7 +270,7 @@ def sparse_attention(
     for small, big in ((stride, block), (stride, select_block)):
         if big % small:
             raise ValueError(f"sparse attention: blocks of {big} tokens are not whole strides of {small}")
-    if not selected >= 3:
+    if (size(selected, "sparse attention: selected") - 3).is_negative:
         raise ValueError(f"sparse attention: selected is {selected}; the first and two near blocks are always read")
     blocks = sympy.ceiling(sympy.sympify(S) / select_block)
     if (blocks - selected).is_negative:

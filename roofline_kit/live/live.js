@@ -1,0 +1,520 @@
+// What one sees and drags. SPEC (controls, views, words) and PROGRAMS (formulas compiled from SymPy) stand before this
+// text; shell.py writes them. A state becomes numbers, numbers become marks, marks become SVG: nothing asks a kernel.
+// picture.py draws the same marks in Python for the stored picture; the tests compare the two mark by mark.
+
+// --- from a state to numbers ---
+
+const CONTROLS = Object.fromEntries(SPEC.controls.map(c => [c.name, c]));
+
+function valuesAt(state) {
+  const at = {};
+  for (const c of SPEC.controls) {
+    at[c.name] = state[c.name];
+    if (c.sets) Object.assign(at, c.sets[state[c.name]]);
+  }
+  for (const t of SPEC.tables) {
+    at[t.sets] = t.values[state[t.by[0]]][state[t.by[1]]] ?? NaN;
+    at["no_" + t.sets] = Number.isNaN(at[t.sets]) ? 1 : 0;
+  }
+  const program = PROGRAMS[SPEC.select.map(name => state[name]).join("|")];
+  program(SPEC.inputs.map(name => Number(at[name]))).forEach((value, i) => { at[SPEC.outputs[i]] = value; });
+  return at;
+}
+
+// The first message whose condition holds: what does not fit or does not exist, in words.
+function messageAt(at) {
+  for (const m of SPEC.messages) if (!(at[m.when] <= 0)) return { text: fill(m.text, at), blocks: m.blocks };
+  return null;
+}
+
+// --- from numbers to words ---
+
+const PREFIXES = ["p", "n", "µ", "m", "", "k", "M", "G", "T", "P", "E", "Z"];
+
+function format(value, kind) {
+  if (typeof value !== "number") return value === true ? "yes" : value === false ? "no" : String(value);
+  if (Number.isNaN(value)) return "–";
+  if (kind === "bound") return value >= 1 ? "compute-bound" : "memory-bound";
+  if (kind === "%") return grouped(Number((100 * value).toPrecision(2))) + " %";
+  if (kind === "int") return grouped(Math.floor(value + 0.5));
+  if (!kind) return value >= 1e6 || (value > 0 && value < 1e-3) ? format(value, "si").trim() : grouped(Number(value.toPrecision(4)));
+  if (value === 0) return "0 " + (kind === "si" ? "" : kind);
+  const short = Number(value.toPrecision(3)), third = Math.min(7, Math.max(-4, Math.floor(Math.log10(short) / 3 + 1e-9)));
+  const mantissa = Number((short / 10 ** (3 * third)).toPrecision(3));
+  return mantissa + " " + PREFIXES[third + 4] + (kind === "si" ? "" : kind);
+}
+
+function grouped(value) {
+  const [whole, part] = String(value).split(".");
+  return whole.replace(/\B(?=(\d{3})+$)/g, ",") + (part ? "." + part : "");
+}
+
+const fill = (template, at) => template.replace(/\{(\w+)(?::([^}]+))?\}/g, (_, name, kind) => format(at[name], kind));
+
+function wrapped(text, room) {
+  const lines = [""];
+  for (const word of text.split(" ")) {
+    const longer = lines[lines.length - 1] + (lines[lines.length - 1] && " ") + word;
+    if (longer.length <= room || !lines[lines.length - 1]) lines[lines.length - 1] = longer;
+    else lines.push(word);
+  }
+  return lines;
+}
+
+// --- from numbers to marks: [tag, attributes, text] ---
+
+const tenth = x => Math.floor(x * 10 + 0.5) / 10;
+const dots = points => points.map(([x, y]) => tenth(x) + "," + tenth(y)).join(" ");
+
+// now, ghost: {at, sweeps: {control: [at, …]}}; ghost is the frozen state or null. frame: {width, height, scale}.
+function draw(view, now, ghost, message, frame) {
+  const { width, height, scale: k } = frame, marks = [], at = now.at;
+  const put = (tag, attributes, text = "") => marks.push([tag, attributes, text]);
+  const write = (x, y, text, fill, more = {}) =>
+    put("text", { x: tenth(x), y: tenth(y), fill, "font-size": tenth(12.5 * k), "text-anchor": "start", ...more }, text);
+  const bold = { "font-weight": "bold" };
+  put("rect", { x: 0, y: 0, width, height, fill: "page" });
+  const title = wrapped(fill(view.title, at), Math.floor((width - 16 * k) / (9 * k)));
+  title.forEach((line, i) => write(8 * k, (20 + 19 * i) * k, line, "ink", { "font-size": tenth(15 * k), ...bold }));
+  const top = (34 + 19 * title.length) * k, bottom = height - 42 * k, left = 62 * k, right = width - view.margin * k;
+  const shout = () => {
+    if (!message) return;
+    const low = view.notice === "low", room = Math.max(240 * k, 0.6 * (right - left)), from = low ? right - room - 6 * k : left + 6 * k;
+    const lines = wrapped(message.text, Math.floor((room - 16 * k) / (7.8 * k))), tall = (10 + 18 * lines.length) * k;
+    const upper = low ? bottom - 46 * k - tall : top + 6 * k;
+    put("rect", { x: tenth(from), y: tenth(upper), width: tenth(room), height: tenth(tall), fill: "page", stroke: "compute", "stroke-width": tenth(1.5 * k) });
+    lines.forEach((line, i) => write(from + 8 * k, upper + (17 + 18 * i) * k, line, "compute", bold));
+  };
+  if (message && message.blocks) { shout(); return marks; }
+
+  const x0 = view.x.lo, x1 = view.x.hi, seen = []; // the vertical axis holds, in whole decades, all that is drawn
+  for (const source of ghost ? [ghost, now] : [now]) for (const mark of view.marks) {
+    if (mark.kind === "curve") for (const a of source.sweeps[mark.over]) seen.push(a[mark.y]);
+    if (mark.kind === "point") seen.push(source.at[mark.y]);
+    if (mark.kind === "line" && source === now) for (const p of mark.points) if (p[1] in at) seen.push(at[p[1]]);
+  }
+  const finite = seen.filter(v => v > 0 && v < Infinity);
+  const e0 = decade(Math.min(...finite), Math.floor), e1 = Math.max(e0 + 1, decade(Math.max(...finite), Math.ceil));
+  const X = v => left + (Math.log10(v / x0) / Math.log10(x1 / x0)) * (right - left);
+  const Y = v => bottom - ((Math.log10(v) - e0) / (e1 - e0)) * (bottom - top);
+  const ends = { x0, x1, y0: 10 ** e0, y1: 10 ** e1 };
+  const spot = (xy, from) => xy.map(v => (typeof v === "number" ? v : v in ends ? ends[v] : from[v]));
+  const pixels = (xy, from) => { const [x, y] = spot(xy, from); return [X(x), Y(y)]; };
+  const visible = points => points.every(p => p.every(Number.isFinite));
+
+  for (const mark of view.marks) if (mark.kind === "area") { // the part of the picture that a law does not hold in
+    const from = Math.max(left, Math.min(right, X(Math.max(x0, at[mark.from]))));
+    if (right - from > 0.5) put("rect", { x: tenth(from), y: tenth(top), width: tenth(right - from), height: tenth(bottom - top), fill: mark.fill });
+    if (mark.label && right - from > 90 * k) write(right - 8 * k, bottom - 10 * k, mark.label, "compute", { "text-anchor": "end", ...bold });
+  }
+  const step = Math.ceil((e1 - e0) * 22 * k / (bottom - top));
+  for (let e = e0; e <= e1; e += step) {
+    put("polyline", { points: dots([[left, Y(10 ** e)], [right, Y(10 ** e)]]), fill: "none", stroke: "grid", "stroke-width": tenth(k) });
+    write(left - 7 * k, Y(10 ** e) + 4 * k, format(10 ** e, view.y.unit), "ink", { "text-anchor": "end" });
+  }
+  const ticks = view.x.ticks.length ? view.x.ticks : decades(x0, x1);
+  const each = Math.ceil(ticks.length * 46 * k / (right - left));
+  ticks.forEach((tick, i) => {
+    if (i % each) return;
+    put("polyline", { points: dots([[X(tick), top], [X(tick), bottom]]), fill: "none", stroke: "grid", "stroke-width": tenth(k) });
+    write(X(tick), bottom + 17 * k, format(tick, view.x.unit), "ink", { "text-anchor": "middle" });
+  });
+  put("polyline", { points: dots([[left, top], [left, bottom], [right, bottom]]), fill: "none", stroke: "faint", "stroke-width": tenth(k) });
+  write(8 * k, top - 10 * k, fill(view.y.label, at), "ink", { "font-size": tenth(12 * k) });
+  write(right, height - 8 * k, fill(view.x.label, at), "ink", { "font-size": tenth(12 * k), "text-anchor": "end" });
+
+  const ended = [], pointed = [], taken = [];
+  const take = (x, y, w, h) => taken.push([x, y, x + w, y + h]);
+  const lines = (source, frozen) => {
+    for (const mark of view.marks) {
+      if (mark.kind === "line" && !(frozen && mark.still)) {
+        const points = mark.points.map(p => pixels(p, source.at));
+        if (!visible(points)) continue;
+        if (points.length) put("polyline", { points: dots(points), fill: "none", stroke: frozen ? "faint" : mark.stroke, "stroke-width": tenth((frozen ? 1.2 : mark.width) * k), "stroke-dasharray": frozen ? "2,4" : mark.dash });
+        if (!frozen) for (const label of mark.labels) {
+          const [x, y] = pixels(label.at, source.at), more = { "text-anchor": label.anchor, ...bold };
+          if (label.along) { // turned, to lie on the line
+            const [[xa, ya], [xb, yb]] = [points[0], points[1]];
+            more.transform = `rotate(${tenth(Math.atan2(yb - ya, xb - xa) * 180 / Math.PI)} ${tenth(x)} ${tenth(y)})`;
+          }
+          const text = fill(label.text, at), w = text.length * 7 * k;
+          if (!label.along) take(x + label.dx * k - (label.anchor === "end" ? w : label.anchor === "middle" ? w / 2 : 0), y + label.dy * k - 11 * k, w, 15 * k);
+          if (more.transform) write(x, y - 6 * k, text, label.fill, more);
+          else write(x + label.dx * k, y + label.dy * k, text, label.fill, more);
+        }
+      }
+      if (mark.kind === "curve") {
+        const points = source.sweeps[mark.over].map(a => pixels([mark.x, mark.y], a)).filter(p => p.every(Number.isFinite));
+        if (!points.length) continue;
+        put("polyline", { points: dots(points), fill: "none", stroke: mark.stroke, "stroke-width": tenth((frozen ? 1.5 : mark.width) * k), "stroke-dasharray": frozen ? "2,4" : mark.dash, "stroke-linejoin": "round", opacity: frozen ? 0.7 : mark.opacity });
+        if (!frozen && mark.label) ended.push([points[points.length - 1][1] + 4 * k, mark.label, mark.stroke]);
+      }
+    }
+  };
+  const points = (source, frozen) => {
+    for (const mark of view.marks) if (mark.kind === "point") {
+      const [x, y] = pixels([mark.x, mark.y], source.at);
+      if (!visible([[x, y]])) continue;
+      const role = !mark.bound ? mark.fill : source.at[mark.bound] >= 1 ? "compute" : "memory";
+      put("circle", { cx: tenth(x), cy: tenth(y), r: tenth((frozen ? 5 : 6.5) * k), fill: frozen ? "page" : role, stroke: frozen ? role : "page", "stroke-width": tenth((frozen ? 2 : 1.5) * k) });
+      if (!mark.label || frozen) continue;
+      const same = pointed.find(p => Math.hypot(p[0] - x, p[1] - y) < 9 * k);
+      if (same) same[2] += ", " + mark.label; else pointed.push([x, y, mark.label, role]);
+    }
+  };
+  if (ghost) { lines(ghost, true); points(ghost, true); }
+  lines(now, false);
+  points(now, false);
+
+  ended.sort((a, b) => a[0] - b[0]);
+  ended.forEach((label, i) => { if (i) label[0] = Math.max(label[0], ended[i - 1][0] + 16 * k); });
+  const over = ended.length ? Math.max(0, ended[ended.length - 1][0] - bottom) : 0;
+  for (const [y, text, role] of ended) write(right + 7 * k, y - over, text, role, bold);
+  for (const [x, y] of pointed) take(x - 7 * k, y - 7 * k, 14 * k, 14 * k);
+  for (const [x, y, text, role] of pointed) { // beside its point, where nothing else is
+    const w = text.length * 7 * k;
+    const places = [[11, 4, "start"], [-11, 4, "end"], [0, -13, "middle"], [0, 23, "middle"], [11, 22, "start"], [-11, 22, "end"], [11, -12, "start"], [-11, -12, "end"]];
+    const box = ([dx, dy, anchor]) => { const a = x + dx * k - (anchor === "end" ? w : anchor === "middle" ? w / 2 : 0); return [a, y + dy * k - 11 * k, a + w, y + dy * k + 4 * k]; };
+    const free = ([a, b, c, d]) => a >= left && c <= width - 2 && b >= top - 8 * k && d <= bottom + 2 * k && !taken.some(t => a < t[2] && t[0] < c && b < t[3] && t[1] < d);
+    const place = places.find(p => free(box(p))) || places[0];
+    take(...[box(place)].map(([a, b, c, d]) => [a, b, c - a, d - b])[0]);
+    write(x + place[0] * k, y + place[1] * k, text, role, { "text-anchor": place[2], ...bold });
+  }
+  shout();
+  return marks;
+}
+
+const decade = (value, round) => round(Math.log10(value) + (round === Math.ceil ? -1e-9 : 1e-9));
+
+function decades(x0, x1) {
+  const found = [];
+  for (let e = decade(x0, Math.ceil); e <= decade(x1, Math.floor); e++) found.push(10 ** e);
+  return found;
+}
+
+// Which tokens (columns) each query (rows) reads, for blocks, a window and a choice of blocks.
+function drawMask(mask, at, frame) {
+  const { scale: k, left, top, side } = frame, marks = [], n = mask.cells, S = at[mask.tokens], cell = side / n;
+  const kinds = { far: [], selected: [], near: [] };
+  for (let i = 0; i < n; i++) {
+    const t = Math.ceil((i + 1) * S / n) - 1, chosen = chosenBlocks(t, at[mask.block], at[mask.selected]);
+    let run = null;
+    for (let j = 0; j <= n; j++) {
+      const a = Math.floor(j * S / n), b = Math.min(t, Math.ceil((j + 1) * S / n) - 1);
+      const kind = j === n || a > t ? null : b > t - at[mask.window] ? "near"
+        : chosen.some(c => c * at[mask.block] <= b && a <= (c + 1) * at[mask.block] - 1) ? "selected" : "far";
+      if (run && run.kind !== kind) { kinds[run.kind].push(run.from, j, i); run = null; }
+      if (kind && !run) run = { kind, from: j };
+    }
+  }
+  const write = (x, y, text, fill, more = {}) => marks.push(["text", { x: tenth(x), y: tenth(y), fill, "font-size": tenth(12 * k), "text-anchor": "start", ...more }, text]);
+  write(left, top - 10 * k, fill(mask.title, at), "ink");
+  marks.push(["rect", { x: tenth(left), y: tenth(top), width: tenth(side), height: tenth(side), fill: "none", stroke: "faint", "stroke-width": tenth(k) }, ""]);
+  for (const [kind, role, opacity] of [["far", "path", 0.25], ["selected", "memory", 1], ["near", "compute", 1]]) {
+    const runs = kinds[kind], parts = [];
+    for (let r = 0; r < runs.length; r += 3)
+      parts.push(`M${tenth(left + runs[r] * cell)},${tenth(top + runs[r + 2] * cell)}h${tenth((runs[r + 1] - runs[r]) * cell)}v${tenth(cell)}h${tenth((runs[r] - runs[r + 1]) * cell)}z`);
+    marks.push(["path", { d: parts.join(""), fill: role, opacity }, ""]);
+  }
+  mask.legend.forEach(([role, text], i) => write(left + side, top + (16 + 17 * i) * k, text, role, { "text-anchor": "end", "font-weight": "bold" }));
+  return marks;
+}
+
+// A query's own block, the one before it, the first, and others: which ones depends on the data; here evenly spread.
+function chosenBlocks(t, block, selected) {
+  const own = Math.floor(t / block), chosen = [...new Set([0, Math.max(0, own - 1), own])];
+  const between = own - 2, more = Math.min(selected - chosen.length, Math.max(0, between));
+  for (let i = 0; i < more; i++) chosen.push(1 + Math.floor((i + 0.5) * between / more));
+  return chosen;
+}
+
+// The whole picture: the chart, and beside or below it the mask, where there is one.
+function picture(view, now, ghost, message, width, height) {
+  const scale = width >= 1000 ? 1.3 : 1;
+  if (!view.mask) return { width, height, marks: draw(view, now, ghost, message, { width, height, scale }) };
+  const wide = width >= 640, part = wide ? Math.floor(width * 0.6) : width;
+  const side = wide ? Math.min(width - part - 24 * scale, height - 64 * scale) : width - 32 * scale;
+  const chart = draw(view, now, ghost, message, { width: part, height, scale });
+  const frame = { scale, side, left: wide ? part + 8 * scale : 16 * scale, top: wide ? 44 * scale : height + 30 * scale };
+  const total = wide ? height : height + side + 50 * scale;
+  const ground = ["rect", { x: 0, y: 0, width, height: tenth(total), fill: "page" }, ""];
+  return { width, height: tenth(total), marks: [ground, ...chart, ...(message && message.blocks ? [] : drawMask(view.mask, now.at, frame))] };
+}
+
+// --- from marks to the page ---
+
+const NS = "http://www.w3.org/2000/svg", ROLES = new Set(Object.keys(SPEC.themes.light));
+const h = (tag, attributes = {}, ...children) => {
+  const made = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (name.startsWith("on")) made.addEventListener(name.slice(2), value);
+    else if (value !== false && value != null) made.setAttribute(name, value === true ? "" : value);
+  }
+  made.append(...children);
+  return made;
+};
+
+// Only what has changed is touched: a drag moves a few points.
+function paint(svg, shown, marks) {
+  marks.forEach(([tag, attributes, text], i) => {
+    let node = svg.childNodes[i], before = shown[i];
+    if (!node || before[0] !== tag) {
+      const made = document.createElementNS(NS, tag);
+      if (node) node.replaceWith(made); else svg.append(made);
+      node = made; before = [tag, {}, ""];
+    }
+    for (const name in attributes) if (attributes[name] !== before[1][name]) {
+      const value = attributes[name];
+      node.setAttribute(name, ROLES.has(value) ? `var(--rk-${value})` : value);
+    }
+    for (const name in before[1]) if (!(name in attributes)) node.removeAttribute(name);
+    if (text !== before[2]) node.textContent = text;
+  });
+  while (svg.childNodes.length > marks.length) svg.lastChild.remove();
+}
+
+let mounted = 0;
+
+// root: an element to fill. options: controls (draw some, or leave them to ipywidgets), state, frozen, changed(state, frozen).
+function mount(root, options) {
+  for (const feature of ["ResizeObserver", "MutationObserver"]) if (!(feature in window)) throw new Error(`this browser has no ${feature}`);
+  const id = `rk${++mounted}`, inputs = {}, initial = { ...SPEC.state };
+  let state = { ...initial, ...options.state }, frozen = options.frozen ?? SPEC.frozen, width = 720, projector = false, said = 0, pending = 0;
+  const svg = document.createElementNS(NS, "svg");
+  svg.setAttribute("role", "img");
+  let shown = [], last = null;
+  const alert = h("p", { class: "rk-spoken", role: "status" }), sentence = h("p", { class: "rk-sentence" });
+  const spoken = h("p", { class: "rk-spoken", "aria-live": "polite" });
+  const table = h("table", {}, h("thead", {}, h("tr", {}, ...SPEC.table.columns.map((name, i) => h(i ? "th" : "td", i ? { scope: "col" } : {}, name)))), h("tbody"));
+  const cells = SPEC.table.rows.map(([name, ...values]) => {
+    const row = h("tr", {}, h("th", { scope: "row" }, name), ...values.map(() => h("td")));
+    table.lastChild.append(row);
+    return values.map((value, i) => [row.children[i + 1], value]);
+  }).flat();
+  const formulas = h("div", { class: "rk-formulas", tabindex: "0", role: "region", "aria-label": SPEC.name + ": formulas" }), note = h("p", { class: "rk-note", role: "status" });
+  const figure = h("div", { class: "rk-figure" }, svg);
+  const controls = h("div", { class: "rk-controls", role: "group", "aria-label": SPEC.name + ": controls" });
+  const freeze = h("button", { type: "button", "aria-pressed": "false", title: "keep the present state as a ghost to compare with", onclick: () => keep(frozen ? null : { ...state }) }, "Freeze");
+  const actions = h("div", { class: "rk-actions" },
+    h("button", { type: "button", onclick: () => { keep(SPEC.frozen, true); go({ ...initial }); } }, "Reset"), freeze,
+    h("button", { type: "button", title: "copy the call that makes this state", onclick: copy }, "Copy as Python"),
+    ...["PNG", "SVG", "CSV"].map(kind => h("button", { type: "button", title: `save as ${kind}`, onclick: () => save(kind) }, kind)),
+    h("button", { type: "button", "aria-pressed": "false", title: "large, for a projector", onclick: e => enlarge(e.currentTarget) }, "Large"));
+  root.classList.add("rk");
+  root.replaceChildren(h("div", { class: "rk-side" }, ...(options.controls ? [controls] : []), actions, note), h("div", { class: "rk-main" }, figure, alert, sentence), h("div", { class: "rk-below" }, h("div", { class: "rk-scroll", tabindex: "0", role: "region", "aria-label": SPEC.name + ": numbers" }, table), formulas), spoken);
+
+  if (options.controls) for (const c of SPEC.controls) {
+    const name = `${id}-${c.name}`, value = h("output", { for: name });
+    const input = c.kind === "choice"
+      ? h("select", { id: name }, ...c.values.map((v, i) => h("option", { value: i }, c.texts[i])))
+      : c.kind === "check" ? h("input", { id: name, type: "checkbox" })
+      : h("input", { id: name, type: "range", min: 0, max: c.values.length - 1, step: 1, "data-lm-suppress-shortcuts": "true" });
+    input.addEventListener(c.kind === "slider" ? "input" : "change", () => go(moved(c, c.kind === "check" ? input.checked : c.values[Number(input.value)])));
+    inputs[c.name] = { input, value };
+    controls.append(h("div", { class: "rk-control rk-" + c.kind }, h("label", { for: name }, c.label), input, ...(c.kind === "slider" ? [value] : [])));
+  }
+
+  // A choice may move other controls with it: a model has its own number of K and V heads.
+  const moved = (c, value) => ({ ...state, [c.name]: value, ...(c.moves ? c.moves[value] : {}) });
+
+  function go(next) { state = next; options.changed?.(state, frozen); update(); }
+  function keep(what, quiet) { frozen = what; freeze.setAttribute("aria-pressed", String(!!frozen)); freeze.textContent = frozen ? "Unfreeze" : "Freeze"; if (!quiet) { options.changed?.(state, frozen); update(); } }
+
+  const caches = [new Map(), new Map()];
+  function reading(of, cache) { // its numbers, and those of its curves, which do not depend on the swept control
+    const view = SPEC.views[of[SPEC.show] ?? ""], sweeps = {};
+    for (const name of new Set(view.marks.filter(m => m.over).map(m => m.over))) {
+      const key = name + JSON.stringify({ ...of, [name]: 0 });
+      if (!cache.has(key)) { cache.clear(); cache.set(key, CONTROLS[name].values.map(v => valuesAt({ ...of, [name]: v }))); }
+      sweeps[name] = cache.get(key);
+    }
+    return { at: valuesAt(of), sweeps };
+  }
+
+  function update() {
+    const view = SPEC.views[state[SPEC.show] ?? ""], now = reading(state, caches[0]);
+    const ghost = frozen ? reading({ ...frozen, ...(SPEC.show ? { [SPEC.show]: state[SPEC.show] } : {}) }, caches[1]) : null;
+    const message = messageAt(now.at), height = projector ? Math.round(width * 0.56) : Math.max(300, Math.min(430, Math.round(width * 0.58)));
+    const made = picture(view, now, ghost, message, width, height);
+    const box = `0 0 ${made.width} ${made.height}`;
+    if (svg.getAttribute("viewBox") !== box) svg.setAttribute("viewBox", box);
+    paint(svg, shown, made.marks);
+    shown = made.marks;
+    const words = fill(SPEC.sentence, now.at);
+    if (svg.getAttribute("aria-label") !== words) svg.setAttribute("aria-label", words);
+    sentence.textContent = message && message.blocks ? "" : words;
+    alert.textContent = message ? message.text : "";
+    for (const [cell, [name, kind]] of cells) { const text = message && message.blocks ? "–" : format(now.at[name], kind); if (cell.textContent !== text) cell.textContent = text; }
+    for (const c of SPEC.controls) if (inputs[c.name]) {
+      const { input, value } = inputs[c.name], i = c.values.indexOf(state[c.name]);
+      if (c.kind === "check") input.checked = state[c.name];
+      else if (Number(input.value) !== i) input.value = i;
+      if (c.kind === "slider" && value.textContent !== c.texts[i]) { value.textContent = c.texts[i]; input.setAttribute("aria-valuetext", c.texts[i]); }
+    }
+    write(now.at);
+    clearTimeout(said); // a screen reader hears the end of a drag, not each step
+    said = setTimeout(() => { spoken.textContent = message ? message.text : words; }, 600);
+    last = now.at;
+  }
+
+  let written = null, symbols = [];
+  function write(at) { // the formulas, and the same with the numbers put in
+    const key = SPEC.select.map(name => state[name]).join("|");
+    if (key !== written) {
+      written = key; symbols = [];
+      formulas.replaceChildren(...SPEC.formulas[key].map(f => {
+        const row = h("p", {}), result = h("output", {});
+        row.innerHTML = `<span>${f.label}</span> <math>${f.math}</math> <span>=</span> <math>${f.math}</math> <span>=</span> `;
+        row.append(result);
+        for (const mi of row.querySelectorAll("math:last-of-type mi[data-s]")) symbols.push([mi, mi.dataset.s, "int"]);
+        symbols.push([result, f.value, f.kind]);
+        return row;
+      }));
+      const letters = new Map([...formulas.querySelectorAll("mi[data-s]")].map(mi => [mi.textContent, mi.dataset.s.replaceAll("_", " ")]));
+      const legend = [...letters].filter(([letter, name]) => letter !== name && !/\d/.test(letter)).map(([letter, name]) => `${letter} ${name}`);
+      if (legend.length) formulas.append(h("p", { class: "rk-letters" }, legend.join(" · ")));
+    }
+    for (const [node, name, kind] of symbols) { const text = format(typeof at[name] === "number" ? at[name] : Number(at[name]), kind); if (node.textContent !== text) node.textContent = text; }
+  }
+
+  function python() {
+    const quoted = v => (typeof v === "string" ? JSON.stringify(v) : v === true ? "True" : v === false ? "False" : String(v));
+    const args = of => SPEC.controls.filter(c => of[c.name] !== SPEC.defaults[c.name]).map(c => [c.argument, quoted(of[c.name])]);
+    const parts = [...SPEC.call, ...args(state).map(([name, v]) => `${name}=${v}`)];
+    if (frozen) parts.push(`frozen={${SPEC.controls.map(c => `"${c.argument}": ${quoted(frozen[c.name])}`).join(", ")}}`);
+    return `rk.${SPEC.name}(${parts.join(", ")})`;
+  }
+  async function copy() {
+    const text = python();
+    let done = false;
+    try { await navigator.clipboard.writeText(text); done = true; } catch {
+      const area = h("textarea", {}, text);
+      root.append(area); area.select();
+      try { done = document.execCommand("copy"); } catch { done = false; }
+      area.remove();
+    }
+    note.replaceChildren(done ? "Copied: " : "Copy this: ", h("code", {}, text));
+  }
+
+  function standalone() { // the picture with the theme's colours written into it
+    const copy = svg.cloneNode(true), look = getComputedStyle(root);
+    copy.setAttribute("xmlns", NS);
+    copy.setAttribute("font-family", "DejaVu Sans, Verdana, sans-serif");
+    const [, , w, hgt] = copy.getAttribute("viewBox").split(" ");
+    copy.setAttribute("width", w); copy.setAttribute("height", hgt);
+    for (const node of copy.querySelectorAll("*")) for (const name of ["fill", "stroke"]) {
+      const role = /^var\((--rk-\w+)\)$/.exec(node.getAttribute(name) || "");
+      if (role) node.setAttribute(name, look.getPropertyValue(role[1]).trim());
+    }
+    return [new XMLSerializer().serializeToString(copy), Number(w), Number(hgt)];
+  }
+  function csv() {
+    const view = SPEC.views[state[SPEC.show] ?? ""], over = view.marks.find(m => m.over)?.over ?? SPEC.controls.find(c => c.kind === "slider").name;
+    const names = [over, ...new Set([...SPEC.table.rows.flatMap(([, ...values]) => values.map(([name]) => name)), ...view.marks.filter(m => m.over).flatMap(m => [m.x, m.y])].filter(name => name !== over))];
+    const rows = CONTROLS[over].values.map(v => { const at = valuesAt({ ...state, [over]: v }); return names.map(name => at[name]).join(","); });
+    return [`# ${python()}`, names.join(","), ...rows].join("\n") + "\n";
+  }
+  function save(kind) {
+    const give = (blob) => {
+      const url = URL.createObjectURL(blob), a = h("a", { href: url, download: `${SPEC.name}.${kind.toLowerCase()}` });
+      a.click(); setTimeout(() => URL.revokeObjectURL(url), 1000);
+      note.textContent = `Saved ${SPEC.name}.${kind.toLowerCase()}`;
+    };
+    if (kind === "CSV") return give(new Blob([csv()], { type: "text/csv" }));
+    const [text, w, hgt] = standalone(), blob = new Blob([text], { type: "image/svg+xml" });
+    if (kind === "SVG") return give(blob);
+    const image = new Image(), canvas = h("canvas", { width: 2 * w, height: 2 * hgt });
+    image.onload = () => { canvas.getContext("2d").drawImage(image, 0, 0, 2 * w, 2 * hgt); canvas.toBlob(give); };
+    image.onerror = () => { note.textContent = "This browser cannot draw the picture as PNG; SVG works."; };
+    image.src = "data:image/svg+xml;charset=utf-8," + encodeURIComponent(text);
+  }
+  function enlarge(button) {
+    const ended = () => { if (!document.fullscreenElement && projector) enlarge(button); };
+    projector = !projector;
+    button.setAttribute("aria-pressed", String(projector));
+    root.classList.toggle("rk-large", projector);
+    if (projector) root.requestFullscreen?.().then(() => addEventListener("fullscreenchange", ended, { once: true })).catch(() => {});
+    else if (document.fullscreenElement) document.exitFullscreen();
+    update();
+  }
+
+  // The page's theme, in JupyterLab, on the course's pages, or the system's.
+  const dark = () => {
+    const lab = document.body?.dataset.jpThemeLight, page = document.documentElement.dataset.theme;
+    if (lab) return lab === "false";
+    if (page === "dark" || page === "light") return page === "dark";
+    return matchMedia("(prefers-color-scheme: dark)").matches;
+  };
+  const paintTheme = () => {
+    const look = SPEC.themes[dark() ? "dark" : "light"];
+    for (const [role, color] of Object.entries(look)) root.style.setProperty(`--rk-${role}`, color);
+    root.style.colorScheme = dark() ? "dark" : "light";
+  };
+  paintTheme();
+  const observer = new MutationObserver(paintTheme);
+  for (const node of [document.body, document.documentElement]) observer.observe(node, { attributes: true, attributeFilter: ["data-jp-theme-light", "data-theme"] });
+  const fit = () => {
+    const room = Math.round(figure.clientWidth);
+    if (room >= 50 && Math.max(320, room) !== width) { width = Math.max(320, room); update(); }
+  };
+  const resize = new ResizeObserver(() => { cancelAnimationFrame(pending); pending = requestAnimationFrame(fit); });
+  resize.observe(figure);
+  keep(frozen, true);
+  update();
+  fit();
+  return {
+    set(next, ghost) { state = { ...state, ...next }; if (ghost !== undefined) keep(ghost, true); update(); },
+    state: () => ({ ...state }), frozen: () => frozen, python, csv, values: () => last,
+    remove() { observer.disconnect(); resize.disconnect(); clearTimeout(said); },
+  };
+}
+
+// --- two shells ---
+
+// In the stored output: the still picture gives way to the live one. State survives a reload of the page, not a new run.
+function liven(key) {
+  const opened = (window.rooflineExplorers ??= {}); // what this page load has seen
+  for (const root of document.querySelectorAll(`[data-rk="${key}"]:not([data-live])`)) {
+    root.dataset.live = "";
+    const still = root.firstElementChild, live = h("div"), store = `roofline:${location.pathname}:${key}`;
+    let saved = {};
+    try { if (!opened[key]) saved = JSON.parse(sessionStorage.getItem(store) || "{}"); } catch { saved = {}; }
+    const known = s => s && SPEC.controls.every(c => c.values.includes(s[c.name]));
+    root.append(live);
+    try {
+      root.explorer = mount(live, {
+        controls: true, state: known(saved.state) ? saved.state : {}, frozen: known(saved.frozen) ? saved.frozen : undefined,
+        changed(state, frozen) { try { sessionStorage.setItem(store, JSON.stringify({ state, frozen })); } catch { /* a page that may not store anything */ } },
+      });
+      still.hidden = true;
+    } catch (error) {
+      live.replaceChildren(h("p", { role: "alert" }, `The explorer cannot run here: ${error.message}. This is its picture.`));
+    }
+  }
+  opened[key] = true;
+}
+
+// As a widget: ipywidgets' sliders and dropdowns move the traits, in the browser, and these move the picture.
+function render({ model, el }) {
+  const read = () => Object.fromEntries(SPEC.controls.map(c => [c.name, c.values[model.get(`${c.name}_index`)]]));
+  const root = h("div");
+  el.append(root);
+  let live = null;
+  try {
+    live = mount(root, {
+      controls: false, state: read(), frozen: model.get("frozen"),
+      changed(state, frozen) {
+        for (const c of SPEC.controls) model.set(`${c.name}_index`, c.values.indexOf(state[c.name]));
+        model.set("frozen", frozen);
+        model.save_changes();
+      },
+    });
+    root.explorer = live;
+  } catch (error) {
+    root.replaceChildren(h("p", { role: "alert" }, `The explorer cannot run here: ${error.message}.`));
+    return undefined;
+  }
+  const follow = () => live.set(read(), model.get("frozen"));
+  for (const name of [...SPEC.controls.map(c => `${c.name}_index`), "frozen"]) model.on(`change:${name}`, follow);
+  return () => live.remove();
+}

@@ -1,0 +1,494 @@
+"""What does an explorer look like before anything runs? The marks of its picture, as SVG and as PNG.
+
+`live.js` draws the same marks in the browser, and tests compare the two, mark by mark: what is stored in a notebook is
+what the live explorer shows first. A mark is (tag, attributes, text), with the tags of SVG.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from decimal import ROUND_HALF_UP, Decimal
+from html import escape
+from itertools import pairwise
+from typing import Any
+
+Mark = tuple[str, dict[str, Any], str]
+PREFIXES = ("p", "n", "µ", "m", "", "k", "M", "G", "T", "P", "E", "Z")
+BOLD = {"font-weight": "bold"}
+
+
+# --- words ----------------------------------------------------------------------------------------
+
+
+def significant(value: float, digits: int) -> float:
+    """`value` rounded to so many digits, halves away from zero, as JavaScript's toPrecision does.
+
+    >>> significant(0.0024449, 3), significant(1024.5, 4)
+    (0.00244, 1025.0)
+    """
+    if value == 0:
+        return 0.0
+    exact = Decimal(value)
+    return float(exact.quantize(Decimal(1).scaleb(exact.adjusted() - digits + 1), ROUND_HALF_UP))
+
+
+def written(value: Any, kind: str = "") -> str:
+    """A value as one reads it beside a slider.
+
+    kind : a unit for SI prefixes, "s" or "FLOP/s"; "int"; "%" of a share; "bound" of an intensity over the ridge
+    point; or nothing, for four digits.
+
+    >>> written(0.0024449, "s"), written(1024.1875), written(0.561, "%"), written(1e6, "int")
+    ('2.44 ms', '1,024', '56 %', '1,000,000')
+    """
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if not isinstance(value, (int, float)):
+        return str(value)
+    if math.isnan(value):
+        return "–"
+    if kind == "bound":
+        return "compute-bound" if value >= 1 else "memory-bound"
+    if kind == "%":
+        return _grouped(significant(100 * value, 2)) + " %"
+    if kind == "int":
+        return _grouped(math.floor(value + 0.5))
+    if not kind:
+        big = value >= 1e6 or 0 < value < 1e-3
+        return written(value, "si").strip() if big else _grouped(significant(value, 4))
+    unit = "" if kind == "si" else kind
+    if value == 0:
+        return "0 " + unit
+    short = significant(value, 3)
+    third = min(7, max(-4, math.floor(math.log10(short) / 3 + 1e-9)))
+    return f"{_grouped(significant(short / 10.0 ** (3 * third), 3))} {PREFIXES[third + 4]}{unit}"
+
+
+def _grouped(value: float) -> str:
+    whole, _, part = repr(float(value)).removesuffix(".0").partition(".")
+    return f"{int(whole):,}" + (f".{part}" if part else "")
+
+
+def filled(template: str, at: Mapping[str, Any]) -> str:
+    """A sentence with the values put in: {name}, or {name:kind} as `written` takes it.
+
+    >>> filled("a step of {batch} takes {time:s}", {"batch": 8, "time": 0.0024449})
+    'a step of 8 takes 2.44 ms'
+    """
+    return re.sub(r"\{(\w+)(?::([^}]+))?\}", lambda m: written(at[m[1]], m[2] or ""), template)
+
+
+def wrapped(text: str, room: int) -> list[str]:
+    """Lines of at most `room` letters."""
+    lines = [""]
+    for word in text.split(" "):
+        longer = f"{lines[-1]} {word}" if lines[-1] else word
+        if len(longer) <= room or not lines[-1]:
+            lines[-1] = longer
+        else:
+            lines.append(word)
+    return lines
+
+
+# --- marks ----------------------------------------------------------------------------------------
+
+
+def tenth(x: float) -> float:
+    """A coordinate, to a tenth of a pixel: the same on every machine."""
+    return math.floor(x * 10 + 0.5) / 10
+
+
+def _dots(points: Sequence[Sequence[float]]) -> str:
+    return " ".join(f"{tenth(x):.10g},{tenth(y):.10g}" for x, y in points)
+
+
+def _decade(value: float, up: bool) -> int:
+    return math.ceil(math.log10(value) - 1e-9) if up else math.floor(math.log10(value) + 1e-9)
+
+
+class Chart:
+    """Draws one view of an explorer; `marks` is the result. The names and the order are those of `draw` in live.js.
+
+    view : axes and marks, as roofline_kit/explorer.py describes them. now, ghost : {"at": values, "sweeps": {control: [values, …]}},
+    of the present state and of the frozen one. message : {"text", "blocks"}, or None.
+    """
+
+    def __init__(self, view: Any, now: Any, ghost: Any, message: Any, width: float, height: float) -> None:
+        self.view, self.at, self.message, self.width, self.marks = view, now["at"], message, width, list[Mark]()
+        self.put("rect", x=0, y=0, width=width, height=height, fill="page")
+        title = wrapped(filled(view["title"], self.at), math.floor((width - 16) / 9))
+        for i, line in enumerate(title):
+            self.write(8, 20 + 19 * i, line, "ink", **{"font-size": 15.0}, **BOLD)
+        self.top, self.bottom = 34 + 19 * len(title), height - 42
+        self.left, self.right = 62, width - view["margin"]
+        if message and message["blocks"]:
+            self.shout()
+            return
+        self.axes(now, ghost, height)
+        self.ended: list[list[Any]] = []
+        self.pointed: list[list[Any]] = []
+        self.taken: list[tuple[float, float, float, float]] = []
+        for source, frozen in [(ghost, True)] * bool(ghost) + [(now, False)]:
+            self.lines(source, frozen)
+            self.points(source, frozen)
+        self.name_curves()
+        self.name_points()
+        self.shout()
+
+    def put(self, tag: str, text: str = "", **attributes: Any) -> None:
+        """A mark of any kind."""
+        self.marks.append((tag, {name.replace("_", "-"): x for name, x in attributes.items()}, text))
+
+    def write(self, x: float, y: float, text: str, fill: str, **more: Any) -> None:
+        """A mark: some words."""
+        known = {"x": tenth(x), "y": tenth(y), "fill": fill, "font-size": 12.5, "text-anchor": "start"}
+        self.marks.append(("text", known | more, text))
+
+    def line(self, points: Any, stroke: str, width: float, **more: Any) -> None:
+        """A mark: a line through points."""
+        self.put("polyline", points=_dots(points), fill="none", stroke=stroke, stroke_width=tenth(width), **more)
+
+    def shout(self) -> None:
+        """What does not fit or does not exist, in words."""
+        if not self.message:
+            return
+        low = self.view.get("notice") == "low"
+        room = max(240, 0.6 * (self.right - self.left))
+        begin = self.right - room - 6 if low else self.left + 6
+        lines = wrapped(self.message["text"], math.floor((room - 16) / 7.8))
+        tall = 10 + 18 * len(lines)
+        upper = self.bottom - 46 - tall if low else self.top + 6
+        box = {"x": tenth(begin), "y": tenth(upper), "width": tenth(room), "height": tenth(tall)}
+        self.put("rect", **box, fill="page", stroke="compute", stroke_width=1.5)
+        for i, text in enumerate(lines):
+            self.write(begin + 8, upper + 17 + 18 * i, text, "compute", **BOLD)
+
+    def axes(self, now: Any, ghost: Any, height: float) -> None:
+        """Limits, shaded areas, grid, ticks, names. The vertical axis holds, in whole decades, all that is drawn."""
+        view, left, right, top, bottom = self.view, self.left, self.right, self.top, self.bottom
+        self.x0, self.x1 = view["x"]["lo"], view["x"]["hi"]
+        seen: list[float] = []
+        for source in [ghost, now] if ghost else [now]:
+            for mark in view["marks"]:
+                if mark["kind"] == "curve":
+                    seen += [at[mark["y"]] for at in source["sweeps"][mark["over"]]]
+                if mark["kind"] == "point":
+                    seen.append(source["at"][mark["y"]])
+                if mark["kind"] == "line" and source is now:
+                    seen += [self.at[y] for _, y in mark["points"] if y in self.at]
+        finite = [v for v in seen if 0 < v < math.inf]
+        self.e0 = _decade(min(finite), up=False)
+        self.e1 = max(self.e0 + 1, _decade(max(finite), up=True))
+        self.ends = {"x0": self.x0, "x1": self.x1, "y0": 10.0**self.e0, "y1": 10.0**self.e1}
+        for mark in view["marks"]:
+            if mark["kind"] == "area":
+                begin = max(left, min(right, self.X(max(self.x0, self.at[mark["from"]]))))
+                if right - begin > 0.5:
+                    size = {"width": tenth(right - begin), "height": tenth(bottom - top)}
+                    self.put("rect", x=tenth(begin), y=tenth(top), **size, fill=mark["fill"])
+                if mark["label"] and right - begin > 90:
+                    self.write(right - 8, bottom - 10, mark["label"], "compute", **{"text-anchor": "end"}, **BOLD)
+        step = math.ceil((self.e1 - self.e0) * 22 / (bottom - top))
+        for e in range(self.e0, self.e1 + 1, step):
+            y = self.Y(10.0**e)
+            self.line([(left, y), (right, y)], "grid", 1)
+            self.write(left - 7, y + 4, written(10.0**e, view["y"]["unit"]), "ink", **{"text-anchor": "end"})
+        decades = [10.0**e for e in range(_decade(self.x0, up=True), _decade(self.x1, up=False) + 1)]
+        ticks = view["x"]["ticks"] or decades
+        for tick in ticks[:: math.ceil(len(ticks) * 46 / (right - left))]:
+            x = self.X(tick)
+            self.line([(x, top), (x, bottom)], "grid", 1)
+            self.write(x, bottom + 17, written(tick, view["x"]["unit"]), "ink", **{"text-anchor": "middle"})
+        self.line([(left, top), (left, bottom), (right, bottom)], "faint", 1)
+        small = {"font-size": 12.0}
+        self.write(8, top - 10, filled(view["y"]["label"], self.at), "ink", **small)
+        self.write(right, height - 8, filled(view["x"]["label"], self.at), "ink", **small, **{"text-anchor": "end"})
+
+    def X(self, v: float) -> float:
+        """Pixels of a value on the horizontal axis."""
+        return self.left + math.log10(v / self.x0) / math.log10(self.x1 / self.x0) * (self.right - self.left)
+
+    def Y(self, v: float) -> float:
+        """Pixels of a value on the vertical axis."""
+        return self.bottom - (math.log10(v) - self.e0) / (self.e1 - self.e0) * (self.bottom - self.top)
+
+    def pixels(self, xy: Sequence[Any], at: Mapping[str, Any]) -> tuple[float, float]:
+        """Pixels of a pair of numbers, or of names: of limits of the axes, or of values. NaN where there is none."""
+        x, y = (self.ends.get(v, at.get(v, math.nan)) if isinstance(v, str) else v for v in xy)
+        return (self.X(x), self.Y(y)) if x > 0 and y > 0 else (math.nan, math.nan)
+
+    def lines(self, source: Any, frozen: bool) -> None:
+        """Roofs, limits and curves, of the present state or of the frozen one."""
+        for mark in self.view["marks"]:
+            if mark["kind"] == "line" and not (frozen and mark["still"]):
+                points = [self.pixels(point, source["at"]) for point in mark["points"]]
+                if not any(map(math.isnan, sum(points, ()))):
+                    dash = "2,4" if frozen else mark["dash"]
+                    look = ("faint", 1.2) if frozen else (mark["stroke"], mark["width"])
+                    if points:
+                        self.line(points, *look, stroke_dasharray=dash)
+                    for label in mark["labels"] if not frozen else ():
+                        self.name_line(label, points)
+            if mark["kind"] == "curve":
+                points = [self.pixels((mark["x"], mark["y"]), at) for at in source["sweeps"][mark["over"]]]
+                points = [point for point in points if not math.isnan(sum(point))]
+                if points:
+                    dash, opacity = ("2,4", 0.7) if frozen else (mark["dash"], mark["opacity"])
+                    width = 1.5 if frozen else mark["width"]
+                    more = {"stroke_dasharray": dash, "stroke_linejoin": "round", "opacity": opacity}
+                    self.line(points, mark["stroke"], width, **more)
+                    if mark["label"] and not frozen:
+                        self.ended.append([points[-1][1] + 4, mark["label"], mark["stroke"]])
+
+    def name_line(self, label: Any, points: Sequence[tuple[float, float]]) -> None:
+        """What stands on a line, turned with it where it is along it."""
+        (x, y), text = self.pixels(label["at"], self.at), filled(label["text"], self.at)
+        more = {"text-anchor": label["anchor"]} | BOLD
+        if label["along"]:
+            (xa, ya), (xb, yb) = points[:2]
+            angle = tenth(math.atan2(yb - ya, xb - xa) * 180 / math.pi)
+            turn = f"rotate({angle:.10g} {tenth(x):.10g} {tenth(y):.10g})"
+            self.write(x, y - 6, text, label["fill"], **more, transform=turn)
+            return
+        w = len(text) * 7
+        self.take(x + label["dx"] - {"end": w, "middle": w / 2}.get(label["anchor"], 0), y + label["dy"] - 11, w, 15)
+        self.write(x + label["dx"], y + label["dy"], text, label["fill"], **more)
+
+    def points(self, source: Any, frozen: bool) -> None:
+        """Operating points; those that coincide share a label."""
+        for mark in self.view["marks"]:
+            if mark["kind"] != "point":
+                continue
+            x, y = self.pixels((mark["x"], mark["y"]), source["at"])
+            if math.isnan(x):
+                continue
+            role = mark["fill"]
+            if mark["bound"]:
+                role = "compute" if source["at"][mark["bound"]] >= 1 else "memory"
+            fill, stroke = ("page", role) if frozen else (role, "page")
+            r, width = (5.0, 2.0) if frozen else (6.5, 1.5)
+            self.put("circle", cx=tenth(x), cy=tenth(y), r=r, fill=fill, stroke=stroke, stroke_width=width)
+            if mark["label"] and not frozen:
+                same = [other for other in self.pointed if math.hypot(other[0] - x, other[1] - y) < 9]
+                if same:
+                    same[0][2] += ", " + mark["label"]
+                else:
+                    self.pointed.append([x, y, mark["label"], role])
+
+    def take(self, x: float, y: float, w: float, h: float) -> None:
+        """Keeps labels of points out of a box."""
+        self.taken.append((x, y, x + w, y + h))
+
+    def name_curves(self) -> None:
+        """At their ends, pushed apart."""
+        self.ended.sort(key=lambda label: label[0])
+        for above, below in pairwise(self.ended):
+            below[0] = max(below[0], above[0] + 16)
+        over = max(0, self.ended[-1][0] - self.bottom) if self.ended else 0
+        for y, text, role in self.ended:
+            self.write(self.right + 7, y - over, text, role, **BOLD)
+
+    def name_points(self) -> None:
+        """Beside their points, where nothing else is."""
+        for x, y, *_ in self.pointed:
+            self.take(x - 7, y - 7, 14, 14)
+        around = [
+            (11, 4, "start"), (-11, 4, "end"), (0, -13, "middle"), (0, 23, "middle"),
+            (11, 22, "start"), (-11, 22, "end"), (11, -12, "start"), (-11, -12, "end"),
+        ]  # fmt: skip
+        for x, y, text, role in self.pointed:
+            w = len(text) * 7
+            shift = {"start": 0.0, "middle": w / 2, "end": float(w)}
+            boxes = [
+                (x + dx - shift[anchor], y + dy - 11, x + dx - shift[anchor] + w, y + dy + 4)
+                for dx, dy, anchor in around
+            ]
+            free = [i for i, box in enumerate(boxes) if self.is_free(*box)]
+            i = free[0] if free else 0
+            self.taken.append(boxes[i])
+            dx, dy, anchor = around[i]
+            self.write(x + dx, y + dy, text, role, **{"text-anchor": anchor}, **BOLD)
+
+    def is_free(self, a: float, b: float, c: float, d: float) -> bool:
+        """Whether a label can be in the box from (a, b) to (c, d)."""
+        inside = a >= self.left and c <= self.width - 2 and b >= self.top - 8 and d <= self.bottom + 2
+        return inside and not any(a < t[2] and t[0] < c and b < t[3] and t[1] < d for t in self.taken)
+
+
+def mask_marks(mask: Any, at: Mapping[str, Any], left: float, top: float, side: float) -> list[Mark]:
+    """Which tokens (columns) each query (rows) reads, as `drawMask` of live.js."""
+    n, tokens, cell = mask["cells"], int(at[mask["tokens"]]), side / mask["cells"]
+    block, selected, window = (int(at[mask[name]]) for name in ("block", "selected", "window"))
+    runs: dict[str, list[tuple[int, int, int]]] = {"far": [], "selected": [], "near": []}
+    for i in range(n):
+        t = -(-(i + 1) * tokens // n) - 1
+        chosen, run = chosen_blocks(t, block, selected), None
+        for j in range(n + 1):
+            a, b = j * tokens // n, min(t, -(-(j + 1) * tokens // n) - 1)
+            if j == n or a > t:
+                kind = None
+            elif b > t - window:
+                kind = "near"
+            else:
+                kind = "selected" if any(c * block <= b and a <= (c + 1) * block - 1 for c in chosen) else "far"
+            if run and run[0] != kind:
+                runs[run[0]].append((run[1], j, i))
+                run = None
+            if kind and not run:
+                run = (kind, j)
+    base = {"font-size": 12.0, "text-anchor": "start"}
+    title = {"x": tenth(left), "y": tenth(top - 10), "fill": "ink"} | base
+    box = {"x": tenth(left), "y": tenth(top), "width": tenth(side), "height": tenth(side)}
+    marks: list[Mark] = [("text", title, filled(mask["title"], at))]
+    marks.append(("rect", box | {"fill": "none", "stroke": "faint", "stroke-width": 1.0}, ""))
+    for kind, role, opacity in (("far", "path", 0.25), ("selected", "memory", 1), ("near", "compute", 1)):
+        d = "".join(
+            f"M{tenth(left + j0 * cell):.10g},{tenth(top + i * cell):.10g}h{tenth((j1 - j0) * cell):.10g}"
+            f"v{tenth(cell):.10g}h{tenth((j0 - j1) * cell):.10g}z"
+            for j0, j1, i in runs[kind]
+        )
+        marks.append(("path", {"d": d, "fill": role, "opacity": opacity}, ""))
+    for i, (role, text) in enumerate(mask["legend"]):
+        place = {"x": tenth(left + side), "y": tenth(top + 16 + 17 * i), "fill": role}
+        marks.append(("text", place | base | {"text-anchor": "end"} | BOLD, text))
+    return marks
+
+
+def chosen_blocks(t: int, block: int, selected: int) -> list[int]:
+    """The blocks that query t reads: its own, the one before it, the first, and others, here evenly spread.
+
+    Which others depends on the data: the ones whose compressed keys get most weight.
+
+    >>> chosen_blocks(t=1023, block=64, selected=6)
+    [0, 14, 15, 3, 7, 11]
+    """
+    own = t // block
+    chosen = sorted({0, max(0, own - 1), own})
+    between = own - 2
+    more = min(selected - len(chosen), max(0, between))
+    return chosen + [1 + math.floor((i + 0.5) * between / more) for i in range(more)]
+
+
+def picture(
+    view: Any, now: Any, ghost: Any, message: Any, width: int = 720, height: int = 418
+) -> tuple[list[Mark], int]:
+    """All marks and the height: the chart, and beside it the mask where there is one."""
+    if not view.get("mask"):
+        return Chart(view, now, ghost, message, width, height).marks, height
+    part = math.floor(width * 0.6)
+    side = min(width - part - 24, height - 64)
+    ground: Mark = ("rect", {"x": 0, "y": 0, "width": width, "height": height, "fill": "page"}, "")
+    chart = Chart(view, now, ghost, message, part, height).marks
+    blocked = message and message["blocks"]
+    return [ground, *chart, *([] if blocked else mask_marks(view["mask"], now["at"], part + 8, 44, side))], height
+
+
+# --- files ----------------------------------------------------------------------------------------
+
+
+def svg(marks: Sequence[Mark], width: int, height: int, look: Mapping[str, str]) -> str:
+    """The marks as an SVG picture in the colours of a theme."""
+    lines = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" viewBox="0 0 {width} {height}" '
+        'font-family="DejaVu Sans, Verdana, sans-serif">'
+    ]
+    for tag, attributes, text in marks:
+        pairs = " ".join(f'{name}="{_attribute(x, look)}"' for name, x in attributes.items())
+        lines.append(f"<{tag} {pairs}>{escape(text)}</{tag}>" if text else f"<{tag} {pairs}/>")
+    return "\n".join([*lines, "</svg>"])
+
+
+def _attribute(value: Any, look: Mapping[str, str]) -> str:
+    return f"{value:.10g}" if isinstance(value, (int, float)) else escape(look.get(value, value))
+
+
+def png(marks: Sequence[Mark], width: int, height: int, look: Mapping[str, str]) -> bytes:
+    """The marks as a PNG of one and a half times the size, drawn at three times and then halved, for smooth lines."""
+    from PIL import Image, ImageColor, ImageDraw, ImageFont
+
+    fine = 3
+    image = Image.new("RGB", (width * fine, height * fine), look["page"])
+    draw = ImageDraw.Draw(image)
+    size = lambda x: max(1, round(float(x) * fine))  # noqa: E731
+    for tag, a, text in marks:
+        fill, stroke = (look.get(a.get(name, "none")) for name in ("fill", "stroke"))
+        if fill and a.get("opacity", 1) != 1:  # on the page's colour; nothing else lies below such a mark
+            rgb = zip(ImageColor.getrgb(fill), ImageColor.getrgb(look["page"]), strict=True)
+            fill = "#" + "".join(f"{round(x * a['opacity'] + y * (1 - a['opacity'])):02x}" for x, y in rgb)
+        width_ = size(a["stroke-width"]) if stroke else 0
+        if tag == "rect":
+            corners = [float(a["x"]), float(a["y"]), a["x"] + a["width"], a["y"] + a["height"]]
+            draw.rectangle([v * fine for v in corners], fill, stroke, width_)
+        elif tag == "circle":
+            draw.circle((a["cx"] * fine, a["cy"] * fine), a["r"] * fine, fill, stroke, width_)
+        elif tag == "polyline":
+            points = [tuple(float(v) * fine for v in xy.split(",")) for xy in a["points"].split()]
+            for piece in _dashes(points, a.get("stroke-dasharray", "none"), fine):
+                draw.line(piece, stroke, width_, joint="curve")
+        elif tag == "path":
+            for x, y, w, h in re.findall(r"M([\d.]+),([\d.]+)h([\d.]+)v([\d.]+)", a["d"]):
+                x, y, w, h = (float(v) * fine for v in (x, y, w, h))
+                draw.rectangle([x, y, x + w, y + h], fill)
+        elif tag == "text":
+            font = ImageFont.truetype(_font(bold="font-weight" in a), size(a["font-size"]))
+            anchor = {"start": "ls", "middle": "ms", "end": "rs"}[a["text-anchor"]]
+            if "transform" in a:
+                _turned(image, a, text, font, anchor, fill, fine)
+            else:
+                draw.text((a["x"] * fine, a["y"] * fine), text, fill, font, anchor)
+    out = io.BytesIO()
+    image.reduce(2).quantize(64, Image.Quantize.FASTOCTREE).save(out, "PNG")
+    return out.getvalue()
+
+
+def _font(bold: bool) -> str:
+    """DejaVu Sans, the font of our other pictures, which Matplotlib brings along."""
+    from importlib.util import find_spec
+    from pathlib import Path
+
+    spec = find_spec("matplotlib")
+    assert spec and spec.origin
+    return str(Path(spec.origin).parent / "mpl-data/fonts/ttf" / ("DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"))
+
+
+def _turned(image: Any, a: Any, text: str, font: Any, anchor: str, fill: Any, fine: int) -> None:
+    """Text turned about the point that its `transform` names."""
+    from PIL import Image, ImageDraw
+
+    angle, x, y = map(float, re.findall(r"-?[\d.]+", a["transform"]))
+    layer = Image.new("L", image.size, 0)
+    ImageDraw.Draw(layer).text((a["x"] * fine, a["y"] * fine), text, 255, font, anchor)
+    layer = layer.rotate(-angle, Image.Resampling.BICUBIC, center=(x * fine, y * fine))
+    image.paste(Image.new("RGB", image.size, fill), mask=layer)
+
+
+def _dashes(points: list[Any], pattern: str, fine: int) -> Iterator[list[Any]]:
+    """A line as the pieces of it that are drawn."""
+    if pattern == "none":
+        yield points
+        return
+    lengths = [float(x) * fine for x in pattern.split(",")]
+    left, on, piece = lengths[0], True, [points[0]]
+    for (xa, ya), (xb, yb) in pairwise(points):
+        whole = math.hypot(xb - xa, yb - ya)
+        done = 0.0
+        while whole - done > left:
+            done += left
+            at = (xa + (xb - xa) * done / whole, ya + (yb - ya) * done / whole)
+            if on:
+                yield [*piece, at]
+            on, piece = not on, [at]
+            left = lengths[0] if on else lengths[1]
+        left -= whole - done
+        piece.append((xb, yb))
+    if on and len(piece) > 1:
+        yield piece
+
+
+def data_uri(text: str) -> str:
+    """An SVG picture as the address of an image, which also notebooks that are not trusted may show."""
+    return "data:image/svg+xml;base64," + base64.b64encode(text.encode()).decode()

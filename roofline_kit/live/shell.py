@@ -1,0 +1,284 @@
+"""How does a formula become something to drag? An explorer: controls, compiled formulas, views; and its two shells.
+
+Displayed, it is a picture with a sentence that turns live where scripts may run, without a kernel. `.widget()` is the same as
+an ipywidget, whose values Python can read, set and observe. Both run `live.js` on the same compiled formulas.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache, cached_property
+from html import escape
+from importlib.resources import files
+from typing import Any
+
+import sympy
+
+from ..errors import choose, unknown
+from ..themes import THEMES
+from .picture import data_uri, filled, picture, png, svg
+from .program import PRELUDE, Program
+
+
+@dataclass(frozen=True)
+class Control:
+    """A slider (of numbers), a choice (of names) or a check (yes or no).
+
+    name : in formulas and as an argument. values : what it can be. sets : the numbers that each value puts into the
+    formulas; a slider's own value goes by its name. moves : the values of other controls that come with one.
+    """
+
+    name: str
+    label: str
+    values: Sequence[Any]
+    kind: str = "slider"
+    sets: Mapping[Any, Mapping[str, float]] = field(default_factory=dict)
+    moves: Mapping[Any, Mapping[str, Any]] = field(default_factory=dict)
+
+    @cached_property
+    def texts(self) -> list[str]:
+        """The values as one reads them."""
+        return [f"{v:,}" if self.kind == "slider" else str(v) for v in self.values]
+
+    def value(self, given: Any) -> Any:
+        """`given`, if it can be that. Raises ValueError with the range or the names."""
+        if self.kind == "choice":
+            return choose(self.label, given, self.values)
+        if self.kind == "check":
+            if not isinstance(given, bool):
+                raise ValueError(f"{self.label} must be True or False, not {given!r}")
+        elif isinstance(given, bool) or given not in self.values:
+            first, last = self.values[0], self.values[-1]
+            raise ValueError(f"{self.label} must be a whole number from {first:,} to {last:,}, not {given!r}")
+        return given
+
+
+def steps(low: int, high: int, per_octave: int = 8, *more: int) -> list[int]:
+    """Whole numbers from `low` to `high` for a slider: powers of two, and so many from one to the next; and `more`.
+
+    >>> steps(1, 16, 4)
+    [1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16]
+    """
+    octaves = range(low.bit_length() - 1, high.bit_length())
+    found = {2**k * (per_octave + i) // per_octave for k in octaves for i in range(per_octave)}
+    return sorted({n for n in found if low <= n <= high} | {low, high, *more})
+
+
+def slider(name: str, label: str, values: Sequence[int], start: Any) -> Control:
+    """A slider over `values` that can also be at `start`. Raises ValueError where that is no number in their range."""
+    whole = isinstance(start, int) and not isinstance(start, bool)
+    if not whole or not values[0] <= start <= values[-1]:
+        Control(name, label, values).value(start)  # raises
+    return Control(name, label, sorted({*values, start}))
+
+
+@dataclass(frozen=True, eq=False)
+class Explorer:
+    """What `explore_batch` and its sisters return: shown in a notebook, it is live.
+
+    name : of the function that makes it. call : the arguments of that call which are no controls. controls : see
+    `Control`. programs : {names of the choices in `select`, joined by "|": `Program`}; all have the same outputs.
+    tables : numbers that follow from two choices. views : what is drawn, by the value of the control `show`.
+    messages : conditions in words. table, formulas : what stands beside the picture. state, frozen : values of the controls.
+    """
+
+    name: str
+    call: Sequence[str]
+    controls: Sequence[Control]
+    programs: Mapping[str, Program]
+    views: Mapping[str, Any]
+    sentence: str
+    table: Mapping[str, Any]
+    formulas: Mapping[str, Sequence[Any]]
+    state: Mapping[str, Any]
+    defaults: Mapping[str, Any]
+    select: Sequence[str] = ()
+    tables: Sequence[Any] = ()
+    messages: Sequence[Any] = ()
+    show: str = ""
+    frozen: Mapping[str, Any] | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "state", self.checked(self.state))
+        if self.frozen is not None:
+            if not isinstance(self.frozen, Mapping):
+                raise TypeError(f"{self.name}: frozen must be {{control: value}}, not {self.frozen!r}")
+            object.__setattr__(self, "frozen", self.checked(self.frozen))
+
+    def checked(self, changes: Mapping[str, Any], start: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """The values of all controls, with some changed. Raises ValueError for unknown names and values.
+
+        start : what they are before, the explorer's own state unless given.
+        """
+        names = [control.name for control in self.controls]
+        for name in changes:
+            if name not in names:
+                raise ValueError(f"{self.name}: {unknown('control', name, names)}")
+        given = {c.name: c.value(changes[c.name]) for c in self.controls if c.name in changes}
+        after = dict(self.state if start is None else start)
+        for control in self.controls:  # a choice brings others along, but what is given holds
+            after |= control.moves.get(given.get(control.name), {})
+        return {name: {**after, **given}[name] for name in names}
+
+    # --- numbers ---
+
+    def values(self, **changes: Any) -> dict[str, Any]:
+        """Everything that the explorer computes, by name, at its own state or with some controls at other values.
+
+        Raises ValueError for a name or a value that a control does not have.
+
+        >>> from roofline_kit import explore_attention
+        >>> explore_attention(N=4096, hidden=4096, heads=1).values(N=464)["whole_intensity"]
+        208.43...
+        """
+        return self._at(self.checked(changes))
+
+    def _at(self, state: Mapping[str, Any]) -> dict[str, Any]:
+        at: dict[str, Any] = {}
+        for control in self.controls:
+            at[control.name] = state[control.name]
+            at |= control.sets.get(state[control.name], {})
+        for table in self.tables:
+            first, second = (state[name] for name in table["by"])
+            value = table["values"][first].get(second)
+            at |= {table["sets"]: float("nan") if value is None else value, "no_" + table["sets"]: int(value is None)}
+        program = self.programs["|".join(str(state[name]).lower() for name in self.select)]
+        return at | dict(zip(program.outputs, program.run([float(at[name]) for name in program.inputs]), strict=True))
+
+    def _message(self, at: Mapping[str, Any]) -> dict[str, Any] | None:
+        for message in self.messages:
+            if not at[message["when"]] <= 0:
+                return {"text": filled(message["text"], at), "blocks": message["blocks"]}
+        return None
+
+    def _marks(self, state: Mapping[str, Any], frozen: Mapping[str, Any] | None) -> tuple[list[Any], int]:
+        """The marks of the picture, and its height."""
+        view, controls = self.views[state[self.show] if self.show else ""], {c.name: c for c in self.controls}
+        message = self._message(self._at(state))
+
+        def reading(of: Mapping[str, Any]) -> dict[str, Any]:
+            over = {mark["over"] for mark in view["marks"] if mark.get("over")}
+            sweeps = {name: [self._at({**of, name: v}) for v in controls[name].values] for name in over}
+            return {"at": self._at(of), "sweeps": sweeps}
+
+        if message and message["blocks"]:
+            return picture(view, {"at": self._at(state)}, None, message)
+        shown = {self.show: state[self.show]} if self.show else {}
+        return picture(view, reading(state), reading({**frozen, **shown}) if frozen else None, message)
+
+    def __repr__(self) -> str:
+        at = self._at(self.state)
+        message = self._message(at)
+        said = "" if message and message["blocks"] else filled(self.sentence, at)
+        return f"{said} {message['text'] if message else ''}".strip()
+
+    # --- the stored output ---
+
+    @cached_property
+    def _script(self) -> str:
+        """The front end with the data and the formulas of this explorer: one JavaScript text without imports."""
+        spec = {
+            "name": self.name, "call": self.call, "select": self.select, "tables": self.tables, "messages": self.messages,
+            "views": self.views, "sentence": self.sentence, "table": self.table, "formulas": self.formulas,
+            "show": self.show, "state": self.state, "defaults": self.defaults, "frozen": self.frozen,
+            "controls": [_described(control) for control in self.controls],
+            "inputs": next(iter(self.programs.values())).inputs, "outputs": next(iter(self.programs.values())).outputs,
+            "themes": {name: _roles(name) for name in THEMES},
+        }  # fmt: skip
+        text = (
+            json.dumps(spec, ensure_ascii=False, separators=(",", ":")).replace("</", "<\\/").replace("<!--", "<\\!--")
+        )
+        programs = ",".join(f"{json.dumps(key)}:{program.javascript}" for key, program in self.programs.items())
+        return f"const SPEC={text};\n{PRELUDE}\nconst PROGRAMS={{{programs}}};\n{asset('live.js')}"
+
+    @property
+    def module(self) -> str:
+        """The front end as a JavaScript module, which anywidget runs."""
+        return self._script + "\nexport default { render };\n"
+
+    @cached_property
+    def _still(self) -> tuple[list[Any], int]:
+        return self._marks(self.state, self.frozen)
+
+    @cached_property
+    def html(self) -> str:
+        """A picture that turns live: HTML that needs no kernel and no network."""
+        marks, height = self._still
+        still = data_uri(svg(marks, 720, height, _roles("light")))
+        key = hashlib.sha256((self._script + still).encode()).hexdigest()[:12]
+        words = escape(repr(self))
+        hint = "This is a picture. It becomes live when the notebook is trusted, or the cell is run."
+        figure = f'<figure style="margin:0"><img alt="{words}" src="{still}" style="max-width:100%"><figcaption>{words}'
+        style = f"if(!document.getElementById('rk-style')){{const s=document.createElement('style');s.id='rk-style';s.textContent={json.dumps(asset('live.css'))};document.head.append(s)}}"
+        return (
+            f'<div data-rk="{key}">{figure}<br><small>{hint}</small></figcaption></figure></div>\n'
+            f'<script>(()=>{{"use strict";{style}\n{self._script}\nliven("{key}")}})()</script>'
+        )
+
+    def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
+        marks, height = self._still
+        return {"text/plain": repr(self), "text/html": self.html, "image/png": png(marks, 720, height, _roles("light"))}
+
+    # --- the widget ---
+
+    def widget(self) -> Any:
+        """The explorer as an ipywidgets VBox: its controls, and the chart that follows them in the browser.
+
+        `.controls[name]` is the slider, dropdown or checkbox, whose `value` can be read, set and observed; `.state` and
+        `.frozen` are all values, and what is frozen. Raises ModuleNotFoundError where anywidget is missing, saying how
+        to install it.
+        """
+        try:
+            from .widget import Panel
+        except ModuleNotFoundError as missing:
+            raise ModuleNotFoundError(f"widgets need {missing.name}: pip install anywidget") from None
+        return Panel(self)
+
+
+def _described(control: Control) -> dict[str, Any]:
+    """A control as live.js reads it; in JSON, the keys are strings."""
+    told: dict[str, Any] = {name: getattr(control, name) for name in ("name", "label", "values", "kind", "texts")}
+    for part in ("sets", "moves"):
+        if getattr(control, part):
+            told[part] = {str(value): dict(numbers) for value, numbers in getattr(control, part).items()}
+    return told
+
+
+@cache
+def asset(name: str) -> str:
+    """A file beside the code, without the lines that are only for its readers."""
+    lines = files(__package__).joinpath(name).read_text("utf-8").splitlines()
+    return "\n".join(line.strip() for line in lines if line.strip() and not line.strip().startswith("// "))
+
+
+@cache
+def _roles(theme: str) -> dict[str, str]:
+    return THEMES[theme]._asdict()
+
+
+# How formulas write what is too long for them; live.js tells what the letters mean.
+LETTERS = {
+    "batch": "b", "context": "s", "hidden": "h", "heads": "n", "kv_heads": "g", "head_dim": "d", "layers": "L",
+    "mlp_hidden": "m", "vocabulary": "V", "dtype_bytes": "w",
+}  # fmt: skip
+
+
+def mathml(formula: sympy.Expr) -> str:
+    """A formula as MathML, which browsers show without a library; each symbol names itself in `data-s`.
+
+    >>> mathml(2 * sympy.Symbol("N"))
+    '<mrow><mn>2</mn><mo>·</mo><mi data-s="N">N</mi></mrow>'
+    """
+    from sympy.printing.mathml import MathMLPresentationPrinter
+
+    class Printer(MathMLPresentationPrinter):  # type: ignore[misc]
+        def _print_Symbol(self, symbol: sympy.Symbol, style: str = "plain") -> Any:
+            made = self.dom.createElement("mi")
+            made.setAttribute("data-s", symbol.name)
+            made.appendChild(self.dom.createTextNode(LETTERS.get(symbol.name, symbol.name).replace("_", " ")))
+            return made
+
+    return Printer().doprint(formula).replace("&InvisibleTimes;", "·")
