@@ -218,7 +218,7 @@ def _model_programs(
     if first is None:
         weights = every.layers * sympy.Add(*(t.size for t in leaves(every.layer_weights())))
     one_cache = every.kv_cache_bytes(context) / bytes_of("fp16")
-    held, one, needed, largest, ridge = sympy.symbols("weights cache_of_one needed largest ridge")
+    held, one, needed, largest = sympy.symbols("weights cache_of_one needed largest")
     programs, shown = {}, {}
     for stage, parts in stages.items():
         tokens = b * context if stage == "initial" else b
@@ -227,7 +227,8 @@ def _model_programs(
             "weights": weights * WIDTH, "cache_of_one": one_cache * WIDTH, "cache": b * one, "needed": held + b * one,
             "largest": sympy.floor((MEMORY - held) / one), "excess": needed - MEMORY, "hopeless": 1 - largest,
             "memory_share": needed / MEMORY, "attention_share": seconds["attention"] / seconds["whole"],
-            "ridge": PEAK / BANDWIDTH, **{f"{part}_throughput": tokens / time for part, time in seconds.items()}, **more,
+            **{f"{part}_throughput": tokens / time for part, time in seconds.items()}, "ridge": PEAK / BANDWIDTH,
+            **more,
         }  # fmt: skip
         programs[stage] = Program(inputs, sizes | _costs(parts) | extra, _outputs(parts, *sizes, *extra))
         shown[stage] = [
@@ -275,8 +276,8 @@ def _shape(of: Model | None, h: Any, heads: Any, kv_heads: Any, layers: Any) -> 
     pairs = steps(1, 128, 1)
     if of is None:
         start = {"h": h, "heads": heads, "kv_heads": heads if kv_heads is None else kv_heads, "layers": layers}
-        values = {"h": steps(128, 16384, 4), "heads": pairs, "kv_heads": pairs, "layers": steps(1, 128, 4)}
-        return [slider(name, name, values[name], at) for name, at in start.items()], start
+        room = {"h": steps(128, 16384, 4), "heads": pairs, "kv_heads": pairs, "layers": steps(1, 128, 4)}
+        return [slider(name, name, room[name], at) for name, at in start.items()], start
     known = [m for m in map(model, models()) if m.kv_latent is None and _alike(m, of)]
     alike = {m.name: m for m in [*known, of]}
     sets = {
@@ -343,17 +344,18 @@ def explore_batch(
     state = {"batch": batch, "context": context, "stage": stage, "show": show, **start, "dtype": dtype}
     return Explorer(
         name="explore_batch",
-        call=_call(logits=(logits, "all"), causal=(causal, False), fused=(fused, False)),
+        call=[*_call(logits=(logits, "all"), causal=(causal, False), fused=(fused, False)), *([] if of else ["h={h}"])],
         controls=controls,
         views=views,
-        sentence=f"{name} on {{accelerator}}, {{dtype}}, {{stage}} stage, batch {{batch}}, context {{context:int}}: a step "
-        "takes {whole_time:s}, {whole_throughput:int} tokens per second. Dense layers do {dense_intensity} FLOPs per byte "
-        "({dense_bound:bound}), self-attention {attention_intensity} ({attention_bound:bound}). Weights and KV cache take "
-        "{needed:B} of {memory:B}.",
+        sentence=f"{name} on {{accelerator}}, {{dtype}}, {{stage}} stage, batch {{batch}}, context {{context:int}}: "
+        "a step takes {whole_time:s}, {whole_throughput:int} tokens per second. Dense layers do {dense_intensity} "
+        "FLOPs per byte ({dense_bound:bound}), self-attention {attention_intensity} ({attention_bound:bound}). Weights "
+        "and KV cache take {needed:B} of {memory:B}.",
         state=state | {"accelerator": _name(accelerator)},
         defaults={
             "batch": 32, "context": 1000, "stage": STAGES[1], "show": "latency", "model": "llama-2-7b", "heads": 32,
-            "layers": 32, "dtype": "fp16", "accelerator": "A100-40GB", "kv_heads": of.kv_heads if of else heads,
+            "layers": 32, "dtype": "fp16", "accelerator": "A100-40GB",
+            "kv_heads": None,
         },
         tables=[peaks],
         show="show",
@@ -413,12 +415,12 @@ def explore_roofline(
 
     what : a `Cost`, whose steps are points too if they are few; {label: Cost}; or a model, by itself or by its name
     ("llama-2-7b" unless said), of which dense layers, self-attention and the whole step are points.
-    accelerators : one or two, by name or as `Accelerator`. dtype : of the peaks; for costs traced in half precision, of
-    the bytes too. sizes : the values to begin with: of the costs' symbols, 1024 unless said; or batch, context, stage and
-    kv_heads of a model, as `explore_batch` takes them. frozen : {control: value}, a state to compare with.
+    accelerators : one or two, by name or as `Accelerator`; the second may be "none". dtype : of the peaks, and of what
+    is traced in half precision. sizes : the values to begin with: of the costs' symbols, 1024 unless said; or batch,
+    context, stage and kv_heads of a model, as `explore_batch` takes them. frozen : {control: value}, to compare with.
 
-    A point stands at its intensity and at FLOPs / predicted time, the time summed over its steps. The band behind the
-    points is the path of the last one (the whole) as the first slider goes from end to end.
+    A point stands at its intensity and at FLOPs / predicted time, the time summed over its steps. The bands behind the
+    points are their paths as the first slider goes from end to end.
 
     Raises ValueError for unknown names, and TypeError for what is no cost.
 
@@ -431,8 +433,8 @@ def explore_roofline(
     cards = [accelerators] if isinstance(accelerators, (str, Accelerator)) else list(accelerators)
     if not 1 <= len(cards) <= 2:
         raise ValueError(f"explore_roofline compares one or two accelerators, not {len(cards)}")
-    machines, peaks = _machines(cards)
-    first, *rest = map(_name, cards)
+    machines, peaks = _machines([card for card in cards if card != "none"])
+    first, *rest = (_name(card) for card in cards if card != "none")
     state: dict[str, Any] = {"accelerator": first, "compare": rest[0] if rest else "none", "dtype": dtype}
     known = machines[0].values
     other = {"none": {"other_bandwidth": 1}}
@@ -441,10 +443,10 @@ def explore_roofline(
     peaks_too = {"sets": "other_peak", "by": ["compare", "dtype"], "values": {"none": {}, **peaks["values"]}}
     more = {
         "ridge": PEAK / BANDWIDTH, "other_ridge": sympy.Symbol("other_peak") / sympy.Symbol("other_bandwidth"),
-        "start": BANDWIDTH * START, "other_start": sympy.Symbol("other_bandwidth") * START, "slope": BANDWIDTH * 3 * START,
-        "origin": START,
+        "start": BANDWIDTH * START, "other_start": sympy.Symbol("other_bandwidth") * START, "origin": START,
+        "slope": 3 * BANDWIDTH * START,
     }  # fmt: skip
-    call: list[str] = []
+    call = ["{model}"]
     if what is None or isinstance(what, (str, Model)):
         parts = PARTS
         of = _a_model(what, None)
@@ -460,8 +462,7 @@ def explore_roofline(
             slider("context", "context length", CONTEXTS, given["context"]),
             Control("stage", "stage", STAGES, "choice"), *shape, machines[0], compare, machines[1],
         ]  # fmt: skip
-        defaults: dict[str, Any] = {"batch": 16, "context": 1000, "stage": STAGES[1], "model": "llama-2-7b"}
-        defaults["kv_heads"] = of.kv_heads
+        defaults: dict[str, Any] = {"batch": 16, "context": 1000, "stage": STAGES[1], "kv_heads": None}
         how = {"logits": "all", "causal": False, "fused": False}
         built = _model_programs(of, _inputs(controls, "peak", "other_peak"), how, more)
         where = "{model}, {stage} stage, {dtype} on {accelerator}, batch {batch}, context {context:int}"
@@ -528,8 +529,8 @@ def explore_roofline(
         ("attainable performance [FLOP/s]", "", None, None, []), marks, margin=18, notice="low",
     )  # fmt: skip
     return Explorer(
-        name="explore_roofline", call=call, controls=controls, views={"": view}, sentence=f"{where}: {said}.", state=state,
-        defaults=defaults | {"accelerator": "A10", "compare": "A100-40GB", "dtype": "fp16"},
+        name="explore_roofline", call=[*call, "accelerators=[{accelerator}, {compare}]"], controls=controls,
+        views={"": view}, sentence=f"{where}: {said}.", state=state, defaults=defaults | {"dtype": "fp16"},
         tables=[peaks, peaks_too], frozen=frozen, **built,
     )  # fmt: skip
 
@@ -576,14 +577,14 @@ TOKENS = steps(16, 65536)
 
 
 def explore_attention(
-    accelerator: Accelerator | str = "A10", *, N: int = 1024, h: int = 4096, heads: int = 32, kv_heads: int | None = None,
-    fused: bool = False, dtype: str = "fp16", frozen: Mapping[str, Any] | None = None,
+    accelerator: Accelerator | str = "A10", *, N: int = 1024, h: int = 4096, heads: int = 32,
+    kv_heads: int | None = None, fused: bool = False, dtype: str = "fp16", frozen: Mapping[str, Any] | None = None,
 ) -> Explorer:  # fmt: skip
     """The lecture's attention, step by step, and what heads and fusion make of it: intensity against length.
 
     N : tokens. h : width of all heads together. heads, kv_heads : 1 and 1 is the lecture's attention. fused : all three
-    steps as one, whose scores stay on chip. accelerator, dtype : whose ridge point is drawn. frozen : {control: value}, a
-    state to compare with. No causal mask, and no projections.
+    steps as one, whose scores stay on chip. accelerator, dtype : whose ridge point is drawn. frozen : {control: value},
+    a state to compare with. No causal mask, and no projections.
 
     Raises ValueError for unknown names and for numbers outside of a slider's range.
 
@@ -630,9 +631,11 @@ def explore_attention(
         name="explore_attention", call=[], controls=controls, programs=programs, views={"": view},
         sentence="N = {N:int}, h = {h:int}, {heads} heads with {kv_heads} of K and V, on {accelerator}: attention does "
         "{whole_intensity} FLOPs per byte ({whole_bound:bound}), and takes {whole_time:s} in {dtype}.",
-        table=_table(parts), formulas=shown, select=("fused",), messages=[NO_PEAK, *broken], tables=[peaks], frozen=frozen,
-        state=start | {"fused": fused, "accelerator": _name(accelerator), "dtype": dtype},
-        defaults={"N": 1024, "h": 4096, "heads": 32, "kv_heads": heads, "fused": False, "accelerator": "A10", "dtype": "fp16"},
+        table=_table(parts), formulas=shown, select=("fused",), messages=[NO_PEAK, *broken], tables=[peaks],
+        state=start | {"fused": fused, "accelerator": _name(accelerator), "dtype": dtype}, frozen=frozen,
+        defaults={
+            "N": 1024, "h": 4096, "heads": 32, "kv_heads": None, "fused": False, "accelerator": "A10", "dtype": "fp16",
+        },
     )  # fmt: skip
 
 
@@ -654,20 +657,20 @@ def explore_sparse(
 ) -> Explorer:  # fmt: skip
     """What a new token reads of its context, with native sparse attention and with full attention.
 
-    context : tokens, the new one included. selected : blocks of select_block tokens that it reads in full. window : near
-    tokens. block, stride : of the summaries, one each `stride` tokens. The sizes are those of section 4.1 of Yuan et al.,
-    "Native Sparse Attention", arXiv 2502.11089, and the count is that of its Table 4. frozen : {control: value}, a state
-    to compare with. Which blocks are selected depends on the data: the mask shows them evenly spread.
+    context : tokens, the new one included. selected : blocks of select_block tokens that it reads in full. window :
+    near tokens. block, stride : of the summaries, one each `stride` tokens. The sizes are those of section 4.1 of Yuan
+    et al., "Native Sparse Attention", arXiv 2502.11089, and the count is that of its Table 4. frozen : {control:
+    value}, a state to compare with. Which blocks are selected depends on the data: the mask shows them evenly spread.
 
     Raises ValueError for numbers outside of a slider's range, and as `sparse_attention` does.
 
     >>> explore_sparse(context=65536)
-    Of a context of 65,536, a new token reads 5,632 tokens (4,096 compressed, 1,024 selected, 512 near), 12 % of ...
+    Of a context of 65,536, a new token reads 5,632 tokens (4,096 compressed, 1,024 selected, 512 near), 8.6 % of ...
     """
-    S, n, w = symbols("context selected window")
+    S, n = symbols("context selected")
     cost, reads = _sparse(block, stride, select_block)
     sizes, broken = _whole_sizes([cost])
-    total = sympy.Symbol("total")
+    total, whole = sympy.Symbol("total"), sympy.Add(*reads.values())
     made = (
         sizes
         | reads
@@ -677,7 +680,8 @@ def explore_sparse(
     made |= {"few": n - sympy.Symbol("blocks")}
     controls = [
         slider("context", "context length", steps(1024, 131072), context),
-        slider("selected", "selected blocks", steps(3, 64, 64), selected), slider("window", "window", steps(64, 4096), window),
+        slider("selected", "selected blocks", range(3, 65), selected),
+        slider("window", "window", steps(64, 4096), window),
     ]  # fmt: skip
     names = {"compressed": "compressed", "chosen": "selected", "near": "window", "total": "sparse", "full": "full"}
     colors = ("path", "memory", "compute", "ink", "other")
@@ -707,7 +711,7 @@ def explore_sparse(
         sentence="Of a context of {context:int}, a new token reads {total:int} tokens ({compressed:int} compressed, "
         "{chosen:int} selected, {near:int} near), {share:%} of what full attention reads.",
         table={"columns": ["", "tokens read"], "rows": [[label, [y, "int"]] for y, label in names.items()]},
-        formulas={"": [_formula(f"{names[y]}:", formula, y, "int") for y, formula in [*reads.items(), ("total", sympy.Add(*reads.values()))]]},
+        formulas={"": [_formula(f"{names[y]}:", f, y, "int") for y, f in {**reads, "total": whole}.items()]},
         messages=[{"when": "few", "text": few, "blocks": True}, *broken],
         defaults={"context": 8192, "selected": 16, "window": 512},
     )  # fmt: skip

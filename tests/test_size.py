@@ -9,7 +9,9 @@ from pathlib import Path
 
 import roofline_kit
 
-LIMIT = 1700
+# What a class reads, and what makes its formulas live: the latter draws by itself, in Python and in the browser, because
+# no chart library both answers within a frame and leaves a picture that is the same on every machine.
+KIT, EXPLORERS, FRONT_END = 1720, 1250, 500
 NO_CODE = {
     tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENCODING,
     tokenize.ENDMARKER,
@@ -45,7 +47,11 @@ b'''
     assert lines_of_code(source) == 7
 
 
-def test_the_kit_has_fewer_lines_of_code_than_a_class_can_read() -> None:
-    files = sorted(Path(roofline_kit.__file__).parent.glob("**/*.py"))
-    sizes = {path.name: lines_of_code(path.read_text("utf-8")) for path in files}
-    assert sum(sizes.values()) < LIMIT, sizes
+def test_the_kit_and_its_explorers_have_fewer_lines_of_code_than_a_class_can_read() -> None:
+    root = Path(roofline_kit.__file__).parent
+    sizes = {path: lines_of_code(path.read_text("utf-8")) for path in sorted(root.glob("**/*.py"))}
+    live = {path: n for path, n in sizes.items() if path.parent.name == "live" or path.name == "explorer.py"}
+    assert sum(sizes.values()) - sum(live.values()) < KIT, sizes
+    assert sum(live.values()) < EXPLORERS, live
+    front = [line.strip() for line in (root / "live" / "live.js").read_text("utf-8").splitlines()]
+    assert len([line for line in front if line and not line.startswith("//")]) < FRONT_END

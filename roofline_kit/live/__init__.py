@@ -1,6 +1,7 @@
-"""What turns formulas into pictures that one drags, in the order in which they work: `program` compiles formulas for the
-browser, `live.js` computes and draws with them, `picture` draws the same without a browser, `shell` packs both into an
-output or a widget. What the four explorers show is said in `roofline_kit/explorer.py`.
+"""What turns formulas into pictures that one drags: `program` compiles formulas for the browser, `live.js` computes and
+draws with them, `picture` draws the same without a browser, `shell` packs both into an output or a widget.
+
+What the four explorers show is said in `roofline_kit/explorer.py`.
 """
 
 from .program import Program

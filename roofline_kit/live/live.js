@@ -363,10 +363,9 @@ function mount(root, options) {
     if (key !== written) {
       written = key; symbols = [];
       formulas.replaceChildren(...SPEC.formulas[key].map(f => {
-        const row = h("p", {}), result = h("output", {});
-        row.innerHTML = `<span>${f.label}</span> <math>${f.math}</math> <span>=</span> <math>${f.math}</math> <span>=</span> `;
-        row.append(result);
-        for (const mi of row.querySelectorAll("math:last-of-type mi[data-s]")) symbols.push([mi, mi.dataset.s, "int"]);
+        const result = h("output"), [open, put] = [0, 1].map(() => { const m = h("span"); m.innerHTML = `<math>${f.math}</math>`; return m; });
+        const row = h("p", {}, f.label, " ", open, " = ", put, " = ", result);
+        for (const mi of put.querySelectorAll("mi[data-s]")) symbols.push([mi, mi.dataset.s, "int"]);
         symbols.push([result, f.value, f.kind]);
         return row;
       }));
@@ -379,9 +378,10 @@ function mount(root, options) {
 
   function python() {
     const quoted = v => (typeof v === "string" ? JSON.stringify(v) : v === true ? "True" : v === false ? "False" : String(v));
-    const args = of => SPEC.controls.filter(c => of[c.name] !== SPEC.defaults[c.name]).map(c => [c.argument, quoted(of[c.name])]);
-    const parts = [...SPEC.call, ...args(state).map(([name, v]) => `${name}=${v}`)];
-    if (frozen) parts.push(`frozen={${SPEC.controls.map(c => `"${c.argument}": ${quoted(frozen[c.name])}`).join(", ")}}`);
+    const parts = SPEC.call.map(part => part.replace(/\{(\w+)\}/g, (_, name) => quoted(state[name])));
+    for (const c of SPEC.controls)
+      if (c.name in SPEC.defaults && state[c.name] !== SPEC.defaults[c.name]) parts.push(`${c.name}=${quoted(state[c.name])}`);
+    if (frozen) parts.push(`frozen={${SPEC.controls.map(c => `"${c.name}": ${quoted(frozen[c.name])}`).join(", ")}}`);
     return `rk.${SPEC.name}(${parts.join(", ")})`;
   }
   async function copy() {
@@ -472,7 +472,8 @@ function mount(root, options) {
 // --- two shells ---
 
 // In the stored output: the still picture gives way to the live one. State survives a reload of the page, not a new run.
-function liven(key) {
+function liven(key, css) {
+  if (!document.getElementById("roofline-style")) document.head.append(h("style", { id: "roofline-style" }, css));
   const opened = (window.rooflineExplorers ??= {}); // what this page load has seen
   for (const root of document.querySelectorAll(`[data-rk="${key}"]:not([data-live])`)) {
     root.dataset.live = "";

@@ -113,8 +113,8 @@ def _decade(value: float, up: bool) -> int:
 class Chart:
     """Draws one view of an explorer; `marks` is the result. The names and the order are those of `draw` in live.js.
 
-    view : axes and marks, as roofline_kit/explorer.py describes them. now, ghost : {"at": values, "sweeps": {control: [values, …]}},
-    of the present state and of the frozen one. message : {"text", "blocks"}, or None.
+    view : axes and marks, as roofline_kit/explorer.py makes them. now, ghost : {"at": values, "sweeps": {control:
+    [values at each of its values]}}, of the present state and of the frozen one. message : {"text", "blocks"}, or None.
     """
 
     def __init__(self, view: Any, now: Any, ghost: Any, message: Any, width: float, height: float) -> None:
@@ -163,7 +163,7 @@ class Chart:
         tall = 10 + 18 * len(lines)
         upper = self.bottom - 46 - tall if low else self.top + 6
         box = {"x": tenth(begin), "y": tenth(upper), "width": tenth(room), "height": tenth(tall)}
-        self.put("rect", **box, fill="page", stroke="compute", stroke_width=1.5)
+        self.put("rect", "", **box, fill="page", stroke="compute", stroke_width=1.5)
         for i, text in enumerate(lines):
             self.write(begin + 8, upper + 17 + 18 * i, text, "compute", **BOLD)
 
@@ -189,7 +189,7 @@ class Chart:
                 begin = max(left, min(right, self.X(max(self.x0, self.at[mark["from"]]))))
                 if right - begin > 0.5:
                     size = {"width": tenth(right - begin), "height": tenth(bottom - top)}
-                    self.put("rect", x=tenth(begin), y=tenth(top), **size, fill=mark["fill"])
+                    self.put("rect", "", x=tenth(begin), y=tenth(top), **size, fill=mark["fill"])
                 if mark["label"] and right - begin > 90:
                     self.write(right - 8, bottom - 10, mark["label"], "compute", **{"text-anchor": "end"}, **BOLD)
         step = math.ceil((self.e1 - self.e0) * 22 / (bottom - top))
@@ -384,7 +384,8 @@ def picture(
     ground: Mark = ("rect", {"x": 0, "y": 0, "width": width, "height": height, "fill": "page"}, "")
     chart = Chart(view, now, ghost, message, part, height).marks
     blocked = message and message["blocks"]
-    return [ground, *chart, *([] if blocked else mask_marks(view["mask"], now["at"], part + 8, 44, side))], height
+    beside = [] if blocked else mask_marks(view["mask"], now["at"], part + 8, 44, side)
+    return [ground, *chart, *beside], height
 
 
 # --- files ----------------------------------------------------------------------------------------
@@ -413,12 +414,20 @@ def png(marks: Sequence[Mark], width: int, height: int, look: Mapping[str, str])
     fine = 3
     image = Image.new("RGB", (width * fine, height * fine), look["page"])
     draw = ImageDraw.Draw(image)
-    size = lambda x: max(1, round(float(x) * fine))  # noqa: E731
+
+    def size(x: float) -> int:
+        return max(1, round(x * fine))
+
+    def colour(a: Mapping[str, Any], name: str) -> Any:
+        """None where there is none; what is translucent is mixed with the page, which is all that lies below it."""
+        opaque, share = look.get(a.get(name, "none")), a.get("opacity", 1)
+        if not opaque or share == 1:
+            return opaque
+        above, below = ImageColor.getrgb(opaque), ImageColor.getrgb(look["page"])
+        return tuple(round(x * share + y * (1 - share)) for x, y in zip(above, below, strict=True))
+
     for tag, a, text in marks:
-        fill, stroke = (look.get(a.get(name, "none")) for name in ("fill", "stroke"))
-        if fill and a.get("opacity", 1) != 1:  # on the page's colour; nothing else lies below such a mark
-            rgb = zip(ImageColor.getrgb(fill), ImageColor.getrgb(look["page"]), strict=True)
-            fill = "#" + "".join(f"{round(x * a['opacity'] + y * (1 - a['opacity'])):02x}" for x, y in rgb)
+        fill, stroke = (colour(a, name) for name in ("fill", "stroke"))
         width_ = size(a["stroke-width"]) if stroke else 0
         if tag == "rect":
             corners = [float(a["x"]), float(a["y"]), a["x"] + a["width"], a["y"] + a["height"]]

@@ -1,7 +1,7 @@
 """How does a formula become something to drag? An explorer: controls, compiled formulas, views; and its two shells.
 
-Displayed, it is a picture with a sentence that turns live where scripts may run, without a kernel. `.widget()` is the same as
-an ipywidget, whose values Python can read, set and observe. Both run `live.js` on the same compiled formulas.
+Displayed, it is a picture with a sentence that turns live where scripts may run, without a kernel. `.widget()` is the
+same as an ipywidget, whose values Python can read, set and observe. Both run `live.js` on the same compiled formulas.
 """
 
 from __future__ import annotations
@@ -79,10 +79,12 @@ def slider(name: str, label: str, values: Sequence[int], start: Any) -> Control:
 class Explorer:
     """What `explore_batch` and its sisters return: shown in a notebook, it is live.
 
-    name : of the function that makes it. call : the arguments of that call which are no controls. controls : see
-    `Control`. programs : {names of the choices in `select`, joined by "|": `Program`}; all have the same outputs.
+    name : of the function that makes it. call : the arguments of that call which are not called like a control; {name}
+    stands for a control's value. controls : see `Control`. programs : {names of the choices in `select`, joined by "|":
+    `Program`}; all have the same outputs.
     tables : numbers that follow from two choices. views : what is drawn, by the value of the control `show`.
-    messages : conditions in words. table, formulas : what stands beside the picture. state, frozen : values of the controls.
+    messages : conditions in words. table, formulas : what stands beside the picture. state, frozen : values of the
+    controls; defaults : those that a call need not name.
     """
 
     name: str
@@ -131,7 +133,7 @@ class Explorer:
         Raises ValueError for a name or a value that a control does not have.
 
         >>> from roofline_kit import explore_attention
-        >>> explore_attention(N=4096, hidden=4096, heads=1).values(N=464)["whole_intensity"]
+        >>> explore_attention(N=464, heads=1).values(h=4096)["whole_intensity"]
         208.43...
         """
         return self._at(self.checked(changes))
@@ -180,17 +182,17 @@ class Explorer:
     @cached_property
     def _script(self) -> str:
         """The front end with the data and the formulas of this explorer: one JavaScript text without imports."""
+        any_of = next(iter(self.programs.values()))
         spec = {
-            "name": self.name, "call": self.call, "select": self.select, "tables": self.tables, "messages": self.messages,
-            "views": self.views, "sentence": self.sentence, "table": self.table, "formulas": self.formulas,
+            "name": self.name, "call": self.call, "select": self.select, "tables": self.tables, "views": self.views,
+            "messages": self.messages, "sentence": self.sentence, "table": self.table, "formulas": self.formulas,
             "show": self.show, "state": self.state, "defaults": self.defaults, "frozen": self.frozen,
             "controls": [_described(control) for control in self.controls],
-            "inputs": next(iter(self.programs.values())).inputs, "outputs": next(iter(self.programs.values())).outputs,
+            "inputs": any_of.inputs, "outputs": any_of.outputs,
             "themes": {name: _roles(name) for name in THEMES},
         }  # fmt: skip
-        text = (
-            json.dumps(spec, ensure_ascii=False, separators=(",", ":")).replace("</", "<\\/").replace("<!--", "<\\!--")
-        )
+        text = json.dumps(spec, ensure_ascii=False, separators=(",", ":"))
+        text = text.replace("</", "<\\/").replace("<!--", "<\\!--")  # which would end the script that it stands in
         programs = ",".join(f"{json.dumps(key)}:{program.javascript}" for key, program in self.programs.items())
         return f"const SPEC={text};\n{PRELUDE}\nconst PROGRAMS={{{programs}}};\n{asset('live.js')}"
 
@@ -212,10 +214,10 @@ class Explorer:
         words = escape(repr(self))
         hint = "This is a picture. It becomes live when the notebook is trusted, or the cell is run."
         figure = f'<figure style="margin:0"><img alt="{words}" src="{still}" style="max-width:100%"><figcaption>{words}'
-        style = f"if(!document.getElementById('rk-style')){{const s=document.createElement('style');s.id='rk-style';s.textContent={json.dumps(asset('live.css'))};document.head.append(s)}}"
+        live = f'{self._script}\nliven("{key}",{json.dumps(asset("live.css"))})'
         return (
             f'<div data-rk="{key}">{figure}<br><small>{hint}</small></figcaption></figure></div>\n'
-            f'<script>(()=>{{"use strict";{style}\n{self._script}\nliven("{key}")}})()</script>'
+            f'<script>(()=>{{"use strict";\n{live}}})()</script>'
         )
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:

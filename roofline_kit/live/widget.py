@@ -11,7 +11,7 @@ import traitlets
 from .shell import Explorer, asset
 
 
-class Chart(anywidget.AnyWidget):
+class Chart(anywidget.AnyWidget):  # type: ignore[misc]
     """The picture, the numbers and the formulas; its controls are elsewhere. Made by `Panel`."""
 
     frozen = traitlets.Dict(allow_none=True, default_value=None).tag(sync=True)
@@ -58,16 +58,16 @@ class Panel(ipywidgets.VBox):  # type: ignore[misc]
         if self.state[name] != value:
             self.state = {name: value}
 
-    @traitlets.validate("state")
+    @traitlets.validate("state")  # type: ignore[untyped-decorator]
     def _complete(self, proposal: Any) -> Any:
         return self.explorer.checked(proposal["value"], self.state or None)
 
-    @traitlets.observe("state")
+    @traitlets.observe("state")  # type: ignore[untyped-decorator]
     def _move(self, change: Any) -> None:
         for name, value in change["new"].items():
             self.controls[name].value = value
 
-    @traitlets.validate("frozen")
+    @traitlets.validate("frozen")  # type: ignore[untyped-decorator]
     def _whole(self, proposal: Any) -> Any:
         return None if proposal["value"] is None else self.explorer.checked(proposal["value"], self.state or None)
 
