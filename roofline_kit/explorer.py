@@ -371,8 +371,8 @@ def _name(machine: Accelerator | str) -> str:
 def _batch_views(name: str) -> dict[str, Any]:
     """What `show` chooses from: one picture for each quantity, all against batch size."""
     title = {
-        "latency": ": a step of {batch} takes {whole_time:s}, {attention_share:%} of it in self-attention",
-        "throughput": ": {batch} together get {whole_throughput:int} tokens per second",
+        "latency": ": a step of batch {batch} takes {whole_time:s}, {attention_share:%} of it in self-attention",
+        "throughput": ": a batch of {batch} gets {whole_throughput:int} tokens per second",
         "intensity": ": dense layers {dense_bound:bound}, self-attention {attention_bound:bound}",
         "memory": ": weights and KV cache take {memory_share:%} of the card's memory",
     }

@@ -1,8 +1,13 @@
-"""Draw the picture of the README, docs/images/roofline.png, from traces like those of the notebooks."""
+"""Draw the pictures of the README from traces like those of the notebooks: docs/images/roofline.png and explorer.png.
 
+The second is a photograph of the live explorer, and needs a browser (scripts/install_browser.sh) and Playwright.
+"""
+
+import shutil
 from pathlib import Path
 
 import matplotlib
+from playwright.sync_api import sync_playwright
 
 import roofline_kit as rk
 
@@ -13,4 +18,15 @@ points = {
     "attention, fused": rk.trace(rk.fuse(rk.attention), *rk.tensors("Q K V", (32, 4096, 128))),
 }
 ax = rk.plot_roofline(["A10"], points, title="Attention with 32 heads waits for memory, until its steps are fused")
-ax.figure.savefig(Path(__file__).parent.parent / "docs" / "images" / "roofline.png", dpi=130)
+images = Path(__file__).parent.parent / "docs" / "images"
+ax.figure.savefig(images / "roofline.png", dpi=130)
+
+with sync_playwright() as playwright:
+    browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+    page = browser.new_page(viewport={"width": 960, "height": 900}, device_scale_factor=1.5)
+    page.set_content(f"<!doctype html><meta charset=utf-8>{rk.explore_batch('llama-2-7b', 'A100-40GB').html}")
+    box = page.locator(".rk-main").bounding_box()
+    assert box
+    clip = {"x": 0, "y": 0, "width": 960, "height": box["y"] + box["height"]}
+    page.screenshot(path=images / "explorer.png", clip=clip)  # type: ignore[arg-type]
+    browser.close()

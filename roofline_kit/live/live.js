@@ -102,10 +102,11 @@ function draw(view, now, ghost, message, frame) {
   const pixels = (xy, from) => { const [x, y] = spot(xy, from); return [X(x), Y(y)]; };
   const visible = points => points.every(p => p.every(Number.isFinite));
 
-  for (const mark of view.marks) if (mark.kind === "area") { // the part of the picture that a law does not hold in
+  const areas = []; // parts of the picture where something holds, and what it is
+  for (const mark of view.marks) if (mark.kind === "area") {
     const from = Math.max(left, Math.min(right, X(Math.max(x0, at[mark.from]))));
     if (right - from > 0.5) put("rect", { x: tenth(from), y: tenth(top), width: tenth(right - from), height: tenth(bottom - top), fill: mark.fill });
-    if (mark.label && right - from > 90 * k) write(right - 8 * k, bottom - 10 * k, mark.label, "compute", { "text-anchor": "end", ...bold });
+    if (mark.label && right - from > 90 * k) areas.push(mark.label);
   }
   const step = Math.ceil((e1 - e0) * 22 * k / (bottom - top));
   for (let e = e0; e <= e1; e += step) {
@@ -120,6 +121,7 @@ function draw(view, now, ghost, message, frame) {
     write(X(tick), bottom + 17 * k, format(tick, view.x.unit), "ink", { "text-anchor": "middle" });
   });
   put("polyline", { points: dots([[left, top], [left, bottom], [right, bottom]]), fill: "none", stroke: "faint", "stroke-width": tenth(k) });
+  for (const label of areas) write(right - 8 * k, bottom - 10 * k, label, "compute", { "text-anchor": "end", ...bold });
   write(8 * k, top - 10 * k, fill(view.y.label, at), "ink", { "font-size": tenth(12 * k) });
   write(right, height - 8 * k, fill(view.x.label, at), "ink", { "font-size": tenth(12 * k), "text-anchor": "end" });
 
@@ -301,7 +303,7 @@ function mount(root, options) {
     ...["PNG", "SVG", "CSV"].map(kind => h("button", { type: "button", title: `save as ${kind}`, onclick: () => save(kind) }, kind)),
     h("button", { type: "button", "aria-pressed": "false", title: "large, for a projector", onclick: e => enlarge(e.currentTarget) }, "Large"));
   root.classList.add("rk");
-  root.replaceChildren(h("div", { class: "rk-side" }, ...(options.controls ? [controls] : []), actions, note), h("div", { class: "rk-main" }, figure, alert, sentence), h("div", { class: "rk-below" }, h("div", { class: "rk-scroll", tabindex: "0", role: "region", "aria-label": SPEC.name + ": numbers" }, table), formulas), spoken);
+  root.replaceChildren(h("div", { class: "rk-side" }, ...(options.controls ? [controls] : []), actions, note), h("div", { class: "rk-main" }, figure, alert, sentence), h("div", { class: "rk-below" }, h("div", { class: "rk-scroll", tabindex: "0", role: "region", "aria-label": SPEC.name + ": numbers" }, table), h("details", { open: true }, h("summary", {}, "formulas, and the same with these numbers"), formulas)), spoken);
 
   if (options.controls) for (const c of SPEC.controls) {
     const name = `${id}-${c.name}`, value = h("output", { for: name });

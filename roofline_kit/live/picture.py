@@ -184,6 +184,7 @@ class Chart:
         self.e0 = _decade(min(finite), up=False)
         self.e1 = max(self.e0 + 1, _decade(max(finite), up=True))
         self.ends = {"x0": self.x0, "x1": self.x1, "y0": 10.0**self.e0, "y1": 10.0**self.e1}
+        areas: list[str] = []
         for mark in view["marks"]:
             if mark["kind"] == "area":
                 begin = max(left, min(right, self.X(max(self.x0, self.at[mark["from"]]))))
@@ -191,7 +192,7 @@ class Chart:
                     size = {"width": tenth(right - begin), "height": tenth(bottom - top)}
                     self.put("rect", "", x=tenth(begin), y=tenth(top), **size, fill=mark["fill"])
                 if mark["label"] and right - begin > 90:
-                    self.write(right - 8, bottom - 10, mark["label"], "compute", **{"text-anchor": "end"}, **BOLD)
+                    areas.append(mark["label"])
         step = math.ceil((self.e1 - self.e0) * 22 / (bottom - top))
         for e in range(self.e0, self.e1 + 1, step):
             y = self.Y(10.0**e)
@@ -204,6 +205,8 @@ class Chart:
             self.line([(x, top), (x, bottom)], "grid", 1)
             self.write(x, bottom + 17, written(tick, view["x"]["unit"]), "ink", **{"text-anchor": "middle"})
         self.line([(left, top), (left, bottom), (right, bottom)], "faint", 1)
+        for label in areas:
+            self.write(right - 8, bottom - 10, label, "compute", **{"text-anchor": "end"}, **BOLD)
         small = {"font-size": 12.0}
         self.write(8, top - 10, filled(view["y"]["label"], self.at), "ink", **small)
         self.write(right, height - 8, filled(view["x"]["label"], self.at), "ink", **small, **{"text-anchor": "end"})

@@ -44,11 +44,12 @@ class Panel(ipywidgets.VBox):  # type: ignore[misc]
             kind = ipywidgets.SelectionSlider if control.kind == "slider" else ipywidgets.Dropdown
             self.controls[control.name] = widget = kind(
                 options=list(zip(control.texts, control.values, strict=True)), index=index, description=control.label,
-                style={"description_width": "9em"}, layout={"width": "min(34em, 98%)"},
+                style={"description_width": "9em"}, layout={"width": "min(30em, 98%)"},
             )  # fmt: skip
             # Only in the browser: an answer from Python would come late, and pull a slider back that is being dragged.
             ipywidgets.jslink((widget, "index"), (self.chart, f"{control.name}_index"))
-        super().__init__([*self.controls.values(), self.chart], state=dict(explorer.state), frozen=explorer.frozen)
+        row = ipywidgets.Box(list(self.controls.values()), layout={"flex_flow": "row wrap"})
+        super().__init__([row, self.chart], state=dict(explorer.state), frozen=explorer.frozen)
         traitlets.link((self.chart, "frozen"), (self, "frozen"))
         for name, widget in self.controls.items():
             widget.observe(lambda change, name=name: self._follow(name, change["new"]), "value")
