@@ -333,30 +333,35 @@ function mount(root, options) {
     return { at: valuesAt(of), sweeps };
   }
 
+  // What is drawn of a state: its numbers, the message, and the marks.
+  function drawn(of, before, wide, high) {
+    const view = SPEC.views[of[SPEC.show] ?? ""], now = reading(of, caches[0]), message = messageAt(now.at);
+    const ghost = before ? reading({ ...before, ...(SPEC.show ? { [SPEC.show]: of[SPEC.show] } : {}) }, caches[1]) : null;
+    return { at: now.at, message, ...picture(view, now, ghost, message, wide, high) };
+  }
+
   function update() {
-    const view = SPEC.views[state[SPEC.show] ?? ""], now = reading(state, caches[0]);
-    const ghost = frozen ? reading({ ...frozen, ...(SPEC.show ? { [SPEC.show]: state[SPEC.show] } : {}) }, caches[1]) : null;
-    const message = messageAt(now.at), height = projector ? Math.round(width * 0.56) : Math.max(300, Math.min(430, Math.round(width * 0.58)));
-    const made = picture(view, now, ghost, message, width, height);
+    const high = projector ? Math.round(width * 0.56) : Math.max(300, Math.min(430, Math.round(width * 0.58)));
+    const made = drawn(state, frozen, width, high), { at, message } = made;
     const box = `0 0 ${made.width} ${made.height}`;
     if (svg.getAttribute("viewBox") !== box) svg.setAttribute("viewBox", box);
     paint(svg, shown, made.marks);
     shown = made.marks;
-    const words = fill(SPEC.sentence, now.at);
-    if (svg.getAttribute("aria-label") !== words) svg.setAttribute("aria-label", words);
-    sentence.textContent = message && message.blocks ? "" : words;
+    const words = message && message.blocks ? "" : fill(SPEC.sentence, at), told = `${words} ${message ? message.text : ""}`.trim();
+    if (svg.getAttribute("aria-label") !== told) svg.setAttribute("aria-label", told);
+    sentence.textContent = words;
     alert.textContent = message ? message.text : "";
-    for (const [cell, [name, kind]] of cells) { const text = message && message.blocks ? "–" : format(now.at[name], kind); if (cell.textContent !== text) cell.textContent = text; }
+    for (const [cell, [name, kind]] of cells) { const text = message && message.blocks ? "–" : format(at[name], kind); if (cell.textContent !== text) cell.textContent = text; }
     for (const c of SPEC.controls) if (inputs[c.name]) {
       const { input, value } = inputs[c.name], i = c.values.indexOf(state[c.name]);
       if (c.kind === "check") input.checked = state[c.name];
       else if (Number(input.value) !== i) input.value = i;
       if (c.kind === "slider" && value.textContent !== c.texts[i]) { value.textContent = c.texts[i]; input.setAttribute("aria-valuetext", c.texts[i]); }
     }
-    write(now.at);
+    write(at);
     clearTimeout(said); // a screen reader hears the end of a drag, not each step
     said = setTimeout(() => { spoken.textContent = message ? message.text : words; }, 600);
-    last = now.at;
+    last = at;
   }
 
   let written = null, symbols = [];
@@ -467,6 +472,7 @@ function mount(root, options) {
   return {
     set(next, ghost) { state = { ...state, ...next }; if (ghost !== undefined) keep(ghost, true); update(); },
     state: () => ({ ...state }), frozen: () => frozen, python, csv, values: () => last,
+    valuesAt, messageAt, drawn, // of any state: what the tests compare with Python
     remove() { observer.disconnect(); resize.disconnect(); clearTimeout(said); },
   };
 }
