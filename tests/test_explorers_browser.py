@@ -186,7 +186,7 @@ def test_what_cannot_be_is_said_in_words(offline: Any) -> None:
         "never fits": (rk.explore_batch("llama-2-70b"), r"Does not fit: .*; not even a batch of 1 fits\."),
         "no peak": (rk.explore_batch(dtype="fp8"), "A100-40GB has no fp8 peak: choose another dtype."),
         "no peak to draw": (rk.explore_roofline(dtype="fp8"), "A10 has no fp8 peak: choose another dtype."),
-        "heads cannot share": (rk.explore_attention(heads=8, kv_heads=16), "heads/kv heads is 0.5 here"),
+        "heads cannot share": (rk.explore_attention(heads=8, kv_heads=16), "heads/kv_heads is 0.5 here"),
         "too short": (rk.explore_sparse(context=1024, selected=64), "64 blocks of 64 tokens are more than the 1,024"),
     }
     for explorer, words in said.values():

@@ -275,12 +275,11 @@ function paint(svg, shown, marks) {
   while (svg.childNodes.length > marks.length) svg.lastChild.remove();
 }
 
-let mounted = 0;
-
 // root: an element to fill. options: controls (draw some, or leave them to ipywidgets), state, frozen, changed(state, frozen).
 function mount(root, options) {
   for (const feature of ["ResizeObserver", "MutationObserver"]) if (!(feature in window)) throw new Error(`this browser has no ${feature}`);
-  const id = `rk${++mounted}`, inputs = {}, initial = { ...SPEC.state };
+  window.rooflineMounted = (window.rooflineMounted ?? 0) + 1; // each output on a page has a copy of this text
+  const id = `rk${window.rooflineMounted}`, inputs = {}, initial = { ...SPEC.state };
   let state = { ...initial, ...options.state }, frozen = options.frozen ?? SPEC.frozen, width = 720, projector = false, said = 0, pending = 0;
   const svg = document.createElementNS(NS, "svg");
   svg.setAttribute("role", "img");
@@ -446,11 +445,12 @@ function mount(root, options) {
   }
 
   // The page's theme, in JupyterLab, on the course's pages, or the system's.
+  const system = matchMedia("(prefers-color-scheme: dark)");
   const dark = () => {
     const lab = document.body?.dataset.jpThemeLight, page = document.documentElement.dataset.theme;
     if (lab) return lab === "false";
     if (page === "dark" || page === "light") return page === "dark";
-    return matchMedia("(prefers-color-scheme: dark)").matches;
+    return system.matches;
   };
   const paintTheme = () => {
     const look = SPEC.themes[dark() ? "dark" : "light"];
@@ -460,6 +460,7 @@ function mount(root, options) {
   paintTheme();
   const observer = new MutationObserver(paintTheme);
   for (const node of [document.body, document.documentElement]) observer.observe(node, { attributes: true, attributeFilter: ["data-jp-theme-light", "data-theme"] });
+  system.addEventListener("change", paintTheme);
   const fit = () => {
     const room = Math.round(figure.clientWidth);
     if (room >= 50 && Math.max(320, room) !== width) { width = Math.max(320, room); update(); }
@@ -473,7 +474,7 @@ function mount(root, options) {
     set(next, ghost) { state = { ...state, ...next }; if (ghost !== undefined) keep(ghost, true); update(); },
     state: () => ({ ...state }), frozen: () => frozen, python, csv, values: () => last,
     valuesAt, messageAt, drawn, // of any state: what the tests compare with Python
-    remove() { observer.disconnect(); resize.disconnect(); clearTimeout(said); },
+    remove() { observer.disconnect(); system.removeEventListener("change", paintTheme); resize.disconnect(); clearTimeout(said); },
   };
 }
 
