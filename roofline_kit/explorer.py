@@ -514,19 +514,20 @@ def explore_roofline(
     ]
     marks = [
         region | {"from": "origin", "fill": "memory_region"}, region | {"from": "ridge", "fill": "compute_region"},
-        *_roof("other_", "faint", 1.8, "7,4", "{compare}  {other_peak:FLOP/s}"),
-        *_roof("", "ink", 3, "none", "{accelerator}  {dtype} peak  {peak:FLOP/s}"),
-        _line([], "ink", 1, labels=laws),
         *(
-            _curve(controls[0].name, f"{p}_performance", "", "path", 8, x=f"{p}_intensity") | {"opacity": 0.3}
+            _curve(controls[0].name, f"{p}_performance", "", "path", 12, x=f"{p}_intensity") | {"opacity": 0.35}
             for p in points
         ),
+        *_roof("other_", "faint", 1.8, "7,4", "{compare}  {other_peak:FLOP/s}"),
+        *_roof("", "ink", 3, "none", "{accelerator}  {peak:FLOP/s}"),
+        _line([], "ink", 1, labels=laws),
         *(_point(f"{p}_intensity", f"{p}_performance", label=parts[p], bound=f"{p}_bound") for p in points),
     ]  # fmt: skip
-    bounds = ", ".join(f"{parts[p]} {{{p}_bound:bound}}" for p in points[:3])
+    named = points[-1:] if isinstance(what, Cost) else points[:2]
+    bounds = ", ".join(f"{parts[p]} {{{p}_bound:bound}}" for p in named)
     view = _view(
         f"On {{accelerator}}: {bounds}", ("arithmetic intensity [FLOPs per byte]", "", float(START), 20000, []),
-        ("attainable performance [FLOP/s]", "", None, None, []), marks, margin=18, notice="low",
+        ("attainable performance [FLOP/s]", "", None, None, []), marks, margin=18,
     )  # fmt: skip
     return Explorer(
         name="explore_roofline", call=[*call, "accelerators=[{accelerator}, {compare}]"], controls=controls,
@@ -541,10 +542,9 @@ START = sympy.Rational(1, 20)  # FLOPs per byte, where the picture of a roofline
 def _named_costs(what: Any) -> dict[str, Cost]:
     """Costs by label: those given, or one with its steps where they are few."""
     if isinstance(what, Cost):
-        work = [step for step in what.steps if step.flops != 0]
-        steps_of = {step.operation: Cost((step,), step.name) for step in work} if 2 <= len(work) <= 4 else {}
-        named = {step.name: Cost((step,), step.name) for step in work} if len(steps_of) < len(work) <= 4 else steps_of
-        return {**(named if len(work) > 1 else {}), what.name: what}
+        steps_of = [(name, step) for name, step in zip(what.names(), what.steps, strict=True) if step.flops != 0]
+        few = {name: Cost((step,), name) for name, step in steps_of} if 2 <= len(steps_of) <= 4 else {}
+        return few | {what.name: what}
     if not isinstance(what, Mapping) or not what or not all(isinstance(cost, Cost) for cost in what.values()):
         raise TypeError(f"explore_roofline needs a Cost, {{label: Cost}} or a model, not {what!r}")
     for label, cost in what.items():
@@ -562,9 +562,10 @@ def _roof(which: str, stroke: str, width: float, dash: str, text: str) -> list[d
     """The two limits of an accelerator, with their names on them; which : "other_" for the one to compare with."""
     ridge, peak = f"{which}ridge", f"{which}peak"
     labels = [_words(text, ["x1", peak], -4, -8, "faint" if which else "ink", "end")]
-    lines = [_line([["x0", f"{which}start"], [ridge, peak], ["x1", peak]], stroke, width, dash, labels, not which)]
     if not which:
         labels.append(_words("{bandwidth:B/s}", [float(3 * START), "slope"], 0, 0, "ink", along=True))
+    lines = [_line([["x0", f"{which}start"], [ridge, peak], ["x1", peak]], stroke, width, dash, labels, bool(which))]
+    if not which:
         note = _words("ridge {ridge} FLOPs/B", ["ridge", "y0"], -6, -8, "ink", "end")
         lines.append(_line([["ridge", "y0"], ["ridge", "peak"]], "ink", 1.4, "2,4", [note]))
     return lines
@@ -671,11 +672,7 @@ def explore_sparse(
     cost, reads = _sparse(block, stride, select_block)
     sizes, broken = _whole_sizes([cost])
     total, whole = sympy.Symbol("total"), sympy.Add(*reads.values())
-    made = (
-        sizes
-        | reads
-        | {"total": sympy.Add(*map(sympy.Symbol, reads)), "full": S, "share": total / S, "saved": S / total}
-    )
+    made = sizes | reads | {"total": sympy.Add(*map(sympy.Symbol, reads)), "full": S, "share": total / S}
     made |= {"block": sympy.Integer(select_block), "blocks": sympy.ceiling(S / select_block)}
     made |= {"few": n - sympy.Symbol("blocks")}
     controls = [
@@ -694,11 +691,11 @@ def explore_sparse(
     marks += [_point("context", y, color) for y, color in zip(names, colors, strict=True)]
     mask = {
         "cells": 48, "tokens": "context", "block": "block", "selected": "selected", "window": "window",
-        "title": "who reads whom: queries down, tokens across",
+        "title": "queries ↓, and the tokens they read →",
         "legend": [["compute", "near"], ["memory", "selected"], ["path", "compressed"]],
     }  # fmt: skip
     view = _view(
-        "A new token reads {total:int} of {context:int} tokens, {saved} times fewer",
+        "A new token reads {total:int} tokens where full attention reads {full:int}: {share:%}",
         ("context length [tokens]", "int", 1024, 131072, [2**k for k in range(10, 18)]),
         ("tokens read for a new one", "", None, None, []), marks, margin=98, mask=mask,
     )  # fmt: skip

@@ -74,24 +74,20 @@ function draw(view, now, ghost, message, frame) {
     put("text", { x: tenth(x), y: tenth(y), fill, "font-size": tenth(12.5 * k), "text-anchor": "start", ...more }, text);
   const bold = { "font-weight": "bold" };
   put("rect", { x: 0, y: 0, width, height, fill: "page" });
-  const title = wrapped(fill(view.title, at), Math.floor((width - 16 * k) / (9 * k)));
-  title.forEach((line, i) => write(8 * k, (20 + 19 * i) * k, line, "ink", { "font-size": tenth(15 * k), ...bold }));
-  const top = (34 + 19 * title.length) * k, bottom = height - 42 * k, left = 62 * k, right = width - view.margin * k;
-  const shout = () => {
-    if (!message) return;
-    const low = view.notice === "low", room = Math.max(240 * k, 0.6 * (right - left)), from = low ? right - room - 6 * k : left + 6 * k;
-    const lines = wrapped(message.text, Math.floor((room - 16 * k) / (7.8 * k))), tall = (10 + 18 * lines.length) * k;
-    const upper = low ? bottom - 46 * k - tall : top + 6 * k;
-    put("rect", { x: tenth(from), y: tenth(upper), width: tenth(room), height: tenth(tall), fill: "page", stroke: "compute", "stroke-width": tenth(1.5 * k) });
-    lines.forEach((line, i) => write(from + 8 * k, upper + (17 + 18 * i) * k, line, "compute", bold));
-  };
-  if (message && message.blocks) { shout(); return marks; }
+  // What does not fit or does not exist takes the title's place, which has room for two lines, so that nothing jumps.
+  const title = wrapped(message ? message.text : fill(view.title, at), Math.floor((width - 16 * k) / (9 * k)));
+  title.forEach((line, i) => write(8 * k, (20 + 19 * i) * k, line, message ? "compute" : "ink", { "font-size": tenth(15 * k), ...bold }));
+  if (message && message.blocks) return marks;
+  const top = (34 + 19 * Math.max(2, title.length)) * k, bottom = height - 42 * k, left = 62 * k, right = width - view.margin * k;
 
   const x0 = view.x.lo, x1 = view.x.hi, seen = []; // the vertical axis holds, in whole decades, all that is drawn
   for (const source of ghost ? [ghost, now] : [now]) for (const mark of view.marks) {
     if (mark.kind === "curve") for (const a of source.sweeps[mark.over]) seen.push(a[mark.y]);
     if (mark.kind === "point") seen.push(source.at[mark.y]);
-    if (mark.kind === "line" && source === now) for (const p of mark.points) if (p[1] in at) seen.push(at[p[1]]);
+    if (mark.kind === "line" && !(source === ghost && mark.still)) {
+      const heights = mark.points.filter(p => p[1] in source.at).map(p => source.at[p[1]]);
+      if (heights.every(Number.isFinite)) seen.push(...heights);
+    }
   }
   const finite = seen.filter(v => v > 0 && v < Infinity);
   const e0 = decade(Math.min(...finite), Math.floor), e1 = Math.max(e0 + 1, decade(Math.max(...finite), Math.ceil));
@@ -139,7 +135,7 @@ function draw(view, now, ghost, message, frame) {
             const [[xa, ya], [xb, yb]] = [points[0], points[1]];
             more.transform = `rotate(${tenth(Math.atan2(yb - ya, xb - xa) * 180 / Math.PI)} ${tenth(x)} ${tenth(y)})`;
           }
-          const text = fill(label.text, at), w = text.length * 7 * k;
+          const text = fill(label.text, at), w = text.length * 7.6 * k;
           if (!label.along) take(x + label.dx * k - (label.anchor === "end" ? w : label.anchor === "middle" ? w / 2 : 0), y + label.dy * k - 11 * k, w, 15 * k);
           if (more.transform) write(x, y - 6 * k, text, label.fill, more);
           else write(x + label.dx * k, y + label.dy * k, text, label.fill, more);
@@ -164,9 +160,7 @@ function draw(view, now, ghost, message, frame) {
       if (same) same[2] += ", " + mark.label; else pointed.push([x, y, mark.label, role]);
     }
   };
-  if (ghost) { lines(ghost, true); points(ghost, true); }
-  lines(now, false);
-  points(now, false);
+  for (const part of [lines, points]) { if (ghost) part(ghost, true); part(now, false); }
 
   ended.sort((a, b) => a[0] - b[0]);
   ended.forEach((label, i) => { if (i) label[0] = Math.max(label[0], ended[i - 1][0] + 16 * k); });
@@ -174,15 +168,14 @@ function draw(view, now, ghost, message, frame) {
   for (const [y, text, role] of ended) write(right + 7 * k, y - over, text, role, bold);
   for (const [x, y] of pointed) take(x - 7 * k, y - 7 * k, 14 * k, 14 * k);
   for (const [x, y, text, role] of pointed) { // beside its point, where nothing else is
-    const w = text.length * 7 * k;
-    const places = [[11, 4, "start"], [-11, 4, "end"], [0, -13, "middle"], [0, 23, "middle"], [11, 22, "start"], [-11, 22, "end"], [11, -12, "start"], [-11, -12, "end"]];
+    const w = text.length * 7.6 * k;
+    const places = [[9, 18, "start"], [0, 23, "middle"], [11, 4, "start"], [-9, -9, "end"], [0, -13, "middle"], [-11, 4, "end"], [-9, 22, "end"], [9, -12, "start"]];
     const box = ([dx, dy, anchor]) => { const a = x + dx * k - (anchor === "end" ? w : anchor === "middle" ? w / 2 : 0); return [a, y + dy * k - 11 * k, a + w, y + dy * k + 4 * k]; };
     const free = ([a, b, c, d]) => a >= left && c <= width - 2 && b >= top - 8 * k && d <= bottom + 2 * k && !taken.some(t => a < t[2] && t[0] < c && b < t[3] && t[1] < d);
     const place = places.find(p => free(box(p))) || places[0];
     take(...[box(place)].map(([a, b, c, d]) => [a, b, c - a, d - b])[0]);
     write(x + place[0] * k, y + place[1] * k, text, role, { "text-anchor": place[2], ...bold });
   }
-  shout();
   return marks;
 }
 

@@ -118,26 +118,25 @@ class Chart:
     """
 
     def __init__(self, view: Any, now: Any, ghost: Any, message: Any, width: float, height: float) -> None:
-        self.view, self.at, self.message, self.width, self.marks = view, now["at"], message, width, list[Mark]()
+        self.view, self.at, self.width, self.marks = view, now["at"], width, list[Mark]()
         self.put("rect", x=0, y=0, width=width, height=height, fill="page")
-        title = wrapped(filled(view["title"], self.at), math.floor((width - 16) / 9))
+        # What does not fit or does not exist takes the title's place, which has room for two lines.
+        title = wrapped(message["text"] if message else filled(view["title"], self.at), math.floor((width - 16) / 9))
         for i, line in enumerate(title):
-            self.write(8, 20 + 19 * i, line, "ink", **{"font-size": 15.0}, **BOLD)
-        self.top, self.bottom = 34 + 19 * len(title), height - 42
-        self.left, self.right = 62, width - view["margin"]
+            self.write(8, 20 + 19 * i, line, "compute" if message else "ink", **{"font-size": 15.0}, **BOLD)
         if message and message["blocks"]:
-            self.shout()
             return
+        self.top, self.bottom = 34 + 19 * max(2, len(title)), height - 42
+        self.left, self.right = 62, width - view["margin"]
         self.axes(now, ghost, height)
         self.ended: list[list[Any]] = []
         self.pointed: list[list[Any]] = []
         self.taken: list[tuple[float, float, float, float]] = []
-        for source, frozen in [(ghost, True)] * bool(ghost) + [(now, False)]:
-            self.lines(source, frozen)
-            self.points(source, frozen)
+        for part in (self.lines, self.points):
+            for source, frozen in [(ghost, True)] * bool(ghost) + [(now, False)]:
+                part(source, frozen)
         self.name_curves()
         self.name_points()
-        self.shout()
 
     def put(self, tag: str, text: str = "", **attributes: Any) -> None:
         """A mark of any kind."""
@@ -152,21 +151,6 @@ class Chart:
         """A mark: a line through points."""
         self.put("polyline", points=_dots(points), fill="none", stroke=stroke, stroke_width=tenth(width), **more)
 
-    def shout(self) -> None:
-        """What does not fit or does not exist, in words."""
-        if not self.message:
-            return
-        low = self.view.get("notice") == "low"
-        room = max(240, 0.6 * (self.right - self.left))
-        begin = self.right - room - 6 if low else self.left + 6
-        lines = wrapped(self.message["text"], math.floor((room - 16) / 7.8))
-        tall = 10 + 18 * len(lines)
-        upper = self.bottom - 46 - tall if low else self.top + 6
-        box = {"x": tenth(begin), "y": tenth(upper), "width": tenth(room), "height": tenth(tall)}
-        self.put("rect", "", **box, fill="page", stroke="compute", stroke_width=1.5)
-        for i, text in enumerate(lines):
-            self.write(begin + 8, upper + 17 + 18 * i, text, "compute", **BOLD)
-
     def axes(self, now: Any, ghost: Any, height: float) -> None:
         """Limits, shaded areas, grid, ticks, names. The vertical axis holds, in whole decades, all that is drawn."""
         view, left, right, top, bottom = self.view, self.left, self.right, self.top, self.bottom
@@ -178,8 +162,9 @@ class Chart:
                     seen += [at[mark["y"]] for at in source["sweeps"][mark["over"]]]
                 if mark["kind"] == "point":
                     seen.append(source["at"][mark["y"]])
-                if mark["kind"] == "line" and source is now:
-                    seen += [self.at[y] for _, y in mark["points"] if y in self.at]
+                if mark["kind"] == "line" and not (source is ghost and mark["still"]):
+                    heights = [source["at"][y] for _, y in mark["points"] if y in source["at"]]
+                    seen += [] if any(map(math.isnan, heights)) else heights
         finite = [v for v in seen if 0 < v < math.inf]
         self.e0 = _decade(min(finite), up=False)
         self.e1 = max(self.e0 + 1, _decade(max(finite), up=True))
@@ -257,7 +242,7 @@ class Chart:
             turn = f"rotate({angle:.10g} {tenth(x):.10g} {tenth(y):.10g})"
             self.write(x, y - 6, text, label["fill"], **more, transform=turn)
             return
-        w = len(text) * 7
+        w = len(text) * 7.6
         self.take(x + label["dx"] - {"end": w, "middle": w / 2}.get(label["anchor"], 0), y + label["dy"] - 11, w, 15)
         self.write(x + label["dx"], y + label["dy"], text, label["fill"], **more)
 
@@ -300,12 +285,12 @@ class Chart:
         for x, y, *_ in self.pointed:
             self.take(x - 7, y - 7, 14, 14)
         around = [
-            (11, 4, "start"), (-11, 4, "end"), (0, -13, "middle"), (0, 23, "middle"),
-            (11, 22, "start"), (-11, 22, "end"), (11, -12, "start"), (-11, -12, "end"),
+            (9, 18, "start"), (0, 23, "middle"), (11, 4, "start"), (-9, -9, "end"),
+            (0, -13, "middle"), (-11, 4, "end"), (-9, 22, "end"), (9, -12, "start"),
         ]  # fmt: skip
         for x, y, text, role in self.pointed:
-            w = len(text) * 7
-            shift = {"start": 0.0, "middle": w / 2, "end": float(w)}
+            w = len(text) * 7.6
+            shift = {"start": 0, "middle": w / 2, "end": w}
             boxes = [
                 (x + dx - shift[anchor], y + dy - 11, x + dx - shift[anchor] + w, y + dy + 4)
                 for dx, dy, anchor in around
