@@ -274,7 +274,7 @@ let mounted = 0;
 function mount(root, options) {
   for (const feature of ["ResizeObserver", "MutationObserver"]) if (!(feature in window)) throw new Error(`this browser has no ${feature}`);
   const id = `rk${++mounted}`, inputs = {}, initial = { ...SPEC.state };
-  let state = { ...initial, ...options.state }, frozen = options.frozen ?? SPEC.frozen, width = 720, projector = false, said = 0, pending = 0;
+  let state = { ...initial, ...options.state }, frozen = options.frozen ?? SPEC.frozen, width = 720, projector = false, said = 0, slow = 0, pending = 0;
   const svg = document.createElementNS(NS, "svg");
   svg.setAttribute("role", "img");
   let shown = [], last = null;
@@ -346,7 +346,8 @@ function mount(root, options) {
       else if (Number(input.value) !== i) input.value = i;
       if (c.kind === "slider" && value.textContent !== c.texts[i]) { value.textContent = c.texts[i]; input.setAttribute("aria-valuetext", c.texts[i]); }
     }
-    write(now.at);
+    if (!last) write(now.at); // typesetting takes longer than all the rest, so that a drag does not wait for it
+    else slow ||= setTimeout(() => { slow = 0; write(last); }, 150);
     clearTimeout(said); // a screen reader hears the end of a drag, not each step
     said = setTimeout(() => { spoken.textContent = message ? message.text : words; }, 600);
     last = now.at;
@@ -460,7 +461,7 @@ function mount(root, options) {
   return {
     set(next, ghost) { state = { ...state, ...next }; if (ghost !== undefined) keep(ghost, true); update(); },
     state: () => ({ ...state }), frozen: () => frozen, python, csv, values: () => last,
-    remove() { observer.disconnect(); resize.disconnect(); clearTimeout(said); },
+    remove() { observer.disconnect(); resize.disconnect(); clearTimeout(said); clearTimeout(slow); },
   };
 }
 
