@@ -431,8 +431,8 @@ def explore_roofline(
     fp16 on A10, b = 64: linear 62.06 FLOPs per byte (memory-bound), at most 37.2 TFLOP/s.
     """
     cards = [accelerators] if isinstance(accelerators, (str, Accelerator)) else list(accelerators)
-    if not 1 <= len(cards) <= 2:
-        raise ValueError(f"explore_roofline compares one or two accelerators, not {len(cards)}")
+    if not 1 <= len(cards) <= 2 or cards[0] == "none":
+        raise ValueError(f"explore_roofline compares one or two accelerators, not {accelerators!r}")
     machines, peaks = _machines([card for card in cards if card != "none"])
     first, *rest = (_name(card) for card in cards if card != "none")
     state: dict[str, Any] = {"accelerator": first, "compare": rest[0] if rest else "none", "dtype": dtype}

@@ -290,11 +290,12 @@ function mount(root, options) {
   const figure = h("div", { class: "rk-figure" }, svg);
   const controls = h("div", { class: "rk-controls", role: "group", "aria-label": SPEC.name + ": controls" });
   const freeze = h("button", { type: "button", "aria-pressed": "false", title: "keep the present state as a ghost to compare with", onclick: () => keep(frozen ? null : { ...state }) }, "Freeze");
+  const large = h("button", { type: "button", "aria-pressed": "false", title: "fill the screen, for a projector", onclick: () => enlarge(!projector) }, "Large");
   const actions = h("div", { class: "rk-actions" },
     h("button", { type: "button", onclick: () => { keep(SPEC.frozen, true); go({ ...initial }); } }, "Reset"), freeze,
     h("button", { type: "button", title: "copy the call that makes this state", onclick: copy }, "Copy as Python"),
     ...["PNG", "SVG", "CSV"].map(kind => h("button", { type: "button", title: `save as ${kind}`, onclick: () => save(kind) }, kind)),
-    h("button", { type: "button", "aria-pressed": "false", title: "large, for a projector", onclick: e => enlarge(e.currentTarget) }, "Large"));
+    large);
   root.classList.add("rk");
   root.replaceChildren(h("div", { class: "rk-side" }, ...(options.controls ? [controls] : []), actions, note), h("div", { class: "rk-main" }, figure, alert, sentence), h("div", { class: "rk-below" }, h("div", { class: "rk-scroll", tabindex: "0", role: "region", "aria-label": SPEC.name + ": numbers" }, table), h("details", { open: true }, h("summary", {}, "formulas, and the same with these numbers"), formulas)), spoken);
 
@@ -424,22 +425,24 @@ function mount(root, options) {
     image.onerror = () => { note.textContent = "This browser cannot draw the picture as PNG; SVG works."; };
     image.src = "data:image/svg+xml;charset=utf-8," + encodeURIComponent(text);
   }
-  function enlarge(button) {
-    const ended = () => { if (!document.fullscreenElement && projector) enlarge(button); };
-    projector = !projector;
-    button.setAttribute("aria-pressed", String(projector));
-    root.classList.toggle("rk-large", projector);
-    if (projector) root.requestFullscreen?.().then(() => addEventListener("fullscreenchange", ended, { once: true })).catch(() => {});
-    else if (document.fullscreenElement) document.exitFullscreen();
+  function enlarge(on) {
+    projector = on;
+    large.setAttribute("aria-pressed", String(on));
+    root.classList.toggle("rk-large", on);
+    if (on) root.requestFullscreen?.().catch(() => {}); // where that is not allowed, it is only larger
+    else if (document.fullscreenElement === root) document.exitFullscreen();
     update();
   }
+  const left = () => { if (projector && !document.fullscreenElement) enlarge(false); };
+  document.addEventListener("fullscreenchange", left);
 
   // The page's theme, in JupyterLab, on the course's pages, or the system's.
+  const system = matchMedia("(prefers-color-scheme: dark)");
   const dark = () => {
     const lab = document.body?.dataset.jpThemeLight, page = document.documentElement.dataset.theme;
     if (lab) return lab === "false";
     if (page === "dark" || page === "light") return page === "dark";
-    return matchMedia("(prefers-color-scheme: dark)").matches;
+    return system.matches;
   };
   const paintTheme = () => {
     const look = SPEC.themes[dark() ? "dark" : "light"];
@@ -447,6 +450,7 @@ function mount(root, options) {
     root.style.colorScheme = dark() ? "dark" : "light";
   };
   paintTheme();
+  system.addEventListener("change", paintTheme);
   const observer = new MutationObserver(paintTheme);
   for (const node of [document.body, document.documentElement]) observer.observe(node, { attributes: true, attributeFilter: ["data-jp-theme-light", "data-theme"] });
   const fit = () => {
@@ -461,7 +465,11 @@ function mount(root, options) {
   return {
     set(next, ghost) { state = { ...state, ...next }; if (ghost !== undefined) keep(ghost, true); update(); },
     state: () => ({ ...state }), frozen: () => frozen, python, csv, values: () => last,
-    remove() { observer.disconnect(); resize.disconnect(); clearTimeout(said); clearTimeout(slow); },
+    remove() {
+      document.removeEventListener("fullscreenchange", left);
+      system.removeEventListener("change", paintTheme);
+      observer.disconnect(); resize.disconnect(); clearTimeout(said); clearTimeout(slow);
+    },
   };
 }
 
