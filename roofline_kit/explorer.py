@@ -7,7 +7,7 @@ Shown in a notebook each is live, with or without a kernel; `.widget()` makes an
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from functools import cache
 from typing import Any
 
@@ -117,10 +117,14 @@ def _point(x: str, y: str, fill: str = "ink", label: str = "", bound: str = "") 
 
 
 def _words(
-    text: str, at: Any, dx: float, dy: float, fill: str, anchor: str = "start", along: bool = False
+    text: str, at: Any, dx: float, dy: float, fill: str, anchor: str = "start", along: bool = False, under: str = ""
 ) -> dict[str, Any]:
-    """A label; at : a pair of values or of limits of the axes. along : turned, to lie on its line."""
-    return {"text": text, "at": at, "dx": dx, "dy": dy, "anchor": anchor, "fill": fill, "along": along}
+    """A label; at : a pair of values or of limits of the axes. along : turned, to lie on its line.
+
+    under : a value; where it is larger than the label's own, the label goes below its line.
+    """
+    label = {"text": text, "at": at, "dx": dx, "dy": dy, "anchor": anchor, "fill": fill, "along": along}
+    return label | {"under": under}
 
 
 def _limit(y: str, text: str) -> dict[str, Any]:
@@ -277,7 +281,10 @@ def _shape(of: Model | None, h: Any, heads: Any, kv_heads: Any, layers: Any) -> 
     if of is None:
         start = {"h": h, "heads": heads, "kv_heads": heads if kv_heads is None else kv_heads, "layers": layers}
         room = {"h": steps(128, 16384, 4), "heads": pairs, "kv_heads": pairs, "layers": steps(1, 128, 4)}
-        return [slider(name, name, room[name], at) for name, at in start.items()], start
+        made = {name: slider(name, name, room[name], at) for name, at in start.items()}
+        shared = {n: {"kv_heads": n} for n in made["heads"].values if n in made["kv_heads"].values}
+        made["heads"] = replace(made["heads"], moves=shared)  # who wants fewer K and V heads says so afterwards
+        return list(made.values()), start
     known = [m for m in map(model, models()) if m.kv_latent is None and _alike(m, of)]
     alike = {m.name: m for m in [*known, of]}
     sets = {
@@ -392,7 +399,7 @@ def _batch_views(name: str) -> dict[str, Any]:
         ]
         marks += [_point("batch", f"{part}_{what}", color) for part, color in zip(PARTS, COLORS, strict=False)]
         views[show] = _view(name + " on {accelerator}" + title[show], x, (label, unit, None, None, []), marks)
-    held = {"weights": "weights", "cache": "KV cache", "needed": "both"}
+    held = {"weights": "weights", "cache": "KV cache", "needed": "weights + cache"}
     views["memory"] = _view(
         name + " on {accelerator}" + title["memory"], x, ("memory", "B", None, None, []),
         [
@@ -561,10 +568,13 @@ def _intensity(cost: Cost) -> sympy.Expr:
 def _roof(which: str, stroke: str, width: float, dash: str, text: str) -> list[dict[str, Any]]:
     """The two limits of an accelerator, with their names on them; which : "other_" for the one to compare with."""
     ridge, peak = f"{which}ridge", f"{which}peak"
-    labels = [_words(text, ["x1", peak], -4, -8, "faint" if which else "ink", "end")]
+    other = "peak" if which else "other_peak"
+    labels = [_words(text, ["x1", peak], -4, -8, "faint" if which else "ink", "end", under=other)]
     if not which:
         labels.append(_words("{bandwidth:B/s}", [float(3 * START), "slope"], 0, 0, "ink", along=True))
-    lines = [_line([["x0", f"{which}start"], [ridge, peak], ["x1", peak]], stroke, width, dash, labels, bool(which))]
+    lines = [
+        _line([["origin", f"{which}start"], [ridge, peak], ["x1", peak]], stroke, width, dash, labels, bool(which))
+    ]
     if not which:
         note = _words("ridge {ridge} FLOPs/B", ["ridge", "y0"], -6, -8, "ink", "end")
         lines.append(_line([["ridge", "y0"], ["ridge", "peak"]], "ink", 1.4, "2,4", [note]))
@@ -590,7 +600,7 @@ def explore_attention(
     Raises ValueError for unknown names and for numbers outside of a slider's range.
 
     >>> explore_attention(N=4096, heads=1)
-    N = 4,096, h = 4,096, 1 heads with 1 of K and V, on A10: attention does 1,024 FLOPs per byte (compute-bound), ...
+    N = 4,096, h = 4,096, heads = 1, kv_heads = 1, on A10: attention does 1,024 FLOPs per byte (compute-bound), ...
     """
     machines, peaks = _machines([accelerator])
     pairs = steps(1, 128, 1)
@@ -598,6 +608,9 @@ def explore_attention(
     labels = {"N": "tokens N", "h": "width h", "heads": "heads", "kv_heads": "K and V heads"}
     values = {"N": TOKENS, "h": steps(64, 16384, 4), "heads": pairs, "kv_heads": pairs}
     controls = [slider(name, labels[name], values[name], start[name]) for name in start]
+    controls[2] = replace(
+        controls[2], moves={n: {"kv_heads": n} for n in controls[2].values if n in controls[3].values}
+    )
     controls += [Control("fused", "fused", [False, True], "check"), *machines]
     parts = {"scores": "Q Kᵀ", "softmax": "softmax", "mix": "P V", "whole": "attention"}
     inputs = _inputs(controls, "peak")
@@ -630,7 +643,7 @@ def explore_attention(
     )  # fmt: skip
     return Explorer(
         name="explore_attention", call=[], controls=controls, programs=programs, views={"": view},
-        sentence="N = {N:int}, h = {h:int}, {heads} heads with {kv_heads} of K and V, on {accelerator}: attention does "
+        sentence="N = {N:int}, h = {h:int}, heads = {heads}, kv_heads = {kv_heads}, on {accelerator}: attention does "
         "{whole_intensity} FLOPs per byte ({whole_bound:bound}), and takes {whole_time:s} in {dtype}.",
         table=_table(parts), formulas=shown, select=("fused",), messages=[NO_PEAK, *broken], tables=[peaks],
         state=start | {"fused": fused, "accelerator": _name(accelerator), "dtype": dtype}, frozen=frozen,
@@ -681,7 +694,7 @@ def explore_sparse(
         slider("window", "window", steps(64, 4096), window),
     ]  # fmt: skip
     names = {"compressed": "compressed", "chosen": "selected", "near": "window", "total": "sparse", "full": "full"}
-    colors = ("path", "memory", "compute", "ink", "other")
+    colors = ("memory", "compute", "path", "ink", "other")  # as in the mask, and in the pictures of the page
     marks = [
         _curve(
             "context", y, label, color, 4 if y in ("total", "full") else 2, "none" if y in ("total", "full") else "5,4"
@@ -692,7 +705,7 @@ def explore_sparse(
     mask = {
         "cells": 48, "tokens": "context", "block": "block", "selected": "selected", "window": "window",
         "title": "queries ↓, and the tokens they read →",
-        "legend": [["compute", "near"], ["memory", "selected"], ["path", "compressed"]],
+        "legend": [["path", "window"], ["compute", "selected"], ["memory", "compressed"]],
     }  # fmt: skip
     view = _view(
         "A new token reads {total:int} tokens where full attention reads {full:int}: {share:%}",

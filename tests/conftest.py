@@ -1,4 +1,4 @@
-"""How Hypothesis draws, and PyTorch and transformers for the tests that compare with them."""
+"""How Hypothesis draws, and what some tests need beside Python: PyTorch and transformers to compare with, a browser."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 from typing import Any
 
 import pytest
+from browser import chromium, lab, offline  # noqa: F401  fixtures
 from hypothesis import HealthCheck, settings
 
 # The time that one example takes says nothing about right or wrong, least of all on a loaded machine.

@@ -80,16 +80,20 @@ function draw(view, now, ghost, message, frame) {
   if (message && message.blocks) return marks;
   const top = (34 + 19 * Math.max(2, title.length)) * k, bottom = height - 42 * k, left = 62 * k, right = width - view.margin * k;
 
-  const x0 = view.x.lo, x1 = view.x.hi, seen = []; // the vertical axis holds, in whole decades, all that is drawn
+  // The axes hold all that is drawn, the vertical one in whole decades.
+  const seen = [], across = [view.x.lo, view.x.hi];
   for (const source of ghost ? [ghost, now] : [now]) for (const mark of view.marks) {
-    if (mark.kind === "curve") for (const a of source.sweeps[mark.over]) seen.push(a[mark.y]);
-    if (mark.kind === "point") seen.push(source.at[mark.y]);
+    for (const a of mark.kind === "curve" ? source.sweeps[mark.over] : mark.kind === "point" ? [source.at] : []) {
+      seen.push(a[mark.y]);
+      across.push(a[mark.x]);
+    }
     if (mark.kind === "line" && !(source === ghost && mark.still)) {
       const heights = mark.points.filter(p => p[1] in source.at).map(p => source.at[p[1]]);
       if (heights.every(Number.isFinite)) seen.push(...heights);
     }
   }
-  const finite = seen.filter(v => v > 0 && v < Infinity);
+  const drawable = v => v > 0 && v < Infinity, finite = seen.filter(drawable), wide = across.filter(drawable);
+  const x0 = Math.min(...wide), x1 = Math.max(...wide);
   const e0 = decade(Math.min(...finite), Math.floor), e1 = Math.max(e0 + 1, decade(Math.max(...finite), Math.ceil));
   const X = v => left + (Math.log10(v / x0) / Math.log10(x1 / x0)) * (right - left);
   const Y = v => bottom - ((Math.log10(v) - e0) / (e1 - e0)) * (bottom - top);
@@ -121,31 +125,35 @@ function draw(view, now, ghost, message, frame) {
   write(8 * k, top - 10 * k, fill(view.y.label, at), "ink", { "font-size": tenth(12 * k) });
   write(right, height - 8 * k, fill(view.x.label, at), "ink", { "font-size": tenth(12 * k), "text-anchor": "end" });
 
-  const ended = [], pointed = [], taken = [];
+  const ended = [], pointed = [], taken = [], crossed = [];
   const take = (x, y, w, h) => taken.push([x, y, x + w, y + h]);
   const lines = (source, frozen) => {
     for (const mark of view.marks) {
       if (mark.kind === "line" && !(frozen && mark.still)) {
         const points = mark.points.map(p => pixels(p, source.at));
         if (!visible(points)) continue;
+        if (!frozen) for (let i = 1; i < points.length; i++) for (let j = 0; j <= 60; j++)
+          crossed.push([0, 1].map(n => points[i - 1][n] + (points[i][n] - points[i - 1][n]) * j / 60));
         if (points.length) put("polyline", { points: dots(points), fill: "none", stroke: frozen ? "faint" : mark.stroke, "stroke-width": tenth((frozen ? 1.2 : mark.width) * k), "stroke-dasharray": frozen ? "2,4" : mark.dash });
         if (!frozen) for (const label of mark.labels) {
-          const [x, y] = pixels(label.at, source.at), more = { "text-anchor": label.anchor, ...bold };
+          const [x, y] = pixels(label.at, source.at), dy = label.under && at[label.under] > at[label.at[1]] ? 16 : label.dy, more = { "text-anchor": label.anchor, ...bold };
           if (label.along) { // turned, to lie on the line
             const [[xa, ya], [xb, yb]] = [points[0], points[1]];
             more.transform = `rotate(${tenth(Math.atan2(yb - ya, xb - xa) * 180 / Math.PI)} ${tenth(x)} ${tenth(y)})`;
           }
           const text = fill(label.text, at), w = text.length * 7.6 * k;
-          if (!label.along) take(x + label.dx * k - (label.anchor === "end" ? w : label.anchor === "middle" ? w / 2 : 0), y + label.dy * k - 11 * k, w, 15 * k);
+          if (!label.along) take(x + label.dx * k - (label.anchor === "end" ? w : label.anchor === "middle" ? w / 2 : 0), y + dy * k - 11 * k, w, 15 * k);
           if (more.transform) write(x, y - 6 * k, text, label.fill, more);
-          else write(x + label.dx * k, y + label.dy * k, text, label.fill, more);
+          else write(x + label.dx * k, y + dy * k, text, label.fill, more);
         }
       }
       if (mark.kind === "curve") {
         const points = source.sweeps[mark.over].map(a => pixels([mark.x, mark.y], a)).filter(p => p.every(Number.isFinite));
         if (!points.length) continue;
-        put("polyline", { points: dots(points), fill: "none", stroke: mark.stroke, "stroke-width": tenth((frozen ? 1.5 : mark.width) * k), "stroke-dasharray": frozen ? "2,4" : mark.dash, "stroke-linejoin": "round", opacity: frozen ? 0.7 : mark.opacity });
-        if (!frozen && mark.label) ended.push([points[points.length - 1][1] + 4 * k, mark.label, mark.stroke]);
+        const path = dots(points), same = ended.find(label => !frozen && mark.label && label[3] === path);
+        if (same) { same[1] += ", " + mark.label; continue; }
+        put("polyline", { points: path, fill: "none", stroke: mark.stroke, "stroke-width": tenth((frozen ? 1.5 : mark.width) * k), "stroke-dasharray": frozen ? "2,4" : mark.dash, "stroke-linejoin": "round", opacity: frozen ? 0.7 : mark.opacity });
+        if (!frozen && mark.label) ended.push([points[points.length - 1][1] + 4 * k, mark.label, mark.stroke, path]);
       }
     }
   };
@@ -171,7 +179,7 @@ function draw(view, now, ghost, message, frame) {
     const w = text.length * 7.6 * k;
     const places = [[9, 18, "start"], [0, 23, "middle"], [11, 4, "start"], [-9, -9, "end"], [0, -13, "middle"], [-11, 4, "end"], [-9, 22, "end"], [9, -12, "start"]];
     const box = ([dx, dy, anchor]) => { const a = x + dx * k - (anchor === "end" ? w : anchor === "middle" ? w / 2 : 0); return [a, y + dy * k - 11 * k, a + w, y + dy * k + 4 * k]; };
-    const free = ([a, b, c, d]) => a >= left && c <= width - 2 && b >= top - 8 * k && d <= bottom + 2 * k && !taken.some(t => a < t[2] && t[0] < c && b < t[3] && t[1] < d);
+    const free = ([a, b, c, d]) => a >= left && c <= width - 2 && b >= top - 8 * k && d <= bottom + 2 * k && !taken.some(t => a < t[2] && t[0] < c && b < t[3] && t[1] < d) && !crossed.some(([u, v]) => a < u && u < c && b < v && v < d);
     const place = places.find(p => free(box(p))) || places[0];
     take(...[box(place)].map(([a, b, c, d]) => [a, b, c - a, d - b])[0]);
     write(x + place[0] * k, y + place[1] * k, text, role, { "text-anchor": place[2], ...bold });
@@ -189,7 +197,8 @@ function decades(x0, x1) {
 
 // Which tokens (columns) each query (rows) reads, for blocks, a window and a choice of blocks.
 function drawMask(mask, at, frame) {
-  const { scale: k, left, top, side } = frame, marks = [], n = mask.cells, S = at[mask.tokens], cell = side / n;
+  const { scale: k, left, top } = frame, marks = [], n = mask.cells, S = at[mask.tokens];
+  const cell = Math.floor(frame.side / n), side = cell * n; // whole pixels, or seams show
   const kinds = { far: [], selected: [], near: [] };
   for (let i = 0; i < n; i++) {
     const t = Math.ceil((i + 1) * S / n) - 1, chosen = chosenBlocks(t, at[mask.block], at[mask.selected]);
@@ -205,7 +214,7 @@ function drawMask(mask, at, frame) {
   const write = (x, y, text, fill, more = {}) => marks.push(["text", { x: tenth(x), y: tenth(y), fill, "font-size": tenth(12 * k), "text-anchor": "start", ...more }, text]);
   write(left, top - 10 * k, fill(mask.title, at), "ink");
   marks.push(["rect", { x: tenth(left), y: tenth(top), width: tenth(side), height: tenth(side), fill: "none", stroke: "faint", "stroke-width": tenth(k) }, ""]);
-  for (const [kind, role, opacity] of [["far", "path", 0.25], ["selected", "memory", 1], ["near", "compute", 1]]) {
+  for (const [kind, role, opacity] of [["far", "memory", 0.3], ["selected", "compute", 1], ["near", "path", 1]]) {
     const runs = kinds[kind], parts = [];
     for (let r = 0; r < runs.length; r += 3)
       parts.push(`M${tenth(left + runs[r] * cell)},${tenth(top + runs[r + 2] * cell)}h${tenth((runs[r + 1] - runs[r]) * cell)}v${tenth(cell)}h${tenth((runs[r] - runs[r + 1]) * cell)}z`);
@@ -230,7 +239,7 @@ function picture(view, now, ghost, message, width, height) {
   const wide = width >= 640, part = wide ? Math.floor(width * 0.6) : width;
   const side = wide ? Math.min(width - part - 24 * scale, height - 64 * scale) : width - 32 * scale;
   const chart = draw(view, now, ghost, message, { width: part, height, scale });
-  const frame = { scale, side, left: wide ? part + 8 * scale : 16 * scale, top: wide ? 44 * scale : height + 30 * scale };
+  const frame = { scale, side, left: Math.round(wide ? part + 8 * scale : 16 * scale), top: Math.round(wide ? 44 * scale : height + 30 * scale) };
   const total = wide ? height : height + side + 50 * scale;
   const ground = ["rect", { x: 0, y: 0, width, height: tenth(total), fill: "page" }, ""];
   return { width, height: tenth(total), marks: [ground, ...chart, ...(message && message.blocks ? [] : drawMask(view.mask, now.at, frame))] };
@@ -282,10 +291,11 @@ function mount(root, options) {
   const spoken = h("p", { class: "rk-spoken", "aria-live": "polite" });
   const table = h("table", {}, h("thead", {}, h("tr", {}, ...SPEC.table.columns.map((name, i) => h(i ? "th" : "td", i ? { scope: "col" } : {}, name)))), h("tbody"));
   const cells = SPEC.table.rows.map(([name, ...values]) => {
-    const row = h("tr", {}, h("th", { scope: "row" }, name), ...values.map(() => h("td")));
+    const row = h("tr", {}, h("th", { scope: "row" }, name), ...values.map(() => h("td")), h("td", { class: "rk-ratio" }));
     table.lastChild.append(row);
     return values.map((value, i) => [row.children[i + 1], value]);
   }).flat();
+  table.querySelector("thead tr").append(h("th", { scope: "col", class: "rk-ratio" }, `${SPEC.table.columns.at(-1)}, now / frozen`));
   const formulas = h("div", { class: "rk-formulas", tabindex: "0", role: "region", "aria-label": SPEC.name + ": formulas" }), note = h("p", { class: "rk-note", role: "status" });
   const figure = h("div", { class: "rk-figure" }, svg);
   const controls = h("div", { class: "rk-controls", role: "group", "aria-label": SPEC.name + ": controls" });
@@ -327,31 +337,41 @@ function mount(root, options) {
     return { at: valuesAt(of), sweeps };
   }
 
+  // What is drawn of a state: its numbers, the message, and the marks.
+  function drawn(of, before, wide, high) {
+    const view = SPEC.views[of[SPEC.show] ?? ""], now = reading(of, caches[0]), message = messageAt(now.at);
+    const ghost = before ? reading({ ...before, ...(SPEC.show ? { [SPEC.show]: of[SPEC.show] } : {}) }, caches[1]) : null;
+    return { at: now.at, before: ghost?.at, message, ...picture(view, now, ghost, message, wide, high) };
+  }
+
   function update() {
-    const view = SPEC.views[state[SPEC.show] ?? ""], now = reading(state, caches[0]);
-    const ghost = frozen ? reading({ ...frozen, ...(SPEC.show ? { [SPEC.show]: state[SPEC.show] } : {}) }, caches[1]) : null;
-    const message = messageAt(now.at), height = projector ? Math.round(width * 0.56) : Math.max(300, Math.min(430, Math.round(width * 0.58)));
-    const made = picture(view, now, ghost, message, width, height);
+    const high = projector ? Math.round(width * 0.56) : Math.max(300, Math.min(430, Math.round(width * 0.58)));
+    const made = drawn(state, frozen, width, high), { at, message } = made;
     const box = `0 0 ${made.width} ${made.height}`;
     if (svg.getAttribute("viewBox") !== box) svg.setAttribute("viewBox", box);
     paint(svg, shown, made.marks);
     shown = made.marks;
-    const words = fill(SPEC.sentence, now.at);
-    if (svg.getAttribute("aria-label") !== words) svg.setAttribute("aria-label", words);
-    sentence.textContent = message && message.blocks ? "" : words;
+    const words = message && message.blocks ? "" : fill(SPEC.sentence, at), told = `${words} ${message ? message.text : ""}`.trim();
+    if (svg.getAttribute("aria-label") !== told) svg.setAttribute("aria-label", told);
+    sentence.textContent = words;
     alert.textContent = message ? message.text : "";
-    for (const [cell, [name, kind]] of cells) { const text = message && message.blocks ? "–" : format(now.at[name], kind); if (cell.textContent !== text) cell.textContent = text; }
+    for (const [cell, [name, kind]] of cells) { const text = message && message.blocks ? "–" : format(at[name], kind); if (cell.textContent !== text) cell.textContent = text; }
+    table.classList.toggle("rk-compared", !!made.before);
+    if (made.before) SPEC.table.rows.forEach((row, i) => {
+      const [name] = row.at(-1), ratio = message && message.blocks ? NaN : at[name] / made.before[name];
+      table.tBodies[0].rows[i].lastChild.textContent = Number.isNaN(ratio) ? "–" : "× " + format(Number(ratio.toPrecision(3)));
+    });
     for (const c of SPEC.controls) if (inputs[c.name]) {
       const { input, value } = inputs[c.name], i = c.values.indexOf(state[c.name]);
       if (c.kind === "check") input.checked = state[c.name];
       else if (Number(input.value) !== i) input.value = i;
       if (c.kind === "slider" && value.textContent !== c.texts[i]) { value.textContent = c.texts[i]; input.setAttribute("aria-valuetext", c.texts[i]); }
     }
-    if (!last) write(now.at); // typesetting takes longer than all the rest, so that a drag does not wait for it
+    if (!last) write(at); // typesetting takes longer than all the rest, so that a drag does not wait for it
     else slow ||= setTimeout(() => { slow = 0; write(last); }, 150);
     clearTimeout(said); // a screen reader hears the end of a drag, not each step
     said = setTimeout(() => { spoken.textContent = message ? message.text : words; }, 600);
-    last = now.at;
+    last = at;
   }
 
   let written = null, symbols = [];
@@ -465,6 +485,7 @@ function mount(root, options) {
   return {
     set(next, ghost) { state = { ...state, ...next }; if (ghost !== undefined) keep(ghost, true); update(); },
     state: () => ({ ...state }), frozen: () => frozen, python, csv, values: () => last,
+    valuesAt, messageAt, drawn, // of any state: what the tests compare with Python
     remove() {
       document.removeEventListener("fullscreenchange", left);
       system.removeEventListener("change", paintTheme);

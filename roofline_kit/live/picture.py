@@ -132,6 +132,7 @@ class Chart:
         self.ended: list[list[Any]] = []
         self.pointed: list[list[Any]] = []
         self.taken: list[tuple[float, float, float, float]] = []
+        self.crossed: list[tuple[float, float]] = []
         for part in (self.lines, self.points):
             for source, frozen in [(ghost, True)] * bool(ghost) + [(now, False)]:
                 part(source, frozen)
@@ -152,20 +153,21 @@ class Chart:
         self.put("polyline", points=_dots(points), fill="none", stroke=stroke, stroke_width=tenth(width), **more)
 
     def axes(self, now: Any, ghost: Any, height: float) -> None:
-        """Limits, shaded areas, grid, ticks, names. The vertical axis holds, in whole decades, all that is drawn."""
+        """Limits, shaded areas, grid, ticks, names. The axes hold all that is drawn, the vertical in whole decades."""
         view, left, right, top, bottom = self.view, self.left, self.right, self.top, self.bottom
-        self.x0, self.x1 = view["x"]["lo"], view["x"]["hi"]
         seen: list[float] = []
+        across: list[float] = [view["x"]["lo"], view["x"]["hi"]]
         for source in [ghost, now] if ghost else [now]:
             for mark in view["marks"]:
-                if mark["kind"] == "curve":
-                    seen += [at[mark["y"]] for at in source["sweeps"][mark["over"]]]
-                if mark["kind"] == "point":
-                    seen.append(source["at"][mark["y"]])
+                if mark["kind"] in ("curve", "point"):
+                    places = source["sweeps"][mark["over"]] if mark["kind"] == "curve" else [source["at"]]
+                    seen += [at[mark["y"]] for at in places]
+                    across += [at[mark["x"]] for at in places]
                 if mark["kind"] == "line" and not (source is ghost and mark["still"]):
                     heights = [source["at"][y] for _, y in mark["points"] if y in source["at"]]
                     seen += [] if any(map(math.isnan, heights)) else heights
-        finite = [v for v in seen if 0 < v < math.inf]
+        finite, wide = ([v for v in values if 0 < v < math.inf] for values in (seen, across))
+        self.x0, self.x1 = min(wide), max(wide)
         self.e0 = _decade(min(finite), up=False)
         self.e1 = max(self.e0 + 1, _decade(max(finite), up=True))
         self.ends = {"x0": self.x0, "x1": self.x1, "y0": 10.0**self.e0, "y1": 10.0**self.e1}
@@ -217,6 +219,9 @@ class Chart:
                 if not any(map(math.isnan, sum(points, ()))):
                     dash = "2,4" if frozen else mark["dash"]
                     look = ("faint", 1.2) if frozen else (mark["stroke"], mark["width"])
+                    if not frozen:
+                        pieces = [(a, b, j / 60) for a, b in pairwise(points) for j in range(61)]
+                        self.crossed += [(a[0] + (b[0] - a[0]) * t, a[1] + (b[1] - a[1]) * t) for a, b, t in pieces]
                     if points:
                         self.line(points, *look, stroke_dasharray=dash)
                     for label in mark["labels"] if not frozen else ():
@@ -224,13 +229,17 @@ class Chart:
             if mark["kind"] == "curve":
                 points = [self.pixels((mark["x"], mark["y"]), at) for at in source["sweeps"][mark["over"]]]
                 points = [point for point in points if not math.isnan(sum(point))]
-                if points:
+                path = _dots(points)
+                same = [label for label in self.ended if mark["label"] and not frozen and label[3] == path]
+                if same:
+                    same[0][1] += ", " + mark["label"]
+                elif points:
                     dash, opacity = ("2,4", 0.7) if frozen else (mark["dash"], mark["opacity"])
                     width = 1.5 if frozen else mark["width"]
                     more = {"stroke_dasharray": dash, "stroke_linejoin": "round", "opacity": opacity}
                     self.line(points, mark["stroke"], width, **more)
                     if mark["label"] and not frozen:
-                        self.ended.append([points[-1][1] + 4, mark["label"], mark["stroke"]])
+                        self.ended.append([points[-1][1] + 4, mark["label"], mark["stroke"], path])
 
     def name_line(self, label: Any, points: Sequence[tuple[float, float]]) -> None:
         """What stands on a line, turned with it where it is along it."""
@@ -242,9 +251,10 @@ class Chart:
             turn = f"rotate({angle:.10g} {tenth(x):.10g} {tenth(y):.10g})"
             self.write(x, y - 6, text, label["fill"], **more, transform=turn)
             return
-        w = len(text) * 7.6
-        self.take(x + label["dx"] - {"end": w, "middle": w / 2}.get(label["anchor"], 0), y + label["dy"] - 11, w, 15)
-        self.write(x + label["dx"], y + label["dy"], text, label["fill"], **more)
+        below = label["under"] and self.at[label["under"]] > self.at[label["at"][1]]
+        w, dy = len(text) * 7.6, 16 if below else label["dy"]
+        self.take(x + label["dx"] - {"end": w, "middle": w / 2}.get(label["anchor"], 0), y + dy - 11, w, 15)
+        self.write(x + label["dx"], y + dy, text, label["fill"], **more)
 
     def points(self, source: Any, frozen: bool) -> None:
         """Operating points; those that coincide share a label."""
@@ -277,7 +287,7 @@ class Chart:
         for above, below in pairwise(self.ended):
             below[0] = max(below[0], above[0] + 16)
         over = max(0, self.ended[-1][0] - self.bottom) if self.ended else 0
-        for y, text, role in self.ended:
+        for y, text, role, _ in self.ended:
             self.write(self.right + 7, y - over, text, role, **BOLD)
 
     def name_points(self) -> None:
@@ -304,12 +314,15 @@ class Chart:
     def is_free(self, a: float, b: float, c: float, d: float) -> bool:
         """Whether a label can be in the box from (a, b) to (c, d)."""
         inside = a >= self.left and c <= self.width - 2 and b >= self.top - 8 and d <= self.bottom + 2
-        return inside and not any(a < t[2] and t[0] < c and b < t[3] and t[1] < d for t in self.taken)
+        free = not any(a < t[2] and t[0] < c and b < t[3] and t[1] < d for t in self.taken)
+        return inside and free and not any(a < x < c and b < y < d for x, y in self.crossed)
 
 
 def mask_marks(mask: Any, at: Mapping[str, Any], left: float, top: float, side: float) -> list[Mark]:
     """Which tokens (columns) each query (rows) reads, as `drawMask` of live.js."""
-    n, tokens, cell = mask["cells"], int(at[mask["tokens"]]), side / mask["cells"]
+    n, tokens = mask["cells"], int(at[mask["tokens"]])
+    cell = math.floor(side / n)  # whole pixels, or seams show
+    side = cell * n
     block, selected, window = (int(at[mask[name]]) for name in ("block", "selected", "window"))
     runs: dict[str, list[tuple[int, int, int]]] = {"far": [], "selected": [], "near": []}
     for i in range(n):
@@ -333,7 +346,7 @@ def mask_marks(mask: Any, at: Mapping[str, Any], left: float, top: float, side: 
     box = {"x": tenth(left), "y": tenth(top), "width": tenth(side), "height": tenth(side)}
     marks: list[Mark] = [("text", title, filled(mask["title"], at))]
     marks.append(("rect", box | {"fill": "none", "stroke": "faint", "stroke-width": 1.0}, ""))
-    for kind, role, opacity in (("far", "path", 0.25), ("selected", "memory", 1), ("near", "compute", 1)):
+    for kind, role, opacity in (("far", "memory", 0.3), ("selected", "compute", 1), ("near", "path", 1)):
         d = "".join(
             f"M{tenth(left + j0 * cell):.10g},{tenth(top + i * cell):.10g}h{tenth((j1 - j0) * cell):.10g}"
             f"v{tenth(cell):.10g}h{tenth((j0 - j1) * cell):.10g}z"

@@ -61,7 +61,7 @@ class Program:
     def run(self) -> Callable[[Sequence[float]], list[float]]:
         """The same in Python; a division by zero raises ZeroDivisionError."""
         lines, outputs = self._text
-        names: dict[str, Any] = dict(vars(math))
+        names: dict[str, Any] = vars(math) | {"max": _max, "min": _min}
         del names["pow"]  # the built-in one keeps whole numbers exact
         exec("\n ".join(["def run(p):", *lines, f"return [{outputs}]"]), names)  # as SymPy's lambdify does
         return names["run"]
@@ -74,6 +74,15 @@ class Program:
         lines = [f"{short[name]}=p[{i}]" for i, name in enumerate(self.inputs)]
         lines += [f"{short[name]}={write(formula)}" for name, formula in self.formulas.items()]
         return lines, ",".join(short[name] for name in self.outputs or self.formulas)
+
+
+def _max(*values: float) -> float:
+    """As JavaScript's Math.max: NaN if one of them is; Python's depends on their order then."""
+    return math.nan if any(map(math.isnan, values)) else max(values)
+
+
+def _min(*values: float) -> float:
+    return math.nan if any(map(math.isnan, values)) else min(values)
 
 
 PRELUDE = "const {pow,max,min,floor,ceil,log,exp,abs}=Math,nan=NaN;"

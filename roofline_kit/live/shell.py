@@ -159,7 +159,9 @@ class Explorer:
                 return {"text": filled(message["text"], at), "blocks": message["blocks"]}
         return None
 
-    def _marks(self, state: Mapping[str, Any], frozen: Mapping[str, Any] | None) -> tuple[list[Any], int]:
+    def _marks(
+        self, state: Mapping[str, Any], frozen: Mapping[str, Any] | None, width: int = 720, height: int = 418
+    ) -> tuple[list[Any], int]:
         """The marks of the picture, and its height."""
         view, controls = self.views[state[self.show] if self.show else ""], {c.name: c for c in self.controls}
         message = self._message(self._at(state))
@@ -170,9 +172,10 @@ class Explorer:
             return {"at": self._at(of), "sweeps": sweeps}
 
         if message and message["blocks"]:
-            return picture(view, {"at": self._at(state)}, None, message)
+            return picture(view, {"at": self._at(state)}, None, message, width, height)
         shown = {self.show: state[self.show]} if self.show else {}
-        return picture(view, reading(state), reading({**frozen, **shown}) if frozen else None, message)
+        ghost = reading({**frozen, **shown}) if frozen else None
+        return picture(view, reading(state), ghost, message, width, height)
 
     def __repr__(self) -> str:
         at = self._at(self.state)

@@ -1,0 +1,325 @@
+"""A headless Chromium for tests, pages opened in it as files without a network, and a JupyterLab of its own.
+
+What an explorer shows is compared with Python: `Shown.agrees` looks at every mark, number and word on the page.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.request import urlopen
+
+import pytest
+
+import roofline_kit
+from roofline_kit.live.picture import filled, written
+
+REPOSITORY = Path(__file__).parent.parent
+HOW = "`scripts/install_browser.sh` installs what this test needs"
+# What JupyterLab itself says when all is well; nothing else may stand in the console.
+LAB_SAYS = (
+    "Failed to load resource: the server responded with a status of 404",  # no workspace, no saved settings yet
+    "favicon",
+    "The resource http://127.0.0.1",  # preloaded, and not used within seconds
+    "Unable to load schema",
+    "GPU stall due to ReadPixels",  # of Chromium without a graphics card
+)
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Any]:
+    """The system's Chromium, headless; in CI it must be there."""
+    path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    try:
+        from playwright.sync_api import sync_playwright
+    except ModuleNotFoundError:
+        _missing("playwright is not installed; `make test` installs it")
+    if path is None:
+        _missing(f"there is no Chromium; {HOW}")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path)
+        yield browser
+        browser.close()
+
+
+def _missing(what: str) -> None:
+    (pytest.fail if os.environ.get("CI") else pytest.skip)(what)
+
+
+def watch(page: Any, allowed: tuple[str, ...] = ()) -> list[str]:
+    """What goes wrong on a page from now on: errors, and what the console warns of."""
+    found: list[str] = []
+
+    def heard(message: Any) -> None:
+        if message.type in ("error", "warning") and not any(words in message.text for words in allowed):
+            found.append(f"{message.type}: {message.text}")
+
+    page.on("console", heard)
+    page.on("pageerror", lambda error: found.append(f"error: {error}"))
+    return found
+
+
+@pytest.fixture
+def offline(chromium: Any, tmp_path: Path) -> Iterator[Callable[..., Any]]:
+    """Opens HTML, or a file of it, as a file without a network: offline(html, width=…, …). Fails if anything complains."""
+    problems, contexts = [], []
+
+    def open_page(html: Any, width: int = 1000, height: int = 900, script: str = "", **options: Any) -> Any:
+        context = chromium.new_context(viewport={"width": width, "height": height}, offline=True, **options)
+        contexts.append(context)
+        page = context.new_page()
+        if script:
+            page.add_init_script(script)
+        found = watch(page)
+        problems.append(found)
+        page.on("request", lambda r: r.url.startswith(("file:", "data:", "blob:")) or found.append(f"asks for {r.url}"))
+        if not isinstance(html, Path):
+            text, html = html, tmp_path / f"page{len(contexts)}.html"
+            html.write_text(text, "utf-8")
+        page.goto(html.as_uri())
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert not any(problems), problems
+
+
+def as_page(*explorers: Any, theme: str = "") -> str:
+    """A page that shows explorers and nothing else, as a static site would."""
+    shown = "\n".join(explorer.html for explorer in explorers)
+    return (
+        f'<!doctype html><html lang="en" data-theme="{theme}"><meta charset="utf-8"><title>An explorer</title>'
+        f'<meta name="viewport" content="width=device-width"><body><main><h1>An explorer</h1>{shown}</main>'
+    )
+
+
+class Shown:
+    """An explorer on a page. where : a locator of the element that has it, in an output or in a widget."""
+
+    def __init__(self, explorer: Any, where: Any) -> None:
+        self.explorer, self.root = explorer, where
+        where.page.wait_for_function("root => root.explorer", arg=where.element_handle())
+
+    def ask(self, code: str, given: Any = None) -> Any:
+        """What JavaScript says; x is the page's explorer, and `given` what it is told."""
+        return self.root.evaluate(f"(root, given) => {{ const x = root.explorer; return {code} }}", given)
+
+    def slider(self, name: str) -> Any:
+        """The range input of a control."""
+        return self.root.locator(f"[id$='-{name}']")
+
+    def drag(self, name: str, to: float) -> None:
+        """Drags a slider with the mouse to a share of its way, and not in one jump."""
+        drag(self.root.page, self.slider(name), to)
+
+    def choose(self, name: str, value: Any) -> None:
+        """Chooses a value of a choice."""
+        self.slider(name).select_option(label=str(value))
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """The values of all controls, as the page has them."""
+        return self.ask("x.state()")
+
+    def agrees(self) -> dict[str, Any]:
+        """Compares all that the page shows with Python, and returns Python's numbers."""
+        explorer, state = self.explorer, self.state
+        at = explorer.values(**state)
+        message = explorer._message(at)
+        blocked = bool(message and message["blocks"])
+        sentence, alert = "" if blocked else filled(explorer.sentence, at), message["text"] if message else ""
+        texts = lambda part: self.root.locator(part).all_text_contents()  # noqa: E731
+        assert texts(".rk-sentence") == [sentence]
+        assert texts("p.rk-spoken[role=status]") == [alert]
+        assert self.root.locator(".rk-figure svg").get_attribute("aria-label") == f"{sentence} {alert}".strip()
+        cells = [cell for _, *row in explorer.table["rows"] for cell in row]
+        assert texts("tbody td") == ["–" if blocked else written(at[name], kind) for name, kind in cells]
+        if self.root.locator(".rk-control").count():
+            sliders = [control for control in explorer.controls if control.kind == "slider"]
+            assert texts(".rk-control output") == [f"{state[control.name]:,}" for control in sliders]
+        width, height, marks = self.ask(MARKS)
+        assert same_marks(marks, explorer._marks(state, self.ask("x.frozen()"), width, height)[0])
+        return at
+
+
+MARKS = """(() => {
+  const svg = root.querySelector(".rk-figure svg"), [, , width, height] = svg.getAttribute("viewBox").split(" ").map(Number);
+  const read = a => [a.name, a.value.replace(/^var\\(--rk-(.*)\\)$/, "$1")];
+  return [width, height, [...svg.children].map(n => [n.tagName, Object.fromEntries([...n.attributes].map(read)), n.textContent])];
+})()"""
+
+
+def same_marks(one: Any, other: Any) -> bool:
+    """Whether two lists of marks are the same; coordinates may differ by the last digit that is stored, a tenth."""
+    assert [mark[0] for mark in one] == [mark[0] for mark in other]
+    for (tag, ours, text), (_, theirs, words) in zip(one, other, strict=True):
+        assert text == words
+        assert set(ours) == set(theirs), tag
+        for name, value in ours.items():
+            if _numbers(value) != _numbers(theirs[name]):  # not pytest.approx for all: that takes minutes
+                assert _words(value) == _words(theirs[name]), (tag, name)
+                assert _numbers(value) == pytest.approx(_numbers(theirs[name]), abs=0.101), (tag, name, text)
+            elif isinstance(value, str) and not isinstance(theirs[name], (int, float)):
+                assert _words(value) == _words(theirs[name]), (tag, name)
+    return True
+
+
+def _numbers(value: Any) -> list[float]:
+    return [float(value)] if isinstance(value, (int, float)) else list(map(float, re.findall(NUMBER, value)))
+
+
+def _words(value: Any) -> str:
+    return re.sub(NUMBER, "#", str(value))
+
+
+NUMBER = r"-?\d+(?:\.\d+)?"
+
+
+def drag(page: Any, slider: Any, to: float) -> None:
+    """Drags the handle of a slider with the mouse to a share of its way."""
+    slider.scroll_into_view_if_needed()
+    box = slider.bounding_box()
+    share = slider.evaluate("s => (s.value - s.min) / (s.max - s.min)")
+    x = lambda at: box["x"] + 8 + at * (box["width"] - 16)  # noqa: E731  the handle is 16 pixels wide
+    y = box["y"] + box["height"] / 2
+    page.mouse.move(x(share), y)
+    page.mouse.down()
+    page.mouse.move(x(to), y, steps=5)
+    page.mouse.up()
+
+
+# --- JupyterLab -------------------------------------------------------------------------------------------
+
+
+class Lab:
+    """A running JupyterLab: open(notebook) gives a `Notebook`. folder : its root. address : with the token."""
+
+    def __init__(self, chromium: Any, folder: Path, port: int, token: str, environment: dict[str, str]) -> None:
+        self.folder, self.port, self.token, self.environment = folder, port, token, environment
+        self.context = chromium.new_context(viewport={"width": 1300, "height": 1000})
+
+    def write(self, name: str, *cells: str) -> Path:
+        """A notebook of code cells, not executed, in the root folder."""
+        import nbformat
+        from nbformat.v4 import new_code_cell, new_notebook
+
+        path = self.folder / name
+        kernel = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}}
+        nbformat.write(new_notebook(cells=[new_code_cell(cell) for cell in cells], metadata=kernel), path)
+        return path
+
+    def trust(self, path: Path) -> None:
+        """Signs a notebook, as a reader does with the command `jupyter trust`."""
+        line = [sys.executable, "-m", "jupyter", "trust", str(path)]
+        subprocess.run(line, check=True, capture_output=True, env=self.environment)
+
+    @contextmanager
+    def open(self, name: str) -> Iterator[Notebook]:
+        """A notebook in the browser, until the block ends; then nothing may have gone wrong."""
+        page = self.context.new_page()
+        problems = watch(page, LAB_SAYS)
+        page.goto(f"http://127.0.0.1:{self.port}/lab/tree/{name}?token={self.token}&reset")
+        notebook = Notebook(page)
+        notebook.wait()
+        yield notebook
+        page.evaluate("async () => { const p = jupyterapp.shell.currentWidget; await p.context.save(); }")
+        page.evaluate("async () => { await jupyterapp.shell.currentWidget.sessionContext.shutdown(); }")
+        page.close()
+        assert not problems, problems
+
+
+class Notebook:
+    """A notebook that is open in JupyterLab."""
+
+    def __init__(self, page: Any) -> None:
+        self.page = page
+
+    def wait(self) -> None:
+        """Until it is there, with an idle kernel."""
+        ready = "globalThis.jupyterapp?.shell.currentWidget?.sessionContext?.session?.kernel?.status === 'idle'"
+        self.page.wait_for_function(ready, timeout=60_000)
+        self.page.evaluate("async () => { await jupyterapp.shell.currentWidget.revealed }")
+
+    def command(self, name: str) -> None:
+        """Does what JupyterLab's menus do, and waits for it."""
+        self.page.evaluate("async name => { await jupyterapp.commands.execute(name) }", name)
+
+    def run_all(self) -> None:
+        """All cells, from top to bottom; fails at the first that fails."""
+        self.command("notebook:run-all-cells")
+        errors = self.page.locator(".jp-OutputArea-output[data-mime-type='application/vnd.jupyter.stderr']")
+        assert not errors.count(), errors.all_text_contents()
+
+    def run(self, code: str) -> str:
+        """Runs code in the notebook's kernel, in no cell, and returns what it prints."""
+        return self.page.evaluate(
+            """async code => {
+              const kernel = jupyterapp.shell.currentWidget.sessionContext.session.kernel, said = [];
+              const asked = kernel.requestExecute({ code, stop_on_error: true });
+              asked.onIOPub = m => said.push(m.content.text ?? (m.content.traceback ?? []).join(""));
+              await asked.done;
+              return said.join("");
+            }""",
+            code,
+        )
+
+    @property
+    def selected(self) -> int:
+        """Which cell is active."""
+        return self.page.evaluate("jupyterapp.shell.currentWidget.content.activeCellIndex")
+
+    def explorer(self, explorer: Any, i: int = 0) -> Shown:
+        """The i-th live explorer on the page."""
+        self.page.wait_for_function(f"document.querySelectorAll('[data-live]').length > {i}")
+        return Shown(explorer, self.page.locator("[data-live]").nth(i))
+
+
+@pytest.fixture(scope="session")
+def lab(chromium: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """A JupyterLab on a copy of the notebooks; it knows nothing of the settings of whoever runs the tests."""
+    home = tmp_path_factory.mktemp("lab")
+    shutil.copytree(REPOSITORY / "notebooks", home / "root" / "notebooks")
+    (home / "config" / "labconfig").mkdir(parents=True)
+    quiet = {"disabledExtensions": {"@jupyterlab/apputils-extension:announcements": True}}
+    (home / "config" / "labconfig" / "page_config.json").write_text(json.dumps(quiet))
+    folders = {"JUPYTER_CONFIG_DIR": "config", "JUPYTER_DATA_DIR": "data", "JUPYTER_RUNTIME_DIR": "run", "IPYTHONDIR": "i"}
+    folders |= {"JUPYTERLAB_SETTINGS_DIR": "settings", "JUPYTERLAB_WORKSPACES_DIR": "workspaces"}
+    environment = os.environ | {name: str(home / folder) for name, folder in folders.items()}
+    environment["PYTHONPATH"] = str(Path(roofline_kit.__file__).parent.parent)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    token = os.urandom(16).hex()
+    options = {
+        "ServerApp.port": port, "ServerApp.port_retries": 0, "ServerApp.ip": "127.0.0.1", "IdentityProvider.token": token,
+        "ServerApp.root_dir": home / "root", "ServerApp.open_browser": False, "ServerApp.allow_root": True,
+        "LabApp.expose_app_in_browser": True,
+    }  # fmt: skip
+    line = [sys.executable, "-m", "jupyterlab", *(f"--{name}={value}" for name, value in options.items())]
+    with (home / "log").open("wb") as log:
+        server = subprocess.Popen(line, env=environment, stdout=log, stderr=log, cwd=home)
+    try:
+        for _ in range(300):
+            try:
+                urlopen(f"http://127.0.0.1:{port}/api?token={token}").close()
+                break
+            except OSError:
+                assert server.poll() is None, (home / "log").read_text()
+                time.sleep(0.2)
+        made = Lab(chromium, home / "root", port, token, environment)
+        yield made
+        made.context.close()
+    finally:
+        server.terminate()
+        server.wait(30)

@@ -1,0 +1,324 @@
+"""Explorers without a browser: their numbers are the kit's own, taken another way; and bad input is refused by name."""
+
+from __future__ import annotations
+
+import builtins
+import math
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sympy
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import roofline_kit as rk
+from roofline_kit.live import Program
+
+KIT = Path(rk.__file__).parent
+N, h, b = rk.symbols("N h b")
+LINEAR = rk.trace(rk.linear, rk.Tensor("X", (b, h)), rk.Tensor("W", (h, h)))
+MODELS = rk.explore_batch()
+LAYERS = rk.explore_batch(h=4096)
+ROOFLINE = rk.explore_roofline()
+ATTENTION = rk.explore_attention()
+SPARSE = rk.explore_sparse()
+COST = rk.explore_roofline(LINEAR)
+HOW = {"logits": "last", "causal": True, "fused": True}
+OTHER_WAY = rk.explore_batch(**HOW)
+
+
+def states(explorer: Any) -> Any:
+    return st.fixed_dictionaries({control.name: st.sampled_from(control.values) for control in explorer.controls})
+
+
+def near(value: Any) -> Any:
+    return pytest.approx(float(value), rel=1e-9)
+
+
+def dtype_of(state: dict[str, Any]) -> str | None:
+    """The state's dtype, where the accelerator has a peak for it."""
+    return state["dtype"] if state["dtype"] in rk.accelerator(state["accelerator"]).peaks else None
+
+
+def heads_cache(model: Any, state: dict[str, Any], dtype: str) -> Any:
+    """Attention of one layer of a model, traced by itself: all heads beside the cache."""
+    initial = state["stage"] == "initial"
+    rows = state["context"] if initial else 1
+    lead, groups, d = (state["batch"], model.kv_heads), model.heads // model.kv_heads, model.head_dim
+    Q = rk.Tensor("Q", (*lead, groups, rows, d), dtype)
+    keys = (*lead, 1, min(state["context"], model.window or state["context"]) if not initial else rows, d)
+    return rk.trace(rk.attention, Q, rk.Tensor("K", keys, dtype), rk.Tensor("V", keys, dtype))
+
+
+def compare_part(at: Any, part: str, cost: Any, roof: Any, times: int = 1) -> None:
+    """One part of an explorer's numbers with a cost that was traced with numbers in it."""
+    flops, moved, seconds = times * cost.flops, times * cost.bytes, times * roof.time(cost)
+    assert at[f"{part}_flops"] == near(flops)
+    assert at[f"{part}_bytes"] == near(moved)
+    assert at[f"{part}_time"] == near(seconds)
+    assert at[f"{part}_intensity"] == near(flops / moved)
+    assert at[f"{part}_performance"] == near(flops / seconds)
+    assert ("compute" if at[f"{part}_bound"] >= 1 else "memory") == roof.bound(cost)
+
+
+@pytest.mark.parametrize("explorer", [MODELS, ROOFLINE, OTHER_WAY], ids=["batch", "roofline", "batch, other way"])
+@settings(max_examples=60)
+@given(data=st.data())
+def test_numbers_of_a_model_are_those_of_its_cost_its_memory_and_its_roofline(explorer: Any, data: Any) -> None:
+    state = data.draw(states(explorer))
+    at, message = explorer.values(**state), explorer._message(explorer.values(**state))
+    dtype, model = dtype_of(state), rk.model(state["model"])
+    if dtype is None:
+        assert math.isnan(at["whole_time"])
+        assert message["text"] == f"{state['accelerator']} has no {state['dtype']} peak: choose another dtype."
+        return
+    if model.heads % state["kv_heads"]:
+        with pytest.raises(ValueError, match="cannot share"):
+            replace(model, kv_heads=state["kv_heads"])
+        assert message["blocks"]
+        return
+    model, batch, context = replace(model, kv_heads=state["kv_heads"]), state["batch"], state["context"]
+    way = HOW if explorer is OTHER_WAY else {}
+    fused = {name: way[name] for name in ("fused",) if name in way}
+    initial = state["stage"] == "initial"
+    one = model.prefill(batch, context, dtype=dtype, **way) if initial else model.decode(batch, context, dtype=dtype, **fused)
+    roof = rk.roofline(state["accelerator"], dtype)
+    compare_part(at, "whole", one, roof)
+    if explorer is not OTHER_WAY:
+        attention = heads_cache(model, state, dtype)
+        compare_part(at, "attention", attention, roof, model.layers)
+        assert at["dense_flops"] == near(one.matmul_flops - model.layers * attention.matmul_flops)
+    assert at["whole_throughput"] == near(batch * (context if initial else 1) / roof.time(one))
+    assert at["cache"] == near(model.kv_cache_bytes(context, batch, dtype))
+    assert at["needed"] == near(model.memory_bytes(context, batch, dtype))
+    try:
+        assert at["largest"] == model.largest_batch(state["accelerator"], context, dtype)
+    except ValueError:
+        assert at["largest"] < 1
+    try:
+        model.check_memory(state["accelerator"], context, batch, dtype)
+        assert message is None
+    except ValueError as error:
+        fits = str(error).split("; ")[1]
+        assert message["text"].replace(",", "").endswith(f"{fits}.")
+
+
+@settings(max_examples=60)
+@given(states(LAYERS))
+def test_numbers_of_plain_layers_are_what_one_more_layer_adds_to_a_model(state: dict[str, Any]) -> None:
+    at, dtype, heads, layers = LAYERS.values(**state), dtype_of(state), state["heads"], state["layers"]
+    if dtype is None or heads % state["kv_heads"] or state["h"] % heads:
+        assert LAYERS._message(at)["blocks"]
+        return
+    roof = rk.roofline(state["accelerator"], dtype)
+
+    def of(count: int) -> tuple[Any, ...]:
+        model = rk.Model("layers", count, state["h"], heads, 1, kv_heads=state["kv_heads"], position_rows=1)
+        make = model.prefill if state["stage"] == "initial" else model.decode
+        cost = make(state["batch"], state["context"], dtype=dtype)
+        return cost.flops, cost.bytes, roof.time(cost), model.parameters, model.kv_cache_bytes(state["context"], dtype=dtype)
+
+    flops, moved, seconds, weights, cache = (layers * (two - one) for one, two in zip(of(1), of(2), strict=True))
+    assert at["whole_flops"] == near(flops)
+    assert at["whole_bytes"] == near(moved)
+    assert at["whole_time"] == pytest.approx(seconds, rel=1e-6)  # a difference of two that are nearly the same
+    assert at["weights"] == near(weights * (at["dtype_bytes"]))
+    assert at["cache_of_one"] == near(cache)
+
+
+@settings(max_examples=60)
+@given(states(ATTENTION))
+def test_numbers_of_attention_are_those_of_its_trace(state: dict[str, Any]) -> None:
+    at, dtype, heads, kv_heads = ATTENTION.values(**state), dtype_of(state), state["heads"], state["kv_heads"]
+    if dtype is None or heads % kv_heads or state["h"] % heads:
+        assert ATTENTION._message(at)["blocks"]
+        return
+    assert ATTENTION._message(at) is None
+    shape = (state["N"], state["h"] // heads)
+    Q = rk.Tensor("Q", (kv_heads, heads // kv_heads, *shape), dtype)
+    K, V = (rk.Tensor(name, (kv_heads, 1, *shape), dtype) for name in "KV")
+    cost = rk.trace(rk.fuse(rk.attention) if state["fused"] else rk.attention, Q, K, V)
+    roof = rk.roofline(state["accelerator"], dtype)
+    compare_part(at, "whole", cost, roof)
+    for part, step in zip(("scores", "softmax", "mix"), cost.steps, strict=not state["fused"]):
+        if state["fused"]:
+            assert math.isnan(at[f"{part}_intensity"])
+        else:
+            compare_part(at, part, step, roof)
+
+
+@settings(max_examples=60)
+@given(states(SPARSE))
+def test_tokens_that_sparse_attention_reads_are_the_loads_of_its_trace(state: dict[str, Any]) -> None:
+    at, S = SPARSE.values(**state), state["context"]
+    if state["selected"] > math.ceil(S / 64):
+        assert SPARSE._message(at)["blocks"]
+        return
+    d = 128
+    near_, full, cmp = ([rk.Tensor(f"{x}{of}", (1, rows, d)) for x in "KV"] for of, rows in (("n", S), ("", S), ("c", math.ceil(S / 16))))
+    Q, gates = rk.Tensor("Q", (1, 1, 1, d)), rk.Tensor("gates", (1, 1, 1, 3))
+    cost = rk.trace(
+        rk.sparse_attention, Q, *full, *cmp, gates, tuple(near_), selected=state["selected"], window=state["window"]
+    )
+    for name, arrays in {"compressed": cmp, "chosen": full, "near": near_}.items():
+        assert at[name] == near(cost.loads_of(*arrays) / (2 * 2 * d))
+    assert at["total"] == near(cost.loads_of(*cmp, *full, *near_) / (2 * 2 * d))
+    assert at["saved"] == near(S / at["total"])
+
+
+@settings(max_examples=40)
+@given(states(COST))
+def test_numbers_of_a_cost_are_those_of_the_cost_at_these_sizes(state: dict[str, Any]) -> None:
+    at, dtype = COST.values(**state), dtype_of(state)
+    if dtype is None:
+        assert COST._message(at)["blocks"]
+        return
+    X, W = rk.Tensor("X", (state["b"], state["h"]), dtype), rk.Tensor("W", (state["h"], state["h"]), dtype)
+    compare_part(at, "part0", rk.trace(rk.linear, X, W), rk.roofline(state["accelerator"], dtype))
+
+
+# --- what is refused --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "words"),
+    [
+        (lambda: rk.explore_batch("lama-2-7b"), ValueError, "did you mean 'llama-2-7b'"),
+        (lambda: rk.explore_batch("deepseek-v3"), ValueError, "latent attention"),
+        (lambda: rk.explore_batch(accelerator="A11"), ValueError, "A11"),
+        (lambda: rk.explore_batch(batch=0), ValueError, "batch size must be a whole number from 1 to 512, not 0"),
+        (lambda: rk.explore_batch(batch=513), ValueError, "from 1 to 512, not 513"),
+        (lambda: rk.explore_batch(batch=2.5), ValueError, "not 2.5"),
+        (lambda: rk.explore_batch(batch=True), ValueError, "not True"),
+        (lambda: rk.explore_batch(batch="many"), ValueError, "not 'many'"),
+        (lambda: rk.explore_batch(context=None), ValueError, "not None"),
+        (lambda: rk.explore_batch(stage="prefil"), ValueError, "initial"),
+        (lambda: rk.explore_batch(show="speed"), ValueError, "latency"),
+        (lambda: rk.explore_batch(dtype="fp12"), ValueError, "fp12"),
+        (lambda: rk.explore_batch(logits="first"), ValueError, "logits"),
+        (lambda: rk.explore_batch("gpt2", h=1024), ValueError, "either a model or plain layers"),
+        (lambda: rk.explore_batch(frozen={"bach": 1}), ValueError, "bach.*did you mean 'batch'"),
+        (lambda: rk.explore_batch(frozen={"batch": -1}), ValueError, "not -1"),
+        (lambda: rk.explore_batch(frozen=[1]), TypeError, r"frozen must be \{control: value\}, not \[1\]"),
+        (lambda: rk.explore_batch(rk.Model("open", 2, h, 4, 100)), ValueError, "hidden must be a number here, not h"),
+        (lambda: rk.explore_batch().values(bach=1), ValueError, "did you mean 'batch'"),
+        (lambda: rk.explore_batch().values(batch=1.5), ValueError, "not 1.5"),
+        (lambda: rk.explore_attention(fused="yes"), ValueError, "fused must be True or False, not 'yes'"),
+        (lambda: rk.explore_attention(N=15), ValueError, "from 16 to 65,536, not 15"),
+        (lambda: rk.explore_sparse(block=33), ValueError, "not whole strides"),
+        (lambda: rk.explore_sparse(stride=0), ValueError, "stride"),
+        (lambda: rk.explore_sparse(selected=2), ValueError, "from 3 to 64, not 2"),
+        (lambda: rk.explore_roofline(7), TypeError, "needs a Cost, {label: Cost} or a model, not 7"),
+        (lambda: rk.explore_roofline({}), TypeError, "not {}"),
+        (lambda: rk.explore_roofline(LINEAR, c=3), ValueError, "c"),
+        (lambda: rk.explore_roofline(batchs=3), ValueError, "did you mean 'batch'"),
+        (lambda: rk.explore_roofline(LINEAR, []), ValueError, "one or two accelerators, not 0"),
+        (lambda: rk.explore_roofline(LINEAR, ["A10", "T4", "L4"]), ValueError, "one or two accelerators, not 3"),
+        (lambda: rk.explore_roofline(LINEAR.at(b=1, h=8)), ValueError, "open sizes"),
+        (lambda: rk.explore_roofline(linear_in("peak")), ValueError, "cannot be called 'peak' here; rename the symbol"),
+        (lambda: rk.explore_roofline(linear_in("dtype")), ValueError, "cannot be called 'dtype' here"),
+    ],
+)  # fmt: skip
+def test_what_an_explorer_cannot_show_is_refused_by_name(call: Any, error: Any, words: str) -> None:
+    with pytest.raises(error) as refused:
+        call()
+    assert words in str(refused.value) or re.search(words, str(refused.value)), refused.value
+
+
+def linear_in(name: str) -> Any:
+    n = rk.symbols(name)
+    return rk.trace(rk.linear, rk.Tensor("X", (n, 8)), rk.Tensor("W", (8, 8)))
+
+
+@pytest.mark.parametrize("name", ["new", "in", "p", "max", "lambda", "value", "symbols_2"])
+def test_a_size_may_be_called_what_is_a_word_of_javascript(name: str) -> None:
+    explorer = rk.explore_roofline(linear_in(name), **{name: 64})
+    cost = linear_in(name).at(**{name: 64})
+    assert explorer.values()["part0_flops"] == float(cost.flops)
+
+
+def test_a_formula_without_a_translation_is_refused_naming_the_function() -> None:
+    x = sympy.Symbol("x")
+    for formula, name in ((sympy.gamma(x), "gamma"), (sympy.Mod(x, 3), "Mod"), (sympy.sin(x), "sin")):
+        with pytest.raises(ValueError, match=rf"f = .* cannot be translated to JavaScript: .*{name}"):
+            Program(("x",), {"f": formula})
+    with pytest.raises(ValueError, match="y"):
+        Program(("x",), {"f": x + sympy.Symbol("y")})
+    with pytest.raises(ValueError, match="cannot be translated"):
+        Program(("x",), {"f": sympy.zoo * x})
+
+
+def test_a_missing_number_stays_missing_in_the_larger_and_the_smaller_of_two() -> None:
+    x, y = sympy.symbols("x y")
+    program = Program(("x", "y"), {"high": sympy.Max(x, y), "low": sympy.Min(x, y)})
+    assert program.run([1.0, 2.0]) == [2.0, 1.0]
+    for pair in ([math.nan, 1.0], [1.0, math.nan]):
+        assert all(map(math.isnan, program.run(pair)))
+    assert math.isnan(rk.explore_batch(dtype="fp8").values()["whole_time"])
+
+
+def test_without_anywidget_the_error_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    taken = builtins.__import__
+
+    def without(name: str, *rest: Any) -> Any:
+        if name.split(".")[0] == "anywidget":
+            raise ModuleNotFoundError("No module named 'anywidget'", name="anywidget")
+        return taken(name, *rest)
+
+    monkeypatch.setattr(builtins, "__import__", without)
+    monkeypatch.delitem(sys.modules, "roofline_kit.live.widget", raising=False)
+    monkeypatch.delitem(sys.modules, "anywidget", raising=False)
+    with pytest.raises(ModuleNotFoundError, match="widgets need anywidget: pip install anywidget"):
+        rk.explore_batch().widget()
+
+
+# --- what is stored ---------------------------------------------------------------------------------------
+
+
+def test_a_stored_output_is_a_sentence_a_page_and_a_picture_and_the_same_each_time() -> None:
+    bundle, again = (rk.explore_batch(batch=64, context=2000)._repr_mimebundle_() for _ in range(2))
+    assert bundle == again
+    assert list(bundle) == ["text/plain", "text/html", "image/png"]
+    assert bundle["image/png"].startswith(b"\x89PNG")
+    assert "http" not in bundle["text/html"].replace("http://www.w3.org/2000/svg", "")
+    assert rk.explore_batch(batch=65, context=2000).html != bundle["text/html"]
+
+
+CHANGES = {
+    "one more operation in softmax": ("tensor.py", None),
+}
+
+
+def test_a_changed_formula_fails_a_stored_notebook(tmp_path: Path) -> None:
+    """nbval passes twice on the same kit, and fails where a softmax costs one operation more."""
+    import nbformat
+    from nbformat.v4 import new_code_cell, new_notebook
+
+    cells = ["import roofline_kit as rk", "rk.explore_batch()", "rk.explore_attention()"]
+    path, copied = tmp_path / "stored.ipynb", tmp_path / "changed" / "roofline_kit"
+    nbformat.write(new_notebook(cells=[new_code_cell(cell, id=f"cell-{i}") for i, cell in enumerate(cells)]), path)
+    run = [sys.executable, str(KIT.parent / "scripts" / "execute_notebooks.py"), str(path)]
+    env = {**__import__("os").environ, "PYTHONPATH": str(KIT.parent)}
+    subprocess.run(run, check=True, capture_output=True, env=env)
+
+    def compare(kit: Path) -> str:
+        line = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--nbval", "--nbval-current-env", path.name]
+        done = subprocess.run(line, capture_output=True, text=True, env=env | {"PYTHONPATH": str(kit)}, cwd=tmp_path)
+        return done.stdout.splitlines()[-1]
+
+    assert "3 passed" in compare(KIT.parent)
+    assert "3 passed" in compare(KIT.parent)
+    shutil.copytree(KIT, copied)
+    source = (copied / "tensor.py").read_text("utf-8")
+    assert source.count(SOFTMAX) == 1
+    (copied / "tensor.py").write_text(source.replace(SOFTMAX, SOFTMAX.replace("3", "4")), "utf-8")
+    assert "2 failed, 1 passed" in compare(copied.parent)
+
+
+SOFTMAX = "3 * "

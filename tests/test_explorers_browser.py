@@ -1,0 +1,362 @@
+"""Explorers in a browser: what one sees there is what Python says, without a network, without a kernel, and with one."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import io
+import json
+import math
+import re
+import struct
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import nbformat
+import pytest
+from browser import REPOSITORY, Notebook, Shown, as_page, drag, same_marks
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+
+import roofline_kit as rk
+
+N, h, b = rk.symbols("N h b")
+LINEAR = rk.trace(rk.linear, rk.Tensor("X", (b, h)), rk.Tensor("W", (h, h)))
+ATTENTION = rk.trace(rk.attention, *rk.tensors("Q K V", (N, h)))
+
+FOUR: dict[str, Callable[..., Any]] = {
+    "batch": rk.explore_batch,
+    "roofline": rk.explore_roofline,
+    "attention": rk.explore_attention,
+    "sparse": rk.explore_sparse,
+}
+ALL = FOUR | {
+    "batch of plain layers": lambda **how: rk.explore_batch(h=4096, **how),
+    "batch of a tied model": lambda **how: rk.explore_batch("gpt2", "A10", context=100, **how),
+    "batch, causal and fused": lambda **how: rk.explore_batch(causal=True, fused=True, logits="last", **how),
+    "roofline of a cost": lambda **how: rk.explore_roofline(ATTENTION, h=4096, **how),
+    "roofline of two costs": lambda **how: rk.explore_roofline({"dense": LINEAR, "attention": ATTENTION}, **how),
+    "sparse, other blocks": lambda **how: rk.explore_sparse(block=16, stride=8, select_block=32, **how),
+}
+OF_FOUR = pytest.mark.parametrize("make", FOUR.values(), ids=FOUR)
+OF_ALL = pytest.mark.parametrize("make", ALL.values(), ids=ALL)
+
+# A few examples of many states each. What differs first is named; to shrink hundreds of states would take minutes.
+MANY = settings(phases=[Phase.explicit, Phase.generate], suppress_health_check=[*HealthCheck], database=None)
+
+
+def states(explorer: Any, count: int) -> Any:
+    """So many states of an explorer, packed: Hypothesis draws a byte for each control, much faster than a choice."""
+    return st.binary(min_size=count * len(explorer.controls), max_size=count * len(explorer.controls))
+
+
+def unpacked(explorer: Any, drawn: bytes) -> list[dict[str, Any]]:
+    """States that were drawn."""
+    controls = [(control.name, control.values, len(control.values)) for control in explorer.controls]
+    rows = (drawn[i : i + len(controls)] for i in range(0, len(drawn), len(controls)))
+    return [{name: values[x % n] for (name, values, n), x in zip(controls, row, strict=True)} for row in rows]
+
+
+@OF_ALL
+def test_javascript_computes_what_python_computes_at_ten_thousand_points(make: Any, offline: Any) -> None:
+    explorer = make()
+    shown = Shown(explorer, offline(as_page(explorer)).locator("[data-rk]"))
+    names = next(iter(explorer.programs.values())).outputs
+    of = json.dumps([[control.name, control.values] for control in explorer.controls])
+    compared = 0
+
+    @settings(MANY, max_examples=80)
+    @given(states(explorer, 700))
+    def compare(drawn: bytes) -> None:
+        nonlocal compared
+        if compared >= POINTS:
+            return
+        packed, messages = shown.ask(COMPUTED, [of, base64.b64encode(drawn).decode(), names])
+        numbers = struct.iter_unpack(f"<{len(names)}d", base64.b64decode(packed))
+        for state, theirs, message in zip(unpacked(explorer, drawn), numbers, json.loads(messages), strict=True):
+            at = explorer._at(state)  # which is `values` without its checks of what is asked for
+            assert message == explorer._message(at), state
+            for name, value in zip(names, theirs, strict=True):
+                if at[name] != value and not abs(at[name] - value) <= 1e-9 * abs(at[name]):
+                    assert math.isnan(at[name]) and math.isnan(value), (name, at[name], value, state)
+            compared += not (message and message["blocks"])
+
+    compare()
+    assert compared >= POINTS
+
+
+POINTS = 10_000
+COMPUTED = """(() => {
+  const [of, drawn, names] = given, controls = JSON.parse(of), all = [];
+  const unpack = text => Uint8Array.from(atob(text), c => c.charCodeAt(0));
+  for (let rows = unpack(drawn), i = 0; i < rows.length; i += controls.length)
+    all.push(x.valuesAt(Object.fromEntries(controls.map(([name, values], j) => [name, values[rows[i + j] % values.length]]))));
+  const bytes = new Uint8Array(new Float64Array(all.flatMap(at => names.map(name => at[name]))).buffer);
+  let text = "";
+  for (let i = 0; i < bytes.length; i += 8192) text += String.fromCharCode(...bytes.subarray(i, i + 8192));
+  return [btoa(text), JSON.stringify(all.map(x.messageAt))];
+})()"""
+
+
+@OF_ALL
+def test_the_browser_draws_what_python_draws_mark_by_mark(make: Any, offline: Any) -> None:
+    explorer = make()
+    shown = Shown(explorer, offline(as_page(explorer)).locator("[data-rk]"))
+    draw = "given.map(([state, frozen]) => x.drawn(state, frozen, 720, 418)).map(d => [d.marks, d.height])"
+
+    @settings(MANY, max_examples=10)
+    @given(states(explorer, 20), states(explorer, 10))
+    def compare(some: bytes, frozen: bytes) -> None:
+        pairs = list(zip(unpacked(explorer, some), [*unpacked(explorer, frozen), *[None] * 10], strict=True))
+        for (state, ghost), (marks, height) in zip(pairs, shown.ask(draw, pairs), strict=True):
+            ours, tall = explorer._marks(state, ghost)
+            assert height == tall
+            assert same_marks(marks, ours), (state, ghost)
+
+    compare()
+    marks, height = explorer._marks(explorer.state, None)
+    assert shown.ask(draw, [[explorer.state, None]])[0][1] == height
+    assert same_marks(shown.ask(draw, [[explorer.state, None]])[0][0], marks)
+
+
+@OF_ALL
+def test_the_live_page_shows_what_python_says_while_one_drags(make: Any, offline: Any) -> None:
+    explorer = make()
+    page = offline(as_page(explorer))
+    shown = Shown(explorer, page.locator("[data-rk]"))
+    shown.agrees()
+    first = next(control for control in explorer.controls if control.kind == "slider")
+    drag(page, slider := shown.slider(first.name), 0.7)
+    assert first.values[0] < shown.state[first.name] < first.values[-1]
+    assert shown.state[first.name] != explorer.state[first.name]
+    shown.agrees()
+    before = first.values.index(shown.state[first.name])
+    for key, to in {"ArrowRight": before + 1, "ArrowLeft": before, "Home": 0, "End": len(first.values) - 1}.items():
+        slider.press(key)
+        assert shown.state[first.name] == first.values[to]
+        assert slider.get_attribute("aria-valuetext") == shown.root.locator(".rk-control output").first.text_content()
+        shown.agrees()
+    for control in explorer.controls:
+        if control.kind == "choice":
+            shown.choose(control.name, control.texts[-1])
+            assert shown.state[control.name] == control.values[-1]
+        elif control.kind == "check":
+            shown.slider(control.name).check()
+            assert shown.state[control.name] is True
+        shown.agrees()
+    page.get_by_role("button", name="Reset").click()
+    assert shown.state == explorer.state
+    shown.agrees()
+
+
+@OF_FOUR
+def test_what_is_frozen_stays_as_a_ghost_to_compare_with(make: Any, offline: Any) -> None:
+    explorer = make()
+    page = offline(as_page(explorer))
+    shown = Shown(explorer, page.locator("[data-rk]"))
+    page.get_by_role("button", name="Freeze").click()
+    drag(page, shown.slider(explorer.controls[0].name), 0.2)
+    assert shown.ask("x.frozen()") == explorer.state != shown.state
+    shown.agrees()
+    ghosts = page.locator(".rk-figure circle[fill='var(--rk-page)']")
+    assert ghosts.count() == page.locator(".rk-figure circle").count() / 2 >= 1
+    page.get_by_role("button", name="Unfreeze").click()
+    assert shown.ask("x.frozen()") is None
+    assert not ghosts.count()
+    shown.agrees()
+
+
+def test_a_model_brings_its_number_of_heads_along(offline: Any) -> None:
+    explorer = rk.explore_batch("llama-2-7b")
+    shown = Shown(explorer, offline(as_page(explorer)).locator("[data-rk]"))
+    for name in ("mistral-7b", "llama-2-7b", "llama-2-70b"):
+        shown.choose("model", name)
+        assert shown.state == explorer.checked({"model": name}, shown.state)
+        assert shown.state["kv_heads"] == rk.model(name).kv_heads
+        shown.agrees()
+
+
+def test_what_cannot_be_is_said_in_words(offline: Any) -> None:
+    said = {
+        "does not fit": (rk.explore_batch(batch=64, context=1000), r"Does not fit: this needs .* fits is 50\."),
+        "never fits": (rk.explore_batch("llama-2-70b"), r"Does not fit: .*; not even a batch of 1 fits\."),
+        "no peak": (rk.explore_batch(dtype="fp8"), "A100-40GB has no fp8 peak: choose another dtype."),
+        "no peak to draw": (rk.explore_roofline(dtype="fp8"), "A10 has no fp8 peak: choose another dtype."),
+        "heads cannot share": (rk.explore_attention(heads=8, kv_heads=16), "heads/kv heads is 0.5 here"),
+        "too short": (rk.explore_sparse(context=1024, selected=64), "64 blocks of 64 tokens are more than the 1,024"),
+    }
+    for explorer, words in said.values():
+        page = offline(as_page(explorer))
+        shown = Shown(explorer, page.locator("[data-rk]"))
+        shown.agrees()
+        status = page.locator("p.rk-spoken[role=status]").text_content()
+        drawn = " ".join(page.locator(".rk-figure text[fill='var(--rk-compute)']").all_text_contents())
+        assert re.search(words, status), status
+        assert status in drawn
+        assert status in repr(explorer)
+
+
+@OF_ALL
+def test_copy_as_python_gives_a_call_that_makes_the_same_explorer(make: Any, offline: Any) -> None:
+    explorer = make()
+    page = offline(as_page(explorer))
+    shown = Shown(explorer, page.locator("[data-rk]"))
+    names = {"rk": rk, "cost": ATTENTION, "costs": {"dense": LINEAR, "attention": ATTENTION}}
+
+    @settings(MANY, max_examples=3)
+    @given(states(explorer, 20))
+    def compare(drawn: bytes) -> None:
+        some = [state for state in unpacked(explorer, drawn) if explorer._message(explorer.values(**state)) is None]
+        for state, ghost in zip(some, [None, *some], strict=False):
+            call = shown.ask("(x.set(...given), x.python())", [state, ghost])
+            copied = eval(call, names)
+            assert (copied.state, copied.frozen) == (state, ghost), call
+            assert copied._marks(state, ghost) == explorer._marks(state, ghost)
+
+    compare()
+    page.get_by_role("button", name="Copy as Python").click()
+    assert page.locator(".rk-note code").text_content() == shown.ask("x.python()")
+
+
+@OF_FOUR
+def test_what_is_saved_can_be_opened_elsewhere(make: Any, offline: Any) -> None:
+    from PIL import Image
+
+    explorer = make()
+    page = offline(as_page(explorer, theme="dark"))
+    shown = Shown(explorer, page.locator("[data-rk]"))
+    drag(page, shown.slider(explorer.controls[0].name), 0.4)
+
+    def saved(kind: str) -> bytes:
+        with page.expect_download() as download:
+            page.get_by_role("button", name=kind, exact=True).click()
+        assert download.value.suggested_filename == f"{explorer.name}.{kind.lower()}"
+        return Path(download.value.path()).read_bytes()
+
+    picture = Image.open(io.BytesIO(saved("PNG"))).convert("RGB")
+    width, height = shown.ask("root.querySelector('svg').getAttribute('viewBox').split(' ').slice(2).map(Number)")
+    assert picture.size == (2 * width, 2 * round(height))
+    assert len(picture.getcolors(1 << 20) or []) > 10
+    assert sum(picture.getpixel((0, 0))) < 200, "dark, as the page is"
+
+    drawing = saved("SVG").decode()
+    assert "var(" not in drawing
+    tags = [node.tag.split("}")[1] for node in ElementTree.fromstring(drawing)]
+    assert tags == [mark[0] for mark in explorer._marks(shown.state, None, width, height)[0]]
+
+    comment, *lines = saved("CSV").decode().splitlines()
+    assert comment == f"# {shown.ask('x.python()')}"
+    over, *names = next(rows := csv.reader(lines))
+    control = next(control for control in explorer.controls if control.name == over)
+    table = [[float(cell) for cell in row] for row in rows]
+    assert [row[0] for row in table] == list(control.values)
+    for value, *numbers in table:
+        at = explorer.values(**{**shown.state, over: int(value)})
+        assert numbers == pytest.approx([at[name] for name in names], rel=1e-9, nan_ok=True)
+
+
+def test_a_reload_restores_the_state_and_a_new_explorer_starts_anew(offline: Any, tmp_path: Path) -> None:
+    explorer, other = rk.explore_batch(), rk.explore_batch(batch=16)
+    page = offline(as_page(explorer))
+    shown = Shown(explorer, page.locator("[data-rk]"))
+    page.get_by_role("button", name="Freeze").click()
+    drag(page, shown.slider("batch"), 0.3)
+    state = shown.state
+    page.reload()
+    shown = Shown(explorer, page.locator("[data-rk]"))
+    assert (shown.state, shown.ask("x.frozen()")) == (state, explorer.state)
+    shown.agrees()
+    Path(page.url.removeprefix("file://")).write_text(as_page(other), "utf-8")
+    page.reload()
+    shown = Shown(other, page.locator("[data-rk]"))
+    assert (shown.state, shown.ask("x.frozen()")) == (other.state, None)
+
+
+def test_several_explorers_on_a_page_do_not_touch_each_other(offline: Any) -> None:
+    explorers = [make() for make in FOUR.values()]
+    page = offline(as_page(*explorers, explorers[0]))
+    shown = [Shown(explorer, page.locator("[data-rk]").nth(i)) for i, explorer in enumerate([*explorers, explorers[0]])]
+    drag(page, shown[0].slider("batch"), 0.9)
+    assert shown[0].state != shown[4].state == explorers[0].state
+    for one in shown:
+        one.agrees()
+    ids = page.locator("[id]").evaluate_all("nodes => nodes.map(node => node.id)")
+    assert len(ids) == len(set(ids))
+
+
+@pytest.mark.parametrize("how", ["system", "site", "lab"])
+def test_it_is_dark_where_the_page_is_dark(how: str, offline: Any) -> None:
+    from roofline_kit.themes import THEMES
+
+    explorer = rk.explore_batch()
+    page = offline(as_page(explorer), color_scheme="dark" if how == "system" else "light")
+    shown = Shown(explorer, page.locator("[data-rk]"))
+
+    def ground() -> str:
+        return shown.ask("getComputedStyle(root.querySelector('.rk')).getPropertyValue('--rk-page').trim()")
+
+    assert ground() == THEMES["dark" if how == "system" else "light"].page
+    turn = {
+        "system": "m => m",
+        "site": "m => { document.documentElement.dataset.theme = m }",
+        "lab": "m => { document.body.dataset.jpThemeLight = m === 'light' }",
+    }[how]
+    for mode in ("dark", "light", "dark"):
+        if how == "system":
+            page.emulate_media(color_scheme=mode)
+        page.evaluate(turn, mode)
+        page.wait_for_timeout(50)
+        assert ground() == THEMES[mode].page
+        shown.agrees()
+
+
+@OF_FOUR
+@pytest.mark.parametrize("width", [320, 390])
+def test_it_fits_a_phone(make: Any, width: int, offline: Any) -> None:
+    explorer = make()
+    page = offline(as_page(explorer), width=width, height=800)
+    shown = Shown(explorer, page.locator("[data-rk]"))
+    page.wait_for_timeout(100)
+    drag(page, shown.slider(explorer.controls[0].name), 0.3)
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    wide = page.locator(".rk-figure text").evaluate_all(
+        "nodes => nodes.map(n => n.getBoundingClientRect()).filter(r => r.left < -1 || r.right > innerWidth + 1).length"
+    )
+    assert not wide, "no word leaves the picture"
+
+
+@pytest.mark.parametrize("feature", ["ResizeObserver", "MutationObserver"])
+def test_a_browser_that_lacks_something_keeps_the_picture_and_is_told_why(feature: str, offline: Any) -> None:
+    page = offline(as_page(rk.explore_batch()), script=f"delete window.{feature}")
+    assert page.get_by_role("alert").text_content() == (
+        f"The explorer cannot run here: this browser has no {feature}. This is its picture."
+    )
+    assert page.locator("[data-rk] img").is_visible()
+    assert page.locator("[data-rk] img").evaluate("image => image.naturalWidth") == 720
+
+
+@OF_FOUR
+def test_without_scripts_there_is_a_picture_with_words(make: Any, offline: Any) -> None:
+    explorer = make()
+    page = offline(as_page(explorer), java_script_enabled=False)
+    image = page.locator("[data-rk] img")
+    assert image.is_visible()
+    assert image.get_attribute("alt") == repr(explorer)
+    assert image.bounding_box()["width"] > 600
+    assert repr(explorer) in page.locator("figcaption").text_content()
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_axe_finds_nothing_serious(theme: str, offline: Any) -> None:
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-playwright-python is not installed")
+    explorers = [make() for make in FOUR.values()]
+    page = offline(as_page(*explorers, theme=theme))
+    Shown(explorers[0], page.locator("[data-rk]").first).drag("batch", 0.9)  # what does not fit is shown, too
+    page.get_by_role("button", name="Copy as Python").first.click()
+    found = axe.Axe().run(page).response["violations"]
+    grave = [v for v in found if v["impact"] in ("serious", "critical")]
+    assert not grave, [(v["id"], v["help"], [node["html"] for node in v["nodes"]][:5]) for v in grave]
