@@ -406,7 +406,7 @@ def _batch_views(name: str) -> dict[str, Any]:
             full, _limit("memory", "memory of {accelerator}: {memory:B}"),
             *(_curve("batch", y, label, color) for (y, label), color in zip(held.items(), COLORS, strict=False)),
             *(_point("batch", y, color) for y, color in zip(held, COLORS, strict=False)),
-        ],
+        ], margin=132,
     )  # fmt: skip
     return views
 

@@ -160,7 +160,7 @@ function draw(view, now, ghost, message, frame) {
   const points = (source, frozen) => {
     for (const mark of view.marks) if (mark.kind === "point") {
       const [x, y] = pixels([mark.x, mark.y], source.at);
-      if (!visible([[x, y]])) continue;
+      if (!visible([[x, y]]) || marks.some(([tag, a]) => tag === "circle" && a.cx === tenth(x) && a.cy === tenth(y) && (a.fill === "page") === frozen && !mark.label)) continue;
       const role = !mark.bound ? mark.fill : source.at[mark.bound] >= 1 ? "compute" : "memory";
       put("circle", { cx: tenth(x), cy: tenth(y), r: tenth((frozen ? 5 : 6.5) * k), fill: frozen ? "page" : role, stroke: frozen ? role : "page", "stroke-width": tenth((frozen ? 2 : 1.5) * k) });
       if (!mark.label || frozen) continue;

@@ -262,7 +262,9 @@ class Chart:
             if mark["kind"] != "point":
                 continue
             x, y = self.pixels((mark["x"], mark["y"]), source["at"])
-            if math.isnan(x):
+            alike = [a for tag, a, _ in self.marks if tag == "circle" and (a["fill"] == "page") == frozen]
+            drawn = [(a["cx"], a["cy"]) for a in alike]
+            if math.isnan(x) or (not mark["label"] and (tenth(x), tenth(y)) in drawn):
                 continue
             role = mark["fill"]
             if mark["bound"]:
