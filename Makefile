@@ -9,7 +9,7 @@ UV           ?= uv
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help lab test test-torch notebooks lint lock clean
+.PHONY: help lab site test test-torch notebooks lint lock clean
 
 help:  ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -20,6 +20,10 @@ NO_BROWSER = $(if $(filter Darwin,$(shell uname))$(DISPLAY)$(WAYLAND_DISPLAY),,-
 
 lab: .venv/lab  ## open the course in JupyterLab
 	.venv/bin/python -m jupyterlab --LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb $(AS_ROOT) $(NO_BROWSER)
+
+site: .venv/site  ## make pages for reading alone, to be opened without a server or a network
+	.venv/bin/python scripts/build_site.py build/site
+	@echo "Open build/site/index.html"
 
 test: .venv/dev  ## run the unit tests, the examples in docstrings and the notebooks
 	.venv/bin/python -m pytest $(if $(wildcard .venv/lib/python3*/site-packages/torch),,-m "not torch")
@@ -41,6 +45,7 @@ lint: .venv/dev  ## check style and types
 
 lock:  ## for maintainers: choose the newest versions anew (needs uv)
 	$(UV) pip compile $(LOCK) requirements.in -o requirements.txt
+	$(UV) pip compile $(LOCK) requirements-site.in -o requirements-site.txt
 	$(UV) pip compile $(LOCK) requirements-dev.in -o requirements-dev.txt
 
 # One version for every system and every Python from 3.11 on, so that a notebook says the same to everybody.
@@ -54,7 +59,8 @@ clean:  ## remove .venv and everything that can be made again
 # What is installed is recorded by an empty file, newer than what it was installed from.
 .venv/lab: requirements.txt pyproject.toml | .venv/bin/python
 .venv/dev: requirements-dev.txt pyproject.toml | .venv/bin/python
-.venv/lab .venv/dev:
+.venv/site: requirements-site.txt pyproject.toml | .venv/bin/python
+.venv/lab .venv/dev .venv/site:
 	@echo "Installing $< into .venv: a minute or two, only when it has changed."
 	@.venv/bin/python -m pip install --quiet --disable-pip-version-check -r $<
 	@touch $@

@@ -149,6 +149,15 @@ class Cost:
         roots = {id(t.root) for t in tensors}
         return tidy(sympy.Add(*(count * x.nbytes for count, x in read if id(x.root) in roots)))
 
+    def names(self) -> list[str]:
+        """The steps as the table writes them, results of earlier ones by their number.
+
+        >>> from roofline_kit import attention, tensors
+        >>> trace(attention, *tensors("Q K V", (64, 8))).names()
+        ['① Q @ K.T', '② softmax(①)', '③ ② @ V']
+        """
+        return [f"{number} {text}" for number, text, *_ in self._table(_plain_step, str)[1:-1]]
+
     # --- numbers ---
 
     def match(self, *keep: str, **values: Any) -> tuple[tuple[sympy.Symbol, ...], dict[sympy.Symbol, sympy.Expr]]:
@@ -239,7 +248,7 @@ class Cost:
         return [*rows, ["", "total", *map(figure, _figures(self))]]
 
     def __repr__(self) -> str:
-        lines = self._table(lambda operation, xs: written(operation, [name + view for name, view in xs]), _plain)
+        lines = self._table(_plain_step, _plain)
         table = aligned(lines, left=2)
         rule = "─" * max(map(len, table))
         return "\n".join([table[0], rule, *table[1:-1], rule, table[-1]])
@@ -281,6 +290,10 @@ def _plain(figure: Any) -> str:
 def _latex_figure(figure: Any) -> str:
     text = _plain(figure)
     return sympy.latex(figure) if text == str(figure) else text.replace(",", r"\,")
+
+
+def _plain_step(operation: str, operands: list[tuple[str, str]]) -> str:
+    return written(operation, [name + view for name, view in operands])
 
 
 def _latex_step(operation: str, operands: list[tuple[str, str]]) -> str:

@@ -7,7 +7,7 @@ Shown in a notebook each is live, with or without a kernel; `.widget()` makes an
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from functools import cache
 from typing import Any
 
@@ -117,10 +117,14 @@ def _point(x: str, y: str, fill: str = "ink", label: str = "", bound: str = "") 
 
 
 def _words(
-    text: str, at: Any, dx: float, dy: float, fill: str, anchor: str = "start", along: bool = False
+    text: str, at: Any, dx: float, dy: float, fill: str, anchor: str = "start", along: bool = False, under: str = ""
 ) -> dict[str, Any]:
-    """A label; at : a pair of values or of limits of the axes. along : turned, to lie on its line."""
-    return {"text": text, "at": at, "dx": dx, "dy": dy, "anchor": anchor, "fill": fill, "along": along}
+    """A label; at : a pair of values or of limits of the axes. along : turned, to lie on its line.
+
+    under : a value; where it is larger than the label's own, the label goes below its line.
+    """
+    label = {"text": text, "at": at, "dx": dx, "dy": dy, "anchor": anchor, "fill": fill, "along": along}
+    return label | {"under": under}
 
 
 def _limit(y: str, text: str) -> dict[str, Any]:
@@ -277,7 +281,10 @@ def _shape(of: Model | None, h: Any, heads: Any, kv_heads: Any, layers: Any) -> 
     if of is None:
         start = {"h": h, "heads": heads, "kv_heads": heads if kv_heads is None else kv_heads, "layers": layers}
         room = {"h": steps(128, 16384, 4), "heads": pairs, "kv_heads": pairs, "layers": steps(1, 128, 4)}
-        return [slider(name, name, room[name], at) for name, at in start.items()], start
+        made = {name: slider(name, name, room[name], at) for name, at in start.items()}
+        shared = {n: {"kv_heads": n} for n in made["heads"].values if n in made["kv_heads"].values}
+        made["heads"] = replace(made["heads"], moves=shared)  # who wants fewer K and V heads says so afterwards
+        return list(made.values()), start
     known = [m for m in map(model, models()) if m.kv_latent is None and _alike(m, of)]
     alike = {m.name: m for m in [*known, of]}
     sets = {
@@ -392,14 +399,14 @@ def _batch_views(name: str) -> dict[str, Any]:
         ]
         marks += [_point("batch", f"{part}_{what}", color) for part, color in zip(PARTS, COLORS, strict=False)]
         views[show] = _view(name + " on {accelerator}" + title[show], x, (label, unit, None, None, []), marks)
-    held = {"weights": "weights", "cache": "KV cache", "needed": "both"}
+    held = {"weights": "weights", "cache": "KV cache", "needed": "weights + cache"}
     views["memory"] = _view(
         name + " on {accelerator}" + title["memory"], x, ("memory", "B", None, None, []),
         [
             full, _limit("memory", "memory of {accelerator}: {memory:B}"),
             *(_curve("batch", y, label, color) for (y, label), color in zip(held.items(), COLORS, strict=False)),
             *(_point("batch", y, color) for y, color in zip(held, COLORS, strict=False)),
-        ],
+        ], margin=132,
     )  # fmt: skip
     return views
 
@@ -431,8 +438,8 @@ def explore_roofline(
     fp16 on A10, b = 64: linear 62.06 FLOPs per byte (memory-bound), at most 37.2 TFLOP/s.
     """
     cards = [accelerators] if isinstance(accelerators, (str, Accelerator)) else list(accelerators)
-    if not 1 <= len(cards) <= 2:
-        raise ValueError(f"explore_roofline compares one or two accelerators, not {len(cards)}")
+    if not 1 <= len(cards) <= 2 or cards[0] == "none":
+        raise ValueError(f"explore_roofline compares one or two accelerators, not {accelerators!r}")
     machines, peaks = _machines([card for card in cards if card != "none"])
     first, *rest = (_name(card) for card in cards if card != "none")
     state: dict[str, Any] = {"accelerator": first, "compare": rest[0] if rest else "none", "dtype": dtype}
@@ -514,19 +521,20 @@ def explore_roofline(
     ]
     marks = [
         region | {"from": "origin", "fill": "memory_region"}, region | {"from": "ridge", "fill": "compute_region"},
-        *_roof("other_", "faint", 1.8, "7,4", "{compare}  {other_peak:FLOP/s}"),
-        *_roof("", "ink", 3, "none", "{accelerator}  {dtype} peak  {peak:FLOP/s}"),
-        _line([], "ink", 1, labels=laws),
         *(
-            _curve(controls[0].name, f"{p}_performance", "", "path", 8, x=f"{p}_intensity") | {"opacity": 0.3}
+            _curve(controls[0].name, f"{p}_performance", "", "path", 12, x=f"{p}_intensity") | {"opacity": 0.35}
             for p in points
         ),
+        *_roof("other_", "faint", 1.8, "7,4", "{compare}  {other_peak:FLOP/s}"),
+        *_roof("", "ink", 3, "none", "{accelerator}  {peak:FLOP/s}"),
+        _line([], "ink", 1, labels=laws),
         *(_point(f"{p}_intensity", f"{p}_performance", label=parts[p], bound=f"{p}_bound") for p in points),
     ]  # fmt: skip
-    bounds = ", ".join(f"{parts[p]} {{{p}_bound:bound}}" for p in points[:3])
+    named = points[-1:] if isinstance(what, Cost) else points[:2]
+    bounds = ", ".join(f"{parts[p]} {{{p}_bound:bound}}" for p in named)
     view = _view(
         f"On {{accelerator}}: {bounds}", ("arithmetic intensity [FLOPs per byte]", "", float(START), 20000, []),
-        ("attainable performance [FLOP/s]", "", None, None, []), marks, margin=18, notice="low",
+        ("attainable performance [FLOP/s]", "", None, None, []), marks, margin=18,
     )  # fmt: skip
     return Explorer(
         name="explore_roofline", call=[*call, "accelerators=[{accelerator}, {compare}]"], controls=controls,
@@ -541,10 +549,9 @@ START = sympy.Rational(1, 20)  # FLOPs per byte, where the picture of a roofline
 def _named_costs(what: Any) -> dict[str, Cost]:
     """Costs by label: those given, or one with its steps where they are few."""
     if isinstance(what, Cost):
-        work = [step for step in what.steps if step.flops != 0]
-        steps_of = {step.operation: Cost((step,), step.name) for step in work} if 2 <= len(work) <= 4 else {}
-        named = {step.name: Cost((step,), step.name) for step in work} if len(steps_of) < len(work) <= 4 else steps_of
-        return {**(named if len(work) > 1 else {}), what.name: what}
+        steps_of = [(name, step) for name, step in zip(what.names(), what.steps, strict=True) if step.flops != 0]
+        few = {name: Cost((step,), name) for name, step in steps_of} if 2 <= len(steps_of) <= 4 else {}
+        return few | {what.name: what}
     if not isinstance(what, Mapping) or not what or not all(isinstance(cost, Cost) for cost in what.values()):
         raise TypeError(f"explore_roofline needs a Cost, {{label: Cost}} or a model, not {what!r}")
     for label, cost in what.items():
@@ -561,10 +568,14 @@ def _intensity(cost: Cost) -> sympy.Expr:
 def _roof(which: str, stroke: str, width: float, dash: str, text: str) -> list[dict[str, Any]]:
     """The two limits of an accelerator, with their names on them; which : "other_" for the one to compare with."""
     ridge, peak = f"{which}ridge", f"{which}peak"
-    labels = [_words(text, ["x1", peak], -4, -8, "faint" if which else "ink", "end")]
-    lines = [_line([["x0", f"{which}start"], [ridge, peak], ["x1", peak]], stroke, width, dash, labels, not which)]
+    other = "peak" if which else "other_peak"
+    labels = [_words(text, ["x1", peak], -4, -8, "faint" if which else "ink", "end", under=other)]
     if not which:
         labels.append(_words("{bandwidth:B/s}", [float(3 * START), "slope"], 0, 0, "ink", along=True))
+    lines = [
+        _line([["origin", f"{which}start"], [ridge, peak], ["x1", peak]], stroke, width, dash, labels, bool(which))
+    ]
+    if not which:
         note = _words("ridge {ridge} FLOPs/B", ["ridge", "y0"], -6, -8, "ink", "end")
         lines.append(_line([["ridge", "y0"], ["ridge", "peak"]], "ink", 1.4, "2,4", [note]))
     return lines
@@ -589,7 +600,7 @@ def explore_attention(
     Raises ValueError for unknown names and for numbers outside of a slider's range.
 
     >>> explore_attention(N=4096, heads=1)
-    N = 4,096, h = 4,096, 1 heads with 1 of K and V, on A10: attention does 1,024 FLOPs per byte (compute-bound), ...
+    N = 4,096, h = 4,096, heads = 1, kv_heads = 1, on A10: attention does 1,024 FLOPs per byte (compute-bound), ...
     """
     machines, peaks = _machines([accelerator])
     pairs = steps(1, 128, 1)
@@ -597,6 +608,9 @@ def explore_attention(
     labels = {"N": "tokens N", "h": "width h", "heads": "heads", "kv_heads": "K and V heads"}
     values = {"N": TOKENS, "h": steps(64, 16384, 4), "heads": pairs, "kv_heads": pairs}
     controls = [slider(name, labels[name], values[name], start[name]) for name in start]
+    controls[2] = replace(
+        controls[2], moves={n: {"kv_heads": n} for n in controls[2].values if n in controls[3].values}
+    )
     controls += [Control("fused", "fused", [False, True], "check"), *machines]
     parts = {"scores": "Q Kᵀ", "softmax": "softmax", "mix": "P V", "whole": "attention"}
     inputs = _inputs(controls, "peak")
@@ -629,7 +643,7 @@ def explore_attention(
     )  # fmt: skip
     return Explorer(
         name="explore_attention", call=[], controls=controls, programs=programs, views={"": view},
-        sentence="N = {N:int}, h = {h:int}, {heads} heads with {kv_heads} of K and V, on {accelerator}: attention does "
+        sentence="N = {N:int}, h = {h:int}, heads = {heads}, kv_heads = {kv_heads}, on {accelerator}: attention does "
         "{whole_intensity} FLOPs per byte ({whole_bound:bound}), and takes {whole_time:s} in {dtype}.",
         table=_table(parts), formulas=shown, select=("fused",), messages=[NO_PEAK, *broken], tables=[peaks],
         state=start | {"fused": fused, "accelerator": _name(accelerator), "dtype": dtype}, frozen=frozen,
@@ -671,11 +685,7 @@ def explore_sparse(
     cost, reads = _sparse(block, stride, select_block)
     sizes, broken = _whole_sizes([cost])
     total, whole = sympy.Symbol("total"), sympy.Add(*reads.values())
-    made = (
-        sizes
-        | reads
-        | {"total": sympy.Add(*map(sympy.Symbol, reads)), "full": S, "share": total / S, "saved": S / total}
-    )
+    made = sizes | reads | {"total": sympy.Add(*map(sympy.Symbol, reads)), "full": S, "share": total / S}
     made |= {"block": sympy.Integer(select_block), "blocks": sympy.ceiling(S / select_block)}
     made |= {"few": n - sympy.Symbol("blocks")}
     controls = [
@@ -684,7 +694,7 @@ def explore_sparse(
         slider("window", "window", steps(64, 4096), window),
     ]  # fmt: skip
     names = {"compressed": "compressed", "chosen": "selected", "near": "window", "total": "sparse", "full": "full"}
-    colors = ("path", "memory", "compute", "ink", "other")
+    colors = ("memory", "compute", "path", "ink", "other")  # as in the mask, and in the pictures of the page
     marks = [
         _curve(
             "context", y, label, color, 4 if y in ("total", "full") else 2, "none" if y in ("total", "full") else "5,4"
@@ -694,11 +704,11 @@ def explore_sparse(
     marks += [_point("context", y, color) for y, color in zip(names, colors, strict=True)]
     mask = {
         "cells": 48, "tokens": "context", "block": "block", "selected": "selected", "window": "window",
-        "title": "who reads whom: queries down, tokens across",
-        "legend": [["compute", "near"], ["memory", "selected"], ["path", "compressed"]],
+        "title": "queries ↓, and the tokens they read →",
+        "legend": [["path", "window"], ["compute", "selected"], ["memory", "compressed"]],
     }  # fmt: skip
     view = _view(
-        "A new token reads {total:int} of {context:int} tokens, {saved} times fewer",
+        "A new token reads {total:int} tokens where full attention reads {full:int}: {share:%}",
         ("context length [tokens]", "int", 1024, 131072, [2**k for k in range(10, 18)]),
         ("tokens read for a new one", "", None, None, []), marks, margin=98, mask=mask,
     )  # fmt: skip

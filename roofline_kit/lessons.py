@@ -90,8 +90,13 @@ def _answers() -> dict[str, Any]:
     users = [trace(matmul, Tensor("Q", (n, 32, 1, 128)), Tensor("Kᵀ", (n, 32, 128, 1000))) for n in (1, 64)]
     nsa = published("nsa-setting").column("value")
     tokens = S / nsa[1] + nsa[2] * nsa[3] + nsa[4]
+    least = S / nsa[1] + nsa[2] * 3 + 64  # the fixed blocks, and the smallest window of the explorer
     prompt = llama2.prefill(1, S)
     share = prompt.matmul_flops.expand().coeff(S, 2) * S**2  # Q Kᵀ and P V
+    mha, mqa = (a100.time(m.decode(16, 2048)) for m in (llama2, replace(llama2, kv_heads=1)))
+    layers = {t: trace(linear, Tensor("X", (N, 4096), t), Tensor("W", (4096, 4096), t)) for t in ("fp16", "int8")}
+    half, byte = (roofline("A10", t).crossing(dense, "N") for t, dense in layers.items())
+    long, short = (n / a100.time(llama2.decode(n, context, fused=True)) for n, context in [(32, 1024), (64, 512)])
     rule = 6 * llama2.parameters * int(published("llama2-training").column("tokens")[0])
     return {
         "00.ridge": h100.ridge,
@@ -101,10 +106,12 @@ def _answers() -> dict[str, Any]:
         "01.dot": sympy.limit(trace(matmul, *tensors("u v", N)).intensity, N, sympy.oo),
         "01.faster": sympy.cancel(add.bytes / a10.bandwidth / (add.bytes / h100.bandwidth)),
         "01.hundred": sympy.ceiling(roofline("A100-40GB", "fp32").ridge * trace(exp, x).bytes / N),
+        "01.drag": square.intensity.subs(N, 2 * N) / square.intensity,
         "02.predict": _nearest(a10.crossing(attn, "N", h=4096), 50, 500, 5000),
         "02.softmax": attn.steps[1].intensity,
         "02.fp32": wide.intensity,
         "02.never": sympy.floor(sympy.solve(longest.subs(h, some) - a10.ridge, some)[0]),
+        "02.drag": max(n for n in (1, 2, 4, 8, 16, 32) if longest.subs(h, 4096 // n) > a10.ridge),
         "03.square": a10.crossing(square, "N"),
         "03.token": trace(linear, Tensor("X", (1, 4096), "int8"), Tensor("W", (4096, 4096), "int8")).intensity,
         "03.batch": sympy.ceiling(a100.crossing(gemm, "N", K=4096, M=4096)),
@@ -112,6 +119,7 @@ def _answers() -> dict[str, Any]:
         "04.limit": sympy.limit(attn.intensity, N, sympy.oo).subs(h, 64),
         "04.cache": (a100.accelerator.memory - llama3.parameters * 2) // llama3.kv_cache_bytes(1),
         "04.mqa": replace(llama2, kv_heads=1).kv_cache_bytes(1),
+        "04.drag": _nearest(mha / mqa, 3, 10, 30),
         "05.predict": _nearest((attn.bytes.subs(h, d) / fused.bytes).subs({N: 4096, d: 128}), 4, 33, 128),
         "05.limit": fused.intensity,
         "05.crossing": sympy.ceiling(a10.crossing(fused, "N", d=128)),
@@ -120,6 +128,7 @@ def _answers() -> dict[str, Any]:
         "06.tokens": tokens.subs(S, 131072),
         "06.equal": sympy.solve(tokens.subs(S, some) - some, some)[0],
         "06.limit": sympy.limit(S / tokens, S, sympy.oo),
+        "06.drag": _nearest((S / least).subs(S, 65536), 15, 30, 70),
         "07.predict": _nearest(llama2.prefill(1, 1000).flops / 10**12, 0.14, 1.4, 14, 140),
         "07.half": sympy.solve((prompt.matmul_flops - 2 * share).subs(S, some), some)[0],
         "07.hours": sympy.Rational(rule, a100.peak * 3600),
@@ -128,6 +137,8 @@ def _answers() -> dict[str, Any]:
         "08.h100": sympy.ceiling(h100.crossing(gemm, "N", K=4096, M=4096)),
         "08.memory": llama2.largest_batch("A100-40GB", 4096),
         "08.gqa": llama3.largest_batch("A100-40GB", 4096),
+        "08.walk": _nearest(byte / half, 0.5, 1, 2),
+        "08.drag": _nearest(short / long, 1, 2, 4),
     }
 
 

@@ -79,6 +79,45 @@ def test_a_formula_may_be_written_in_any_way_and_with_any_symbols_of_that_name()
     assert not rk.check("02.fp32", 0.5).right
 
 
+def dragged() -> dict[str, Any]:
+    """What a reader finds with the explorers of the pages, as set up there."""
+    N = rk.symbols("N")
+    product = rk.explore_roofline(rk.trace(rk.matmul, *rk.tensors("A B", (N, N))), "A10")
+    heads = rk.explore_attention("A10", heads=1)
+    shared = rk.explore_batch("llama-2-7b", "A100-40GB", batch=16, context=2048)
+    sparse = rk.explore_sparse(context=65536)
+    walk = rk.explore_roofline("llama-2-7b", "A10", context=1000)
+    crowd = rk.explore_batch("llama-2-7b", "A100-40GB", fused=True)
+
+    def slides(explorer: Any, name: str) -> list[int]:
+        return next(control.values for control in explorer.controls if control.name == name)
+
+    def turns(dtype: str) -> int:
+        return next(b for b in slides(walk, "batch") if walk.values(batch=b, dtype=dtype)["dense_bound"] >= 1)
+
+    whole = [n for n in slides(heads, "heads") if heads.values(N=65536, heads=n, kv_heads=n)["whole_bound"] >= 1]
+    ends = {name: slides(sparse, name)[0] for name in ("selected", "window")}
+    rates = [crowd.values(batch=b, context=s)["whole_throughput"] for b, s in [(32, 1024), (64, 512)]]
+    return {
+        "01.drag": product.values(N=128)["part0_intensity"] / product.values(N=64)["part0_intensity"],
+        "02.drag": whole[-1],
+        "04.drag": shared.values()["whole_time"] / shared.values(kv_heads=1)["whole_time"],
+        "06.drag": sparse.values(**ends)["saved"],
+        "08.walk": turns("int8") / turns("fp16"),
+        "08.drag": rates[1] / rates[0],
+    }
+
+
+def test_dragging_leads_to_the_answer() -> None:
+    """The answers come from the lessons' formulas, and here from the explorers: to the choice that the page offers."""
+    choices = {"04.drag": (3, 10, 30), "06.drag": (15, 30, 70), "08.walk": (0.5, 1, 2), "08.drag": (1, 2, 4)}
+    found = dragged()
+    assert set(found) == {question for question in QUESTIONS if question.endswith((".drag", ".walk"))}
+    for question, value in found.items():
+        answer = lessons._nearest(value, *choices.get(question, [value]))
+        assert rk.check(question, answer).right, (question, value)
+
+
 def test_an_unknown_question_suggests_the_nearest() -> None:
     with pytest.raises(ValueError, match=r"unknown question '01\.saxpi'; did you mean '01\.saxpy'"):
         rk.check("01.saxpi", 1)

@@ -30,6 +30,11 @@ def shown(cell: Any) -> str:
     return "\n".join(texts + [output.get("text", "") for output in cell.outputs])
 
 
+def explorers(notebook: Any) -> list[int]:
+    """Where the cells are whose output is an explorer."""
+    return [i for i, cell in enumerate(notebook.cells) if cell.cell_type == "code" and "data-rk=" in shown(cell)]
+
+
 def test_there_are_notebooks() -> None:
     assert [path.name[:2] for path in NOTEBOOKS][:4] == ["00", "01", "02", "03"]
 
@@ -73,6 +78,28 @@ def test_it_asks_two_to_four_questions_and_ends_with_what_to_remember(notebook: 
     assert notebook.cells[-1].source.startswith("## What to remember")
 
 
+def test_before_one_drags_one_predicts(notebook: Any) -> None:
+    """dots to replace; an explorer; the check of what was put in their place: with a sentence before each of them."""
+    for i in explorers(notebook):
+        asked, drawn, checked = (notebook.cells[j] for j in (i - 2, i, i + 2))
+        guess = re.fullmatch(r"(my_\w+) = \.\.\.", asked.source)
+        assert guess, f"{drawn.id}: what should the reader predict?"
+        assert re.fullmatch(rf'rk\.check\("\d\d\.\w+", {guess[1]}\)', checked.source), drawn.id
+
+
+def test_pages_on_one_thing_that_changes_another_have_an_explorer() -> None:
+    pages = {path.name[:2]: nbformat.read(path, as_version=4) for path in NOTEBOOKS}
+    assert [name for name, page in pages.items() if explorers(page)] == ["01", "02", "04", "06", "08"]
+
+
+def test_an_explorer_is_stored_whole_and_small(notebook: Any) -> None:
+    for i in explorers(notebook):
+        (output,) = notebook.cells[i].outputs
+        assert output.output_type == "execute_result", "the explorer is the last expression of its cell"
+        assert set(output.data) == {"text/plain", "text/html", "image/png"}
+        assert sum(map(len, output.data.values())) < 150_000, notebook.cells[i].id
+
+
 def test_every_question_is_asked_in_the_notebook_that_its_id_names() -> None:
     asked: dict[str, str] = {}
     for path in NOTEBOOKS:
@@ -83,7 +110,11 @@ def test_every_question_is_asked_in_the_notebook_that_its_id_names() -> None:
 
 def test_no_number_in_the_prose_is_typed_in_by_hand(notebook: Any) -> None:
     """Numbers of two digits or more are an input of some cell or shown by one."""
+    # The data and the script of an explorer hold every number that a slider can be at: only its sentence counts.
+    html = [notebook.cells[i].outputs[0].data["text/html"] for i in explorers(notebook)]
     computed = "\n".join(cell.source + "\n" + shown(cell) for cell in code(notebook))
+    for script in html:
+        computed = computed.replace(script, "")
     known = {number.replace(",", "") for number in re.findall(r"\d[\d,]*(?:\.\d+)?", computed)}
     names = {"2009", *(path.name[:2] for path in NOTEBOOKS)}
     for cell in notebook.cells:

@@ -74,26 +74,26 @@ function draw(view, now, ghost, message, frame) {
     put("text", { x: tenth(x), y: tenth(y), fill, "font-size": tenth(12.5 * k), "text-anchor": "start", ...more }, text);
   const bold = { "font-weight": "bold" };
   put("rect", { x: 0, y: 0, width, height, fill: "page" });
-  const title = wrapped(fill(view.title, at), Math.floor((width - 16 * k) / (9 * k)));
-  title.forEach((line, i) => write(8 * k, (20 + 19 * i) * k, line, "ink", { "font-size": tenth(15 * k), ...bold }));
-  const top = (34 + 19 * title.length) * k, bottom = height - 42 * k, left = 62 * k, right = width - view.margin * k;
-  const shout = () => {
-    if (!message) return;
-    const low = view.notice === "low", room = Math.max(240 * k, 0.6 * (right - left)), from = low ? right - room - 6 * k : left + 6 * k;
-    const lines = wrapped(message.text, Math.floor((room - 16 * k) / (7.8 * k))), tall = (10 + 18 * lines.length) * k;
-    const upper = low ? bottom - 46 * k - tall : top + 6 * k;
-    put("rect", { x: tenth(from), y: tenth(upper), width: tenth(room), height: tenth(tall), fill: "page", stroke: "compute", "stroke-width": tenth(1.5 * k) });
-    lines.forEach((line, i) => write(from + 8 * k, upper + (17 + 18 * i) * k, line, "compute", bold));
-  };
-  if (message && message.blocks) { shout(); return marks; }
+  // What does not fit or does not exist takes the title's place, which has room for two lines, so that nothing jumps.
+  const title = wrapped(message ? message.text : fill(view.title, at), Math.floor((width - 16 * k) / (9 * k)));
+  title.forEach((line, i) => write(8 * k, (20 + 19 * i) * k, line, message ? "compute" : "ink", { "font-size": tenth(15 * k), ...bold }));
+  if (message && message.blocks) return marks;
+  const top = (34 + 19 * Math.max(2, title.length)) * k, bottom = height - 42 * k, left = 62 * k, right = width - view.margin * k;
 
-  const x0 = view.x.lo, x1 = view.x.hi, seen = []; // the vertical axis holds, in whole decades, all that is drawn
+  // The axes hold all that is drawn, the vertical one in whole decades.
+  const seen = [], across = [view.x.lo, view.x.hi];
   for (const source of ghost ? [ghost, now] : [now]) for (const mark of view.marks) {
-    if (mark.kind === "curve") for (const a of source.sweeps[mark.over]) seen.push(a[mark.y]);
-    if (mark.kind === "point") seen.push(source.at[mark.y]);
-    if (mark.kind === "line" && source === now) for (const p of mark.points) if (p[1] in at) seen.push(at[p[1]]);
+    for (const a of mark.kind === "curve" ? source.sweeps[mark.over] : mark.kind === "point" ? [source.at] : []) {
+      seen.push(a[mark.y]);
+      across.push(a[mark.x]);
+    }
+    if (mark.kind === "line" && !(source === ghost && mark.still)) {
+      const heights = mark.points.filter(p => p[1] in source.at).map(p => source.at[p[1]]);
+      if (heights.every(Number.isFinite)) seen.push(...heights);
+    }
   }
-  const finite = seen.filter(v => v > 0 && v < Infinity);
+  const drawable = v => v > 0 && v < Infinity, finite = seen.filter(drawable), wide = across.filter(drawable);
+  const x0 = Math.min(...wide), x1 = Math.max(...wide);
   const e0 = decade(Math.min(...finite), Math.floor), e1 = Math.max(e0 + 1, decade(Math.max(...finite), Math.ceil));
   const X = v => left + (Math.log10(v / x0) / Math.log10(x1 / x0)) * (right - left);
   const Y = v => bottom - ((Math.log10(v) - e0) / (e1 - e0)) * (bottom - top);
@@ -125,38 +125,42 @@ function draw(view, now, ghost, message, frame) {
   write(8 * k, top - 10 * k, fill(view.y.label, at), "ink", { "font-size": tenth(12 * k) });
   write(right, height - 8 * k, fill(view.x.label, at), "ink", { "font-size": tenth(12 * k), "text-anchor": "end" });
 
-  const ended = [], pointed = [], taken = [];
+  const ended = [], pointed = [], taken = [], crossed = [];
   const take = (x, y, w, h) => taken.push([x, y, x + w, y + h]);
   const lines = (source, frozen) => {
     for (const mark of view.marks) {
       if (mark.kind === "line" && !(frozen && mark.still)) {
         const points = mark.points.map(p => pixels(p, source.at));
         if (!visible(points)) continue;
+        if (!frozen) for (let i = 1; i < points.length; i++) for (let j = 0; j <= 60; j++)
+          crossed.push([0, 1].map(n => points[i - 1][n] + (points[i][n] - points[i - 1][n]) * j / 60));
         if (points.length) put("polyline", { points: dots(points), fill: "none", stroke: frozen ? "faint" : mark.stroke, "stroke-width": tenth((frozen ? 1.2 : mark.width) * k), "stroke-dasharray": frozen ? "2,4" : mark.dash });
         if (!frozen) for (const label of mark.labels) {
-          const [x, y] = pixels(label.at, source.at), more = { "text-anchor": label.anchor, ...bold };
+          const [x, y] = pixels(label.at, source.at), dy = label.under && at[label.under] > at[label.at[1]] ? 16 : label.dy, more = { "text-anchor": label.anchor, ...bold };
           if (label.along) { // turned, to lie on the line
             const [[xa, ya], [xb, yb]] = [points[0], points[1]];
             more.transform = `rotate(${tenth(Math.atan2(yb - ya, xb - xa) * 180 / Math.PI)} ${tenth(x)} ${tenth(y)})`;
           }
-          const text = fill(label.text, at), w = text.length * 7 * k;
-          if (!label.along) take(x + label.dx * k - (label.anchor === "end" ? w : label.anchor === "middle" ? w / 2 : 0), y + label.dy * k - 11 * k, w, 15 * k);
+          const text = fill(label.text, at), w = text.length * 7.6 * k;
+          if (!label.along) take(x + label.dx * k - (label.anchor === "end" ? w : label.anchor === "middle" ? w / 2 : 0), y + dy * k - 11 * k, w, 15 * k);
           if (more.transform) write(x, y - 6 * k, text, label.fill, more);
-          else write(x + label.dx * k, y + label.dy * k, text, label.fill, more);
+          else write(x + label.dx * k, y + dy * k, text, label.fill, more);
         }
       }
       if (mark.kind === "curve") {
         const points = source.sweeps[mark.over].map(a => pixels([mark.x, mark.y], a)).filter(p => p.every(Number.isFinite));
         if (!points.length) continue;
-        put("polyline", { points: dots(points), fill: "none", stroke: mark.stroke, "stroke-width": tenth((frozen ? 1.5 : mark.width) * k), "stroke-dasharray": frozen ? "2,4" : mark.dash, "stroke-linejoin": "round", opacity: frozen ? 0.7 : mark.opacity });
-        if (!frozen && mark.label) ended.push([points[points.length - 1][1] + 4 * k, mark.label, mark.stroke]);
+        const path = dots(points), same = ended.find(label => !frozen && mark.label && label[3] === path);
+        if (same) { same[1] += ", " + mark.label; continue; }
+        put("polyline", { points: path, fill: "none", stroke: mark.stroke, "stroke-width": tenth((frozen ? 1.5 : mark.width) * k), "stroke-dasharray": frozen ? "2,4" : mark.dash, "stroke-linejoin": "round", opacity: frozen ? 0.7 : mark.opacity });
+        if (!frozen && mark.label) ended.push([points[points.length - 1][1] + 4 * k, mark.label, mark.stroke, path]);
       }
     }
   };
   const points = (source, frozen) => {
     for (const mark of view.marks) if (mark.kind === "point") {
       const [x, y] = pixels([mark.x, mark.y], source.at);
-      if (!visible([[x, y]])) continue;
+      if (!visible([[x, y]]) || marks.some(([tag, a]) => tag === "circle" && a.cx === tenth(x) && a.cy === tenth(y) && (a.fill === "page") === frozen && !mark.label)) continue;
       const role = !mark.bound ? mark.fill : source.at[mark.bound] >= 1 ? "compute" : "memory";
       put("circle", { cx: tenth(x), cy: tenth(y), r: tenth((frozen ? 5 : 6.5) * k), fill: frozen ? "page" : role, stroke: frozen ? role : "page", "stroke-width": tenth((frozen ? 2 : 1.5) * k) });
       if (!mark.label || frozen) continue;
@@ -164,9 +168,7 @@ function draw(view, now, ghost, message, frame) {
       if (same) same[2] += ", " + mark.label; else pointed.push([x, y, mark.label, role]);
     }
   };
-  if (ghost) { lines(ghost, true); points(ghost, true); }
-  lines(now, false);
-  points(now, false);
+  for (const part of [lines, points]) { if (ghost) part(ghost, true); part(now, false); }
 
   ended.sort((a, b) => a[0] - b[0]);
   ended.forEach((label, i) => { if (i) label[0] = Math.max(label[0], ended[i - 1][0] + 16 * k); });
@@ -174,15 +176,14 @@ function draw(view, now, ghost, message, frame) {
   for (const [y, text, role] of ended) write(right + 7 * k, y - over, text, role, bold);
   for (const [x, y] of pointed) take(x - 7 * k, y - 7 * k, 14 * k, 14 * k);
   for (const [x, y, text, role] of pointed) { // beside its point, where nothing else is
-    const w = text.length * 7 * k;
-    const places = [[11, 4, "start"], [-11, 4, "end"], [0, -13, "middle"], [0, 23, "middle"], [11, 22, "start"], [-11, 22, "end"], [11, -12, "start"], [-11, -12, "end"]];
+    const w = text.length * 7.6 * k;
+    const places = [[9, 18, "start"], [0, 23, "middle"], [11, 4, "start"], [-9, -9, "end"], [0, -13, "middle"], [-11, 4, "end"], [-9, 22, "end"], [9, -12, "start"]];
     const box = ([dx, dy, anchor]) => { const a = x + dx * k - (anchor === "end" ? w : anchor === "middle" ? w / 2 : 0); return [a, y + dy * k - 11 * k, a + w, y + dy * k + 4 * k]; };
-    const free = ([a, b, c, d]) => a >= left && c <= width - 2 && b >= top - 8 * k && d <= bottom + 2 * k && !taken.some(t => a < t[2] && t[0] < c && b < t[3] && t[1] < d);
+    const free = ([a, b, c, d]) => a >= left && c <= width - 2 && b >= top - 8 * k && d <= bottom + 2 * k && !taken.some(t => a < t[2] && t[0] < c && b < t[3] && t[1] < d) && !crossed.some(([u, v]) => a < u && u < c && b < v && v < d);
     const place = places.find(p => free(box(p))) || places[0];
     take(...[box(place)].map(([a, b, c, d]) => [a, b, c - a, d - b])[0]);
     write(x + place[0] * k, y + place[1] * k, text, role, { "text-anchor": place[2], ...bold });
   }
-  shout();
   return marks;
 }
 
@@ -196,7 +197,8 @@ function decades(x0, x1) {
 
 // Which tokens (columns) each query (rows) reads, for blocks, a window and a choice of blocks.
 function drawMask(mask, at, frame) {
-  const { scale: k, left, top, side } = frame, marks = [], n = mask.cells, S = at[mask.tokens], cell = side / n;
+  const { scale: k, left, top } = frame, marks = [], n = mask.cells, S = at[mask.tokens];
+  const cell = Math.floor(frame.side / n), side = cell * n; // whole pixels, or seams show
   const kinds = { far: [], selected: [], near: [] };
   for (let i = 0; i < n; i++) {
     const t = Math.ceil((i + 1) * S / n) - 1, chosen = chosenBlocks(t, at[mask.block], at[mask.selected]);
@@ -212,7 +214,7 @@ function drawMask(mask, at, frame) {
   const write = (x, y, text, fill, more = {}) => marks.push(["text", { x: tenth(x), y: tenth(y), fill, "font-size": tenth(12 * k), "text-anchor": "start", ...more }, text]);
   write(left, top - 10 * k, fill(mask.title, at), "ink");
   marks.push(["rect", { x: tenth(left), y: tenth(top), width: tenth(side), height: tenth(side), fill: "none", stroke: "faint", "stroke-width": tenth(k) }, ""]);
-  for (const [kind, role, opacity] of [["far", "path", 0.25], ["selected", "memory", 1], ["near", "compute", 1]]) {
+  for (const [kind, role, opacity] of [["far", "memory", 0.3], ["selected", "compute", 1], ["near", "path", 1]]) {
     const runs = kinds[kind], parts = [];
     for (let r = 0; r < runs.length; r += 3)
       parts.push(`M${tenth(left + runs[r] * cell)},${tenth(top + runs[r + 2] * cell)}h${tenth((runs[r + 1] - runs[r]) * cell)}v${tenth(cell)}h${tenth((runs[r] - runs[r + 1]) * cell)}z`);
@@ -237,7 +239,7 @@ function picture(view, now, ghost, message, width, height) {
   const wide = width >= 640, part = wide ? Math.floor(width * 0.6) : width;
   const side = wide ? Math.min(width - part - 24 * scale, height - 64 * scale) : width - 32 * scale;
   const chart = draw(view, now, ghost, message, { width: part, height, scale });
-  const frame = { scale, side, left: wide ? part + 8 * scale : 16 * scale, top: wide ? 44 * scale : height + 30 * scale };
+  const frame = { scale, side, left: Math.round(wide ? part + 8 * scale : 16 * scale), top: Math.round(wide ? 44 * scale : height + 30 * scale) };
   const total = wide ? height : height + side + 50 * scale;
   const ground = ["rect", { x: 0, y: 0, width, height: tenth(total), fill: "page" }, ""];
   return { width, height: tenth(total), marks: [ground, ...chart, ...(message && message.blocks ? [] : drawMask(view.mask, now.at, frame))] };
@@ -280,7 +282,7 @@ function mount(root, options) {
   for (const feature of ["ResizeObserver", "MutationObserver"]) if (!(feature in window)) throw new Error(`this browser has no ${feature}`);
   window.rooflineMounted = (window.rooflineMounted ?? 0) + 1; // each output on a page has a copy of this text
   const id = `rk${window.rooflineMounted}`, inputs = {}, initial = { ...SPEC.state };
-  let state = { ...initial, ...options.state }, frozen = options.frozen ?? SPEC.frozen, width = 720, projector = false, said = 0, pending = 0;
+  let state = { ...initial, ...options.state }, frozen = options.frozen ?? SPEC.frozen, width = 720, projector = false, said = 0, slow = 0, pending = 0;
   const svg = document.createElementNS(NS, "svg");
   svg.setAttribute("role", "img");
   let shown = [], last = null;
@@ -288,19 +290,21 @@ function mount(root, options) {
   const spoken = h("p", { class: "rk-spoken", "aria-live": "polite" });
   const table = h("table", {}, h("thead", {}, h("tr", {}, ...SPEC.table.columns.map((name, i) => h(i ? "th" : "td", i ? { scope: "col" } : {}, name)))), h("tbody"));
   const cells = SPEC.table.rows.map(([name, ...values]) => {
-    const row = h("tr", {}, h("th", { scope: "row" }, name), ...values.map(() => h("td")));
+    const row = h("tr", {}, h("th", { scope: "row" }, name), ...values.map(() => h("td")), h("td", { class: "rk-ratio" }));
     table.lastChild.append(row);
     return values.map((value, i) => [row.children[i + 1], value]);
   }).flat();
+  table.querySelector("thead tr").append(h("th", { scope: "col", class: "rk-ratio" }, `${SPEC.table.columns.at(-1)}, now / frozen`));
   const formulas = h("div", { class: "rk-formulas", tabindex: "0", role: "region", "aria-label": SPEC.name + ": formulas" }), note = h("p", { class: "rk-note", role: "status" });
   const figure = h("div", { class: "rk-figure" }, svg);
   const controls = h("div", { class: "rk-controls", role: "group", "aria-label": SPEC.name + ": controls" });
   const freeze = h("button", { type: "button", "aria-pressed": "false", title: "keep the present state as a ghost to compare with", onclick: () => keep(frozen ? null : { ...state }) }, "Freeze");
+  const large = h("button", { type: "button", "aria-pressed": "false", title: "fill the screen, for a projector", onclick: () => enlarge(!projector) }, "Large");
   const actions = h("div", { class: "rk-actions" },
     h("button", { type: "button", onclick: () => { keep(SPEC.frozen, true); go({ ...initial }); } }, "Reset"), freeze,
     h("button", { type: "button", title: "copy the call that makes this state", onclick: copy }, "Copy as Python"),
     ...["PNG", "SVG", "CSV"].map(kind => h("button", { type: "button", title: `save as ${kind}`, onclick: () => save(kind) }, kind)),
-    h("button", { type: "button", "aria-pressed": "false", title: "large, for a projector", onclick: e => enlarge(e.currentTarget) }, "Large"));
+    large);
   root.classList.add("rk");
   root.replaceChildren(h("div", { class: "rk-side" }, ...(options.controls ? [controls] : []), actions, note), h("div", { class: "rk-main" }, figure, alert, sentence), h("div", { class: "rk-below" }, h("div", { class: "rk-scroll", tabindex: "0", role: "region", "aria-label": SPEC.name + ": numbers" }, table), h("details", { open: true }, h("summary", {}, "formulas, and the same with these numbers"), formulas)), spoken);
 
@@ -336,7 +340,7 @@ function mount(root, options) {
   function drawn(of, before, wide, high) {
     const view = SPEC.views[of[SPEC.show] ?? ""], now = reading(of, caches[0]), message = messageAt(now.at);
     const ghost = before ? reading({ ...before, ...(SPEC.show ? { [SPEC.show]: of[SPEC.show] } : {}) }, caches[1]) : null;
-    return { at: now.at, message, ...picture(view, now, ghost, message, wide, high) };
+    return { at: now.at, before: ghost?.at, message, ...picture(view, now, ghost, message, wide, high) };
   }
 
   function update() {
@@ -351,13 +355,19 @@ function mount(root, options) {
     sentence.textContent = words;
     alert.textContent = message ? message.text : "";
     for (const [cell, [name, kind]] of cells) { const text = message && message.blocks ? "–" : format(at[name], kind); if (cell.textContent !== text) cell.textContent = text; }
+    table.classList.toggle("rk-compared", !!made.before);
+    if (made.before) SPEC.table.rows.forEach((row, i) => {
+      const [name] = row.at(-1), ratio = message && message.blocks ? NaN : at[name] / made.before[name];
+      table.tBodies[0].rows[i].lastChild.textContent = Number.isNaN(ratio) ? "–" : "× " + format(Number(ratio.toPrecision(3)));
+    });
     for (const c of SPEC.controls) if (inputs[c.name]) {
       const { input, value } = inputs[c.name], i = c.values.indexOf(state[c.name]);
       if (c.kind === "check") input.checked = state[c.name];
       else if (Number(input.value) !== i) input.value = i;
       if (c.kind === "slider" && value.textContent !== c.texts[i]) { value.textContent = c.texts[i]; input.setAttribute("aria-valuetext", c.texts[i]); }
     }
-    write(at);
+    if (!last) write(at); // typesetting takes longer than all the rest, so that a drag does not wait for it
+    else slow ||= setTimeout(() => { slow = 0; write(last); }, 150);
     clearTimeout(said); // a screen reader hears the end of a drag, not each step
     said = setTimeout(() => { spoken.textContent = message ? message.text : words; }, 600);
     last = at;
@@ -434,15 +444,16 @@ function mount(root, options) {
     image.onerror = () => { note.textContent = "This browser cannot draw the picture as PNG; SVG works."; };
     image.src = "data:image/svg+xml;charset=utf-8," + encodeURIComponent(text);
   }
-  function enlarge(button) {
-    const ended = () => { if (!document.fullscreenElement && projector) enlarge(button); };
-    projector = !projector;
-    button.setAttribute("aria-pressed", String(projector));
-    root.classList.toggle("rk-large", projector);
-    if (projector) root.requestFullscreen?.().then(() => addEventListener("fullscreenchange", ended, { once: true })).catch(() => {});
-    else if (document.fullscreenElement) document.exitFullscreen();
+  function enlarge(on) {
+    projector = on;
+    large.setAttribute("aria-pressed", String(on));
+    root.classList.toggle("rk-large", on);
+    if (on) root.requestFullscreen?.().catch(() => {}); // where that is not allowed, it is only larger
+    else if (document.fullscreenElement === root) document.exitFullscreen();
     update();
   }
+  const left = () => { if (projector && !document.fullscreenElement) enlarge(false); };
+  document.addEventListener("fullscreenchange", left);
 
   // The page's theme, in JupyterLab, on the course's pages, or the system's.
   const system = matchMedia("(prefers-color-scheme: dark)");
@@ -458,9 +469,9 @@ function mount(root, options) {
     root.style.colorScheme = dark() ? "dark" : "light";
   };
   paintTheme();
+  system.addEventListener("change", paintTheme);
   const observer = new MutationObserver(paintTheme);
   for (const node of [document.body, document.documentElement]) observer.observe(node, { attributes: true, attributeFilter: ["data-jp-theme-light", "data-theme"] });
-  system.addEventListener("change", paintTheme);
   const fit = () => {
     const room = Math.round(figure.clientWidth);
     if (room >= 50 && Math.max(320, room) !== width) { width = Math.max(320, room); update(); }
@@ -474,7 +485,11 @@ function mount(root, options) {
     set(next, ghost) { state = { ...state, ...next }; if (ghost !== undefined) keep(ghost, true); update(); },
     state: () => ({ ...state }), frozen: () => frozen, python, csv, values: () => last,
     valuesAt, messageAt, drawn, // of any state: what the tests compare with Python
-    remove() { observer.disconnect(); system.removeEventListener("change", paintTheme); resize.disconnect(); clearTimeout(said); },
+    remove() {
+      document.removeEventListener("fullscreenchange", left);
+      system.removeEventListener("change", paintTheme);
+      observer.disconnect(); resize.disconnect(); clearTimeout(said); clearTimeout(slow);
+    },
   };
 }
 

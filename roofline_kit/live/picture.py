@@ -118,26 +118,26 @@ class Chart:
     """
 
     def __init__(self, view: Any, now: Any, ghost: Any, message: Any, width: float, height: float) -> None:
-        self.view, self.at, self.message, self.width, self.marks = view, now["at"], message, width, list[Mark]()
+        self.view, self.at, self.width, self.marks = view, now["at"], width, list[Mark]()
         self.put("rect", x=0, y=0, width=width, height=height, fill="page")
-        title = wrapped(filled(view["title"], self.at), math.floor((width - 16) / 9))
+        # What does not fit or does not exist takes the title's place, which has room for two lines.
+        title = wrapped(message["text"] if message else filled(view["title"], self.at), math.floor((width - 16) / 9))
         for i, line in enumerate(title):
-            self.write(8, 20 + 19 * i, line, "ink", **{"font-size": 15.0}, **BOLD)
-        self.top, self.bottom = 34 + 19 * len(title), height - 42
-        self.left, self.right = 62, width - view["margin"]
+            self.write(8, 20 + 19 * i, line, "compute" if message else "ink", **{"font-size": 15.0}, **BOLD)
         if message and message["blocks"]:
-            self.shout()
             return
+        self.top, self.bottom = 34 + 19 * max(2, len(title)), height - 42
+        self.left, self.right = 62, width - view["margin"]
         self.axes(now, ghost, height)
         self.ended: list[list[Any]] = []
         self.pointed: list[list[Any]] = []
         self.taken: list[tuple[float, float, float, float]] = []
-        for source, frozen in [(ghost, True)] * bool(ghost) + [(now, False)]:
-            self.lines(source, frozen)
-            self.points(source, frozen)
+        self.crossed: list[tuple[float, float]] = []
+        for part in (self.lines, self.points):
+            for source, frozen in [(ghost, True)] * bool(ghost) + [(now, False)]:
+                part(source, frozen)
         self.name_curves()
         self.name_points()
-        self.shout()
 
     def put(self, tag: str, text: str = "", **attributes: Any) -> None:
         """A mark of any kind."""
@@ -152,35 +152,22 @@ class Chart:
         """A mark: a line through points."""
         self.put("polyline", points=_dots(points), fill="none", stroke=stroke, stroke_width=tenth(width), **more)
 
-    def shout(self) -> None:
-        """What does not fit or does not exist, in words."""
-        if not self.message:
-            return
-        low = self.view.get("notice") == "low"
-        room = max(240, 0.6 * (self.right - self.left))
-        begin = self.right - room - 6 if low else self.left + 6
-        lines = wrapped(self.message["text"], math.floor((room - 16) / 7.8))
-        tall = 10 + 18 * len(lines)
-        upper = self.bottom - 46 - tall if low else self.top + 6
-        box = {"x": tenth(begin), "y": tenth(upper), "width": tenth(room), "height": tenth(tall)}
-        self.put("rect", "", **box, fill="page", stroke="compute", stroke_width=1.5)
-        for i, text in enumerate(lines):
-            self.write(begin + 8, upper + 17 + 18 * i, text, "compute", **BOLD)
-
     def axes(self, now: Any, ghost: Any, height: float) -> None:
-        """Limits, shaded areas, grid, ticks, names. The vertical axis holds, in whole decades, all that is drawn."""
+        """Limits, shaded areas, grid, ticks, names. The axes hold all that is drawn, the vertical in whole decades."""
         view, left, right, top, bottom = self.view, self.left, self.right, self.top, self.bottom
-        self.x0, self.x1 = view["x"]["lo"], view["x"]["hi"]
         seen: list[float] = []
+        across: list[float] = [view["x"]["lo"], view["x"]["hi"]]
         for source in [ghost, now] if ghost else [now]:
             for mark in view["marks"]:
-                if mark["kind"] == "curve":
-                    seen += [at[mark["y"]] for at in source["sweeps"][mark["over"]]]
-                if mark["kind"] == "point":
-                    seen.append(source["at"][mark["y"]])
-                if mark["kind"] == "line" and source is now:
-                    seen += [self.at[y] for _, y in mark["points"] if y in self.at]
-        finite = [v for v in seen if 0 < v < math.inf]
+                if mark["kind"] in ("curve", "point"):
+                    places = source["sweeps"][mark["over"]] if mark["kind"] == "curve" else [source["at"]]
+                    seen += [at[mark["y"]] for at in places]
+                    across += [at[mark["x"]] for at in places]
+                if mark["kind"] == "line" and not (source is ghost and mark["still"]):
+                    heights = [source["at"][y] for _, y in mark["points"] if y in source["at"]]
+                    seen += [] if any(map(math.isnan, heights)) else heights
+        finite, wide = ([v for v in values if 0 < v < math.inf] for values in (seen, across))
+        self.x0, self.x1 = min(wide), max(wide)
         self.e0 = _decade(min(finite), up=False)
         self.e1 = max(self.e0 + 1, _decade(max(finite), up=True))
         self.ends = {"x0": self.x0, "x1": self.x1, "y0": 10.0**self.e0, "y1": 10.0**self.e1}
@@ -232,6 +219,9 @@ class Chart:
                 if not any(map(math.isnan, sum(points, ()))):
                     dash = "2,4" if frozen else mark["dash"]
                     look = ("faint", 1.2) if frozen else (mark["stroke"], mark["width"])
+                    if not frozen:
+                        pieces = [(a, b, j / 60) for a, b in pairwise(points) for j in range(61)]
+                        self.crossed += [(a[0] + (b[0] - a[0]) * t, a[1] + (b[1] - a[1]) * t) for a, b, t in pieces]
                     if points:
                         self.line(points, *look, stroke_dasharray=dash)
                     for label in mark["labels"] if not frozen else ():
@@ -239,13 +229,17 @@ class Chart:
             if mark["kind"] == "curve":
                 points = [self.pixels((mark["x"], mark["y"]), at) for at in source["sweeps"][mark["over"]]]
                 points = [point for point in points if not math.isnan(sum(point))]
-                if points:
+                path = _dots(points)
+                same = [label for label in self.ended if mark["label"] and not frozen and label[3] == path]
+                if same:
+                    same[0][1] += ", " + mark["label"]
+                elif points:
                     dash, opacity = ("2,4", 0.7) if frozen else (mark["dash"], mark["opacity"])
                     width = 1.5 if frozen else mark["width"]
                     more = {"stroke_dasharray": dash, "stroke_linejoin": "round", "opacity": opacity}
                     self.line(points, mark["stroke"], width, **more)
                     if mark["label"] and not frozen:
-                        self.ended.append([points[-1][1] + 4, mark["label"], mark["stroke"]])
+                        self.ended.append([points[-1][1] + 4, mark["label"], mark["stroke"], path])
 
     def name_line(self, label: Any, points: Sequence[tuple[float, float]]) -> None:
         """What stands on a line, turned with it where it is along it."""
@@ -257,9 +251,10 @@ class Chart:
             turn = f"rotate({angle:.10g} {tenth(x):.10g} {tenth(y):.10g})"
             self.write(x, y - 6, text, label["fill"], **more, transform=turn)
             return
-        w = len(text) * 7
-        self.take(x + label["dx"] - {"end": w, "middle": w / 2}.get(label["anchor"], 0), y + label["dy"] - 11, w, 15)
-        self.write(x + label["dx"], y + label["dy"], text, label["fill"], **more)
+        below = label["under"] and self.at[label["under"]] > self.at[label["at"][1]]
+        w, dy = len(text) * 7.6, 16 if below else label["dy"]
+        self.take(x + label["dx"] - {"end": w, "middle": w / 2}.get(label["anchor"], 0), y + dy - 11, w, 15)
+        self.write(x + label["dx"], y + dy, text, label["fill"], **more)
 
     def points(self, source: Any, frozen: bool) -> None:
         """Operating points; those that coincide share a label."""
@@ -267,7 +262,9 @@ class Chart:
             if mark["kind"] != "point":
                 continue
             x, y = self.pixels((mark["x"], mark["y"]), source["at"])
-            if math.isnan(x):
+            alike = [a for tag, a, _ in self.marks if tag == "circle" and (a["fill"] == "page") == frozen]
+            drawn = [(a["cx"], a["cy"]) for a in alike]
+            if math.isnan(x) or (not mark["label"] and (tenth(x), tenth(y)) in drawn):
                 continue
             role = mark["fill"]
             if mark["bound"]:
@@ -292,7 +289,7 @@ class Chart:
         for above, below in pairwise(self.ended):
             below[0] = max(below[0], above[0] + 16)
         over = max(0, self.ended[-1][0] - self.bottom) if self.ended else 0
-        for y, text, role in self.ended:
+        for y, text, role, _ in self.ended:
             self.write(self.right + 7, y - over, text, role, **BOLD)
 
     def name_points(self) -> None:
@@ -300,12 +297,12 @@ class Chart:
         for x, y, *_ in self.pointed:
             self.take(x - 7, y - 7, 14, 14)
         around = [
-            (11, 4, "start"), (-11, 4, "end"), (0, -13, "middle"), (0, 23, "middle"),
-            (11, 22, "start"), (-11, 22, "end"), (11, -12, "start"), (-11, -12, "end"),
+            (9, 18, "start"), (0, 23, "middle"), (11, 4, "start"), (-9, -9, "end"),
+            (0, -13, "middle"), (-11, 4, "end"), (-9, 22, "end"), (9, -12, "start"),
         ]  # fmt: skip
         for x, y, text, role in self.pointed:
-            w = len(text) * 7
-            shift = {"start": 0.0, "middle": w / 2, "end": float(w)}
+            w = len(text) * 7.6
+            shift = {"start": 0, "middle": w / 2, "end": w}
             boxes = [
                 (x + dx - shift[anchor], y + dy - 11, x + dx - shift[anchor] + w, y + dy + 4)
                 for dx, dy, anchor in around
@@ -319,12 +316,15 @@ class Chart:
     def is_free(self, a: float, b: float, c: float, d: float) -> bool:
         """Whether a label can be in the box from (a, b) to (c, d)."""
         inside = a >= self.left and c <= self.width - 2 and b >= self.top - 8 and d <= self.bottom + 2
-        return inside and not any(a < t[2] and t[0] < c and b < t[3] and t[1] < d for t in self.taken)
+        free = not any(a < t[2] and t[0] < c and b < t[3] and t[1] < d for t in self.taken)
+        return inside and free and not any(a < x < c and b < y < d for x, y in self.crossed)
 
 
 def mask_marks(mask: Any, at: Mapping[str, Any], left: float, top: float, side: float) -> list[Mark]:
     """Which tokens (columns) each query (rows) reads, as `drawMask` of live.js."""
-    n, tokens, cell = mask["cells"], int(at[mask["tokens"]]), side / mask["cells"]
+    n, tokens = mask["cells"], int(at[mask["tokens"]])
+    cell = math.floor(side / n)  # whole pixels, or seams show
+    side = cell * n
     block, selected, window = (int(at[mask[name]]) for name in ("block", "selected", "window"))
     runs: dict[str, list[tuple[int, int, int]]] = {"far": [], "selected": [], "near": []}
     for i in range(n):
@@ -348,7 +348,7 @@ def mask_marks(mask: Any, at: Mapping[str, Any], left: float, top: float, side: 
     box = {"x": tenth(left), "y": tenth(top), "width": tenth(side), "height": tenth(side)}
     marks: list[Mark] = [("text", title, filled(mask["title"], at))]
     marks.append(("rect", box | {"fill": "none", "stroke": "faint", "stroke-width": 1.0}, ""))
-    for kind, role, opacity in (("far", "path", 0.25), ("selected", "memory", 1), ("near", "compute", 1)):
+    for kind, role, opacity in (("far", "memory", 0.3), ("selected", "compute", 1), ("near", "path", 1)):
         d = "".join(
             f"M{tenth(left + j0 * cell):.10g},{tenth(top + i * cell):.10g}h{tenth((j1 - j0) * cell):.10g}"
             f"v{tenth(cell):.10g}h{tenth((j0 - j1) * cell):.10g}z"

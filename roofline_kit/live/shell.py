@@ -47,12 +47,16 @@ class Control:
         """`given`, if it can be that. Raises ValueError with the range or the names."""
         if self.kind == "choice":
             return choose(self.label, given, self.values)
-        if self.kind == "check":
-            if not isinstance(given, bool):
-                raise ValueError(f"{self.label} must be True or False, not {given!r}")
-        elif isinstance(given, bool) or given not in self.values:
+        if self.kind == "check" and not isinstance(given, bool):
+            raise ValueError(f"{self.label} must be True or False, not {given!r}")
+        if self.kind == "slider":
             first, last = self.values[0], self.values[-1]
-            raise ValueError(f"{self.label} must be a whole number from {first:,} to {last:,}, not {given!r}")
+            if isinstance(given, bool) or not hasattr(given, "__index__") or not first <= given <= last:
+                raise ValueError(f"{self.label} must be a whole number from {first:,} to {last:,}, not {given!r}")
+            given = given.__index__()  # of NumPy's integers too
+            if given not in self.values:
+                below, above = max(v for v in self.values if v < given), min(v for v in self.values if v > given)
+                raise ValueError(f"the slider for {self.label} stops at {below:,} and {above:,}, not at {given:,}")
         return given
 
 
@@ -69,10 +73,9 @@ def steps(low: int, high: int, per_octave: int = 8, *more: int) -> list[int]:
 
 def slider(name: str, label: str, values: Sequence[int], start: Any) -> Control:
     """A slider over `values` that can also be at `start`. Raises ValueError where that is no number in their range."""
-    whole = isinstance(start, int) and not isinstance(start, bool)
-    if not whole or not values[0] <= start <= values[-1]:
-        Control(name, label, values).value(start)  # raises
-    return Control(name, label, sorted({*values, start}))
+    ends = Control(name, label, [values[0], values[-1]])
+    whole = start.__index__() if hasattr(start, "__index__") and values[0] <= start <= values[-1] else ends.value(start)
+    return Control(name, label, sorted({*values, whole}))
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,0 +1,141 @@
+"""What the site adds to Sphinx: folded answers, the API reference out of the docstrings, and MathJax from a package."""
+
+import inspect
+import json
+import re
+from html import escape
+from importlib import import_module
+from importlib.metadata import distribution
+from pathlib import Path
+from typing import Any
+
+import sympy
+from sphinx.application import Sphinx
+from sphinx.util.fileutil import copy_asset_file
+
+import roofline_kit as rk
+from roofline_kit import lessons
+
+TITLE = re.compile(r"([^?.:]*\??)[.:]?\s*")  # the first words of a module's docstring, mostly a question
+MATHJAX = "sphinx-mathjax-offline/static/mathjax/tex-svg.js"
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    """What Sphinx calls first."""
+    app.connect("source-read", on_source)
+    app.connect("autodoc-process-docstring", on_docstring)
+    app.connect("build-finished", on_finished)
+    return {"parallel_read_safe": True}
+
+
+def on_source(app: Sphinx, page: str, source: list[str]) -> None:
+    """Complete a page as it is read; the files stay as they are."""
+    if page == "api":
+        source[0] += reference()
+    elif app.env.doc2path(page).suffix == ".ipynb":
+        notebook = json.loads(source[0])
+        for cell in notebook["cells"]:
+            asked = re.findall(r'rk\.check\("([^"]+)"', "".join(cell["source"]))
+            if cell["cell_type"] == "code" and asked:
+                # Without a kernel, "replace the dots and run the cell" is no advice: the fold takes its place.
+                cell["outputs"] = [output for output in cell["outputs"] if "Your turn" not in json.dumps(output)]
+                cell["outputs"] += [html_output("".join(map(fold, asked)))]
+        source[0] = json.dumps(notebook)
+
+
+def html_output(html: str) -> dict[str, Any]:
+    """An output of a notebook's cell."""
+    return {"output_type": "display_data", "metadata": {}, "data": {"text/html": html}}
+
+
+def fold(question: str) -> str:
+    """A question's hint, and in it, folded once more, its answer and what to say to known slips."""
+    entry, answer = lessons._hints()[question], lessons._answers()[question]
+    slips = "".join(
+        f"<li>If you have {decimal(sympy.sympify(slip))}: {escape(hint)}</li>"
+        for slip, hint in entry.get("slips", {}).items()
+    )
+    return (
+        f'<details class="fold" data-question="{question}"><summary>Hint</summary><p>{escape(entry["hint"])}</p>'
+        f'<details class="fold"><summary>Answer</summary><p class="answer">{typeset(answer)}</p>'
+        f"<p>{escape(entry['right'])}</p>{slips and f'<ul>{slips}</ul>'}</details></details>"
+    )
+
+
+def typeset(value: Any) -> str:
+    """A word, a formula or a number as HTML with LaTeX in it."""
+    if isinstance(value, str):
+        return f"<code>'{escape(value)}'</code>"
+    value = sympy.sympify(value)
+    latex = sympy.latex(value)
+    if value.is_number and not value.is_Integer:
+        digits = decimal(value)
+        same = "=" if sympy.Rational(digits) == value else r"\approx"
+        latex = rf"{latex} {same} {digits}" if value.is_Rational and max(abs(value.p), value.q) < 10**5 else digits
+    return rf'<span class="math">\(\displaystyle {escape(latex)}\)</span>'
+
+
+def decimal(number: Any) -> str:
+    """A number with as many digits as one would compare."""
+    return str(number) if number.is_Integer else f"{float(number):.6g}"
+
+
+def reference() -> str:
+    """All public names, under the questions of their modules, in the order in which the README reads these."""
+    modules: dict[str, list[str]] = {}
+    for name in rk.__all__:
+        thing = getattr(rk, name)
+        module = thing.__name__ if inspect.ismodule(thing) else thing.__module__
+        modules.setdefault(module, []).append(name)
+    readme = (Path(__file__).parent.parent / "README.md").read_text("utf-8")
+    parts = []
+    # One that is not in the README comes last: find says -1.
+    for module in sorted(modules, key=lambda module: readme.find(f"`{module.split('.')[-1]}.py`") % len(readme)):
+        names = [name for name in modules[module] if not inspect.ismodule(getattr(rk, name))]
+        title = TITLE.match(inspect.getdoc(import_module(module)) or module)
+        parts += [f"## {title and title[1]}", "```{eval-rst}", f".. automodule:: {module}"]
+        public = len(names) < len(modules[module])  # the module itself is a public name, and so is what it defines
+        parts += ["   :members:", f"   :exclude-members: {', '.join(names)}", ""] if public else ["   :no-index:", ""]
+        for name in names:
+            kind = "class" if inspect.isclass(getattr(rk, name)) else "function"
+            parts += [f".. auto{kind}:: roofline_kit.{name}", "   :members:" if kind == "class" else "", ""]
+        parts += ["```", ""]
+    return "\n".join(parts)
+
+
+PARAMETER = r"[A-Za-z]\w*(?:, [A-Za-z]\w*)* : "
+
+
+def on_docstring(app: Sphinx, what: str, name: str, thing: Any, options: Any, lines: list[str]) -> None:
+    """Our docstrings are plain text with `code`, examples, lists, and parameters: "x : what it is. y : what it is"."""
+    text = "\n".join(lines).strip()
+    if what == "module":  # its first words stand above it
+        text = TITLE.sub("", text, count=1)
+        text = text[:1].upper() + text[1:]
+    blocks = re.split(r"\n\s*\n", text)
+    lines.clear()
+    for block in blocks:
+        if block.startswith(">>> "):
+            lines += [*block.splitlines(), ""]
+            continue
+        items = re.split(r"^\* ", block, flags=re.MULTILINE)[1:] if block.startswith("* ") else []
+        if re.match(PARAMETER, block):
+            items = re.split(rf"(?:^|(?<=\.\s)|(?<=\),\s))(?={PARAMETER})", block)[1:]
+            items = [re.sub(r"^(.*?) :", r"`\1`:", item) for item in items]
+        lines += [f"* {literal(item)}" for item in items] or [literal(block)]
+        lines += [""]
+
+
+def literal(text: str) -> str:
+    """Plain text as reStructuredText: `this` is code, and no other sign means anything."""
+    pieces = re.split(r"`([^`]+)`", " ".join(text.split()).rstrip(","))
+    pieces[::2] = [re.sub(r"([\\*_|:<>])", r"\\\1", piece) for piece in pieces[::2]]
+    pieces[1::2] = [rf"\ ``{piece}``\ " for piece in pieces[1::2]]
+    return "".join(pieces)
+
+
+def on_finished(app: Sphinx, error: Exception | None) -> None:
+    """MathJax into the site, one file."""
+    if error is None:
+        found = Path(str(distribution("sphinx-mathjax-offline").locate_file(MATHJAX)))
+        copy_asset_file(found, app.outdir / "_static")

@@ -1,0 +1,256 @@
+"""The self-study edition is complete, and works opened from a file with the network off."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import nbformat
+import pytest
+
+import roofline_kit as rk
+from roofline_kit import lessons
+
+ROOT = Path(__file__).parent.parent
+NOTEBOOKS = sorted(ROOT.glob("notebooks/*.ipynb"))
+NET = re.compile(r"\s*(https?:)?//", re.IGNORECASE)
+
+
+def needed(there: Any, what: str) -> None:
+    """Skip where something is missing that the tests can do without on somebody's machine, and not in CI."""
+    if not there and os.environ.get("CI"):
+        pytest.fail(what)
+    if not there:
+        pytest.skip(what)
+
+
+class Page(HTMLParser):
+    """The tags of a page, as (name, attributes), and the text of its scripts and styles."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.path, self.html = path, path.read_text("utf-8")
+        self.tags: list[tuple[str, dict[str, str]]] = []
+        self.code = ""
+        self.feed(self.html)
+        self.ids = {attributes["id"] for _, attributes in self.tags if "id" in attributes}
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, {name: value or "" for name, value in attrs}))
+
+    def handle_data(self, data: str) -> None:
+        if self.cdata_elem:
+            self.code += data
+
+    def find(self, tag: str, name: str = "") -> list[dict[str, str]]:
+        """The attributes of all such tags with a class of that name."""
+        return [a for t, a in self.tags if t == tag and (not name or name in a.get("class", "").split())]
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    needed(importlib.util.find_spec("sphinx"), "Sphinx is not installed; `make test` installs it")
+    folder: Path = tmp_path_factory.mktemp("build") / "site"
+    script = ROOT / "scripts" / "build_site.py"
+    made = subprocess.run([sys.executable, str(script), str(folder)], capture_output=True, text=True, encoding="utf-8")
+    assert made.returncode == 0, made.stderr
+    return folder
+
+
+@pytest.fixture(scope="session")
+def pages(site: Path) -> dict[str, Page]:
+    paths = [path for path in sorted(site.rglob("*.html")) if "_static" not in path.parts]
+    return {path.relative_to(site).as_posix(): Page(path) for path in paths}
+
+
+def local(page: Page, reference: str) -> tuple[Path, str]:
+    """The file and the fragment that a link leads to."""
+    parts = urlsplit(reference)
+    target = page.path.parent / unquote(parts.path) if parts.path else page.path
+    return Path(os.path.normpath(target)), unquote(parts.fragment)
+
+
+# --- what is in it ---
+
+
+def test_next_leads_through_all_notebooks_to_the_reference(site: Path, pages: dict[str, Page]) -> None:
+    page, way = pages["index.html"], []
+    while following := page.find("a", "right-next"):
+        before, path = page, local(page, following[0]["href"])[0]
+        page = pages[path.relative_to(site).as_posix()]
+        assert local(page, page.find("a", "left-prev")[0]["href"])[0] == before.path
+        way.append(path.stem)
+    assert way == [path.stem for path in NOTEBOOKS] + ["api"]
+
+
+def test_the_first_page_links_to_every_notebook_in_its_text(pages: dict[str, Page]) -> None:
+    article = re.findall(r"<article.*?</article>", pages["index.html"].html, re.DOTALL)[0]
+    for path in NOTEBOOKS:
+        assert f'href="notebooks/{path.stem}.html"' in article
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_html_that_a_notebook_shows_stands_in_its_page_as_it_is(path: Path, pages: dict[str, Page]) -> None:
+    html = pages[f"notebooks/{path.stem}.html"].html
+    for cell in nbformat.read(path, as_version=4).cells:
+        for output in cell.get("outputs", []):
+            assert output.get("data", {}).get("text/html", "").strip() in html, cell.id
+
+
+def test_every_question_has_its_hint_and_its_answer_folded_on_its_page(pages: dict[str, Page]) -> None:
+    folded: dict[str, str] = {}
+    for name, page in pages.items():
+        for fold in page.find("details", "fold"):
+            assert "open" not in fold
+            if "data-question" in fold:
+                folded[fold["data-question"]] = name.split("/")[-1][:2]
+    assert folded == {question: question[:2] for question in lessons._answers()}
+    everything = "".join(pages[f"notebooks/{path.stem}.html"].html for path in NOTEBOOKS)
+    assert everything.count('class="answer"') == len(folded)
+    assert "replace the three dots" not in everything, "nothing can be run here"
+
+
+def test_the_answers_are_those_that_are_checked(pages: dict[str, Page]) -> None:
+    shown = re.compile(r'data-question="([^"]+)".*?<p class="answer">(.*?)</p>', re.DOTALL)
+    answers = {question: html for page in pages.values() for question, html in shown.findall(page.html)}
+    for question, answer in lessons._answers().items():
+        words = re.sub(r"<[^>]*>|\\displaystyle|[\\()']", "", answers[question]).strip()
+        number = re.search(r"(?:^|= |approx )([\d.]+)$", words)
+        if isinstance(answer, str):
+            assert words == answer
+        elif number:
+            assert rk.check(question, float(number[1])).right, (question, words)
+        else:
+            assert "frac" in words, (question, words)
+
+
+def test_every_public_name_is_in_the_reference(pages: dict[str, Page]) -> None:
+    ids = pages["api.html"].ids
+    assert not [name for name in rk.__all__ if not {f"roofline_kit.{name}", f"module-roofline_kit.{name}"} & ids]
+
+
+# --- it needs nothing else ---
+
+
+def test_no_page_loads_anything_from_the_net(site: Path, pages: dict[str, Page]) -> None:
+    for name, page in pages.items():
+        for tag, attributes in page.tags:
+            loaded = [attributes.get(key, "") for key in ("src", "srcset", "poster", "data")]
+            loaded += [attributes.get("href", "")] if tag in ("link", "image", "use", "base") else []
+            assert not any(map(NET.match, loaded)), (name, tag, attributes)
+        assert not re.search(r"\b(?:import|from|fetch|src|url)\b[\s(='\"]*https?:", page.code), name
+    for sheet in site.rglob("*.css"):
+        for target in re.findall(r"url\(\s*['\"]?([^'\")]+)|@import\s+['\"]([^'\"]+)", sheet.read_text("utf-8")):
+            reference = "".join(target)
+            assert not NET.match(reference), (sheet, reference)
+            assert reference.startswith(("data:", "#")) or (sheet.parent / urlsplit(reference).path).exists(), reference
+
+
+def test_every_link_within_the_site_leads_somewhere(pages: dict[str, Page]) -> None:
+    known = {page.path: page.ids for page in pages.values()}
+    for name, page in pages.items():
+        for tag, attributes in page.tags:
+            for reference in (attributes.get("href"), attributes.get("src")):
+                if reference and not urlsplit(reference).scheme and not (tag == "a" and reference == "#"):
+                    path, fragment = local(page, reference)
+                    assert path.is_file(), (name, reference)
+                    assert not fragment or fragment in known[path], (name, reference)
+
+
+# --- in a browser ---
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Any]:
+    needed(importlib.util.find_spec("playwright"), "Playwright is not installed; `make test` installs it")
+    path = shutil.which("chromium") or shutil.which("chromium-browser")
+    needed(path, "no Chromium here; Debian's package chromium brings it")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def tab(chromium: Any) -> Iterator[Any]:
+    """An empty page of a browser without a network. Nothing may go wrong on it, and nothing be asked for."""
+    wrong: list[str] = []
+    context = chromium.new_context(offline=True, color_scheme="light", viewport={"width": 1280, "height": 900})
+
+    def only_files(route: Any) -> None:
+        if route.request.url.startswith("file:"):
+            route.continue_()
+        else:
+            wrong.append(f"asked for {route.request.url}")
+            route.abort()
+
+    context.route(re.compile("^(?!data:|blob:)"), only_files)
+    page = context.new_page()
+    page.on("console", lambda message: wrong.append(message.text) if message.type in ("error", "warning") else None)
+    page.on("pageerror", lambda error: wrong.append(str(error)))
+    page.on("requestfailed", lambda request: wrong.append(f"could not load {request.url}"))
+    yield page
+    context.close()
+    assert not wrong
+
+
+def test_all_formulas_are_typeset_and_no_page_is_wider_than_a_phone(tab: Any, pages: dict[str, Page]) -> None:
+    formulas = 0
+    for name, page in pages.items():
+        tab.set_viewport_size({"width": 390, "height": 844})
+        tab.goto(page.path.as_uri())
+        if tab.evaluate("'MathJax' in window"):
+            tab.evaluate("MathJax.startup.promise")
+        tab.evaluate("document.querySelectorAll('details').forEach(fold => fold.open = true)")
+        math = tab.locator("article .math")
+        assert tab.locator("article .math svg").count() == math.count(), name
+        assert tab.locator("[data-mml-node=merror]").count() == 0, name
+        assert tab.evaluate("document.documentElement.scrollWidth") <= 390, name
+        formulas += math.count()
+    assert formulas > len(lessons._answers())
+
+
+def test_hint_and_answer_open_one_after_the_other(tab: Any, pages: dict[str, Page]) -> None:
+    tab.goto(pages["notebooks/02_attention.html"].path.as_uri())
+    tab.evaluate("MathJax.startup.promise")
+    fold = tab.locator("[data-question='02.fp32']")
+    assert not fold.locator("p").first.is_visible()
+    fold.get_by_text("Hint").click()
+    assert fold.locator("p").first.is_visible() and not fold.locator(".answer").is_visible()
+    fold.get_by_text("Answer", exact=True).click()
+    assert fold.locator(".answer svg").is_visible()
+
+
+def test_the_search_finds_pages(tab: Any, pages: dict[str, Page]) -> None:
+    tab.goto(pages["index.html"].path.as_uri())
+    tab.keyboard.press("Control+K")
+    tab.keyboard.type("roofline")
+    tab.keyboard.press("Enter")
+    tab.locator("#search-results li a", has_text="Arithmetic intensity").first.click()
+    tab.wait_for_url("**/01_arithmetic_intensity.html*")
+    assert tab.locator("article h1").first.is_visible()
+
+
+def test_the_dark_theme_can_be_chosen_and_stays(tab: Any, pages: dict[str, Page]) -> None:
+    def lightness() -> float:
+        colour = tab.evaluate("getComputedStyle(document.body).backgroundColor")
+        return sum(map(float, re.findall(r"[\d.]+", colour)[:3])) / 765
+
+    tab.goto(pages["index.html"].path.as_uri())
+    assert lightness() > 0.9
+    tab.locator(".theme-switch-button:visible").click()
+    tab.locator(".theme-change-button[data-mode='dark']:visible").click()
+    assert lightness() < 0.2
+    tab.goto(pages["notebooks/08_batching.html"].path.as_uri())
+    assert lightness() < 0.2
