@@ -173,7 +173,7 @@ def test_what_is_frozen_stays_as_a_ghost_to_compare_with(make: Any, offline: Any
 def test_a_model_brings_its_number_of_heads_along(offline: Any) -> None:
     explorer = rk.explore_batch("llama-2-7b")
     shown = Shown(explorer, offline(as_page(explorer)).locator("[data-rk]"))
-    for name in ("mistral-7b", "llama-2-7b", "llama-2-70b"):
+    for name in ("llama-2-70b", "llama-2-7b", "llama-3-8b"):
         shown.choose("model", name)
         assert shown.state == explorer.checked({"model": name}, shown.state)
         assert shown.state["kv_heads"] == rk.model(name).kv_heads
