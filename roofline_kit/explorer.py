@@ -679,7 +679,7 @@ def explore_sparse(
     Raises ValueError for numbers outside of a slider's range, and as `sparse_attention` does.
 
     >>> explore_sparse(context=65536)
-    Of a context of 65,536, a new token reads 5,632 tokens (4,096 compressed, 1,024 selected, 512 near), 8.6 % of ...
+    Of a context of 65,536, a new token reads 5,632 tokens (4,096 compressed, 1,024 selected, 512 in the window), 8.6 % of ...
     """
     S, n = symbols("context selected")
     cost, reads = _sparse(block, stride, select_block)
@@ -719,7 +719,7 @@ def explore_sparse(
         call=_call(block=(block, 32), stride=(stride, 16), select_block=(select_block, 64)),
         programs={"": Program(_inputs(controls), made, tuple(made))},
         sentence="Of a context of {context:int}, a new token reads {total:int} tokens ({compressed:int} compressed, "
-        "{chosen:int} selected, {near:int} near), {share:%} of what full attention reads.",
+        "{chosen:int} selected, {near:int} in the window), {share:%} of what full attention reads.",
         table={"columns": ["", "tokens read"], "rows": [[label, [y, "int"]] for y, label in names.items()]},
         formulas={"": [_formula(f"{names[y]}:", f, y, "int") for y, f in {**reads, "total": whole}.items()]},
         messages=[{"when": "few", "text": few, "blocks": True}, *broken],

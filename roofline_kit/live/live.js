@@ -379,7 +379,7 @@ function mount(root, options) {
     if (key !== written) {
       written = key; symbols = [];
       formulas.replaceChildren(...SPEC.formulas[key].map(f => {
-        const result = h("output"), [open, put] = [0, 1].map(() => { const m = h("span"); m.innerHTML = `<math>${f.math}</math>`; return m; });
+        const result = h("output"), [open, put] = [0, 1].map(() => { const m = h("span"); m.innerHTML = `<math displaystyle="true">${f.math}</math>`; return m; });
         const row = h("p", {}, f.label, " ", open, " = ", put, " = ", result);
         for (const mi of put.querySelectorAll("mi[data-s]")) symbols.push([mi, mi.dataset.s, "int"]);
         symbols.push([result, f.value, f.kind]);
