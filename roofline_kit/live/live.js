@@ -141,7 +141,7 @@ function draw(view, now, ghost, message, frame) {
             const [[xa, ya], [xb, yb]] = [points[0], points[1]];
             more.transform = `rotate(${tenth(Math.atan2(yb - ya, xb - xa) * 180 / Math.PI)} ${tenth(x)} ${tenth(y)})`;
           }
-          const text = fill(label.text, at), w = text.length * 7.6 * k;
+          const text = fill(width < 480 ? label.brief : label.text, at), w = text.length * 7.6 * k;
           if (!label.along) take(x + label.dx * k - (label.anchor === "end" ? w : label.anchor === "middle" ? w / 2 : 0), y + dy * k - 11 * k, w, 15 * k);
           if (more.transform) write(x, y - 6 * k, text, label.fill, more);
           else write(x + label.dx * k, y + dy * k, text, label.fill, more);
