@@ -241,9 +241,9 @@ class Lab:
         notebook.wait()
         yield notebook
         page.evaluate("async () => { const p = jupyterapp.shell.currentWidget; await p.context.save(); }")
+        assert not problems, problems
         page.evaluate("async () => { await jupyterapp.shell.currentWidget.sessionContext.shutdown(); }")
         page.close()
-        assert not problems, problems
 
 
 class Notebook:

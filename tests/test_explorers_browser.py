@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import base64
 import csv
 import io
@@ -371,14 +372,18 @@ def stored_explorers() -> list[Any]:
     return [pytest.param(path, id=path.stem) for path in paths if "data-rk=" in path.read_text("utf-8")]
 
 
-def explorers_of(notebook: Notebook, setup: str) -> list[Any]:
-    """The explorers on a notebook's page, made again here with the call that the page would copy."""
-    pages = notebook.page.locator("[data-live]")
-    notebook.page.wait_for_function("document.querySelectorAll('[data-live]').length > 0")
+def explorers_in(path: Path) -> list[Any]:
+    """The explorers of a notebook of the course, by running its cells here."""
     names: dict[str, Any] = {}
-    exec(setup, names)
-    calls = pages.evaluate_all("roots => roots.map(root => root.explorer.python())")
-    return [Shown(eval(call, names), pages.nth(i)) for i, call in enumerate(calls)]
+    found = []
+    for cell in nbformat.read(path, as_version=4).cells:
+        if cell.cell_type == "code":
+            tree = ast.parse(cell.source)
+            last = tree.body.pop() if "rk.explore_" in cell.source else None
+            exec(compile(tree, path.name, "exec"), names)
+            if isinstance(last, ast.Expr):
+                found.append(eval(compile(ast.Expression(last.value), path.name, "eval"), names))
+    return found
 
 
 def dragged(notebook: Notebook, shown: Shown) -> None:
@@ -406,12 +411,11 @@ def test_each_explorer_is_live_in_jupyterlab(lab: Any) -> None:
 
 @pytest.mark.parametrize("path", stored_explorers())
 def test_explorers_of_the_course_are_live_in_jupyterlab(path: Path, lab: Any) -> None:
-    cells = [cell.source for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
-    setup = next(cell for cell in cells if "import roofline_kit as rk" in cell)
     with lab.open(f"notebooks/{path.name}") as notebook:
         notebook.run_all()
-        for shown in explorers_of(notebook, setup):
-            dragged(notebook, shown)
+        for i, explorer in enumerate(explorers_in(path)):
+            dragged(notebook, notebook.explorer(explorer, i))
+        assert notebook.page.locator("[data-live]").count() == i + 1
 
 
 def test_a_trusted_notebook_is_live_before_a_cell_has_run_and_another_is_a_picture(lab: Any) -> None:
@@ -481,8 +485,6 @@ def test_the_widget_moves_python_and_python_moves_the_widget(lab: Any) -> None:
         shown.agrees()
         page.reload()
         notebook.wait()
-        if not page.locator(".rk").count():  # widgets come back with the kernel
-            notebook.run_cell(2)
         shown = chart()
         page.wait_for_function("document.querySelector('.rk').explorer.state().batch === 8")
         assert shown.ask("x.frozen()")["batch"] == 64
@@ -504,14 +506,11 @@ def pages_of_the_site() -> list[Any]:
 
 @pytest.mark.parametrize("path", pages_of_the_site())
 def test_explorers_of_the_site_are_live_without_a_network(path: Path, offline: Any) -> None:
-    cells = nbformat.read(REPOSITORY / "notebooks" / f"{path.stem}.ipynb", as_version=4).cells
-    names: dict[str, Any] = {}
-    exec(next(cell.source for cell in cells if "import roofline_kit as rk" in cell.source), names)
     page = offline(path)
-    roots = page.locator("[data-live]")
-    assert roots.count()
-    for i, call in enumerate(roots.evaluate_all("roots => roots.map(root => root.explorer.python())")):
-        shown = Shown(eval(call, names), roots.nth(i))
-        drag(page, shown.slider(shown.explorer.controls[0].name), 0.35)
-        assert shown.state != shown.explorer.state
+    explorers = explorers_in(REPOSITORY / "notebooks" / f"{path.stem}.ipynb")
+    assert page.locator("[data-live]").count() == len(explorers) > 0
+    for i, explorer in enumerate(explorers):
+        shown = Shown(explorer, page.locator("[data-live]").nth(i))
+        drag(page, shown.slider(explorer.controls[0].name), 0.35)
+        assert shown.state != explorer.state
         shown.agrees()
