@@ -117,14 +117,16 @@ def _point(x: str, y: str, fill: str = "ink", label: str = "", bound: str = "") 
 
 
 def _words(
-    text: str, at: Any, dx: float, dy: float, fill: str, anchor: str = "start", along: bool = False, under: str = ""
-) -> dict[str, Any]:
+    text: str, at: Any, dx: float, dy: float, fill: str, anchor: str = "start", along: bool = False, under: str = "",
+    brief: str | None = None,
+) -> dict[str, Any]:  # fmt: skip
     """A label; at : a pair of values or of limits of the axes. along : turned, to lie on its line.
 
-    under : a value; where it is larger than the label's own, the label goes below its line.
+    under : a value; where it is larger than the label's own, the label goes below its line. brief : the words in a
+    picture as narrow as a phone.
     """
     label = {"text": text, "at": at, "dx": dx, "dy": dy, "anchor": anchor, "fill": fill, "along": along}
-    return label | {"under": under}
+    return label | {"under": under, "brief": text if brief is None else brief}
 
 
 def _limit(y: str, text: str) -> dict[str, Any]:
@@ -515,9 +517,9 @@ def explore_roofline(
     )
     region = {"kind": "area", "label": ""}
     laws = [
-        _words("◀ memory-bound: time = bytes / bandwidth", ["x0", "y1"], 8, 18, "memory"),
+        _words("◀ memory-bound: time = bytes / bandwidth", ["x0", "y1"], 8, 18, "memory", brief="◀ memory-bound"),
         _words("compute-bound ▶", ["x1", "y0"], -8, -26, "compute", "end"),
-        _words("time = FLOPs / peak", ["x1", "y0"], -8, -9, "compute", "end"),
+        _words("time = FLOPs / peak", ["x1", "y0"], -8, -9, "compute", "end", brief=""),
     ]
     marks = [
         region | {"from": "origin", "fill": "memory_region"}, region | {"from": "ridge", "fill": "compute_region"},

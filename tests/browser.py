@@ -6,6 +6,7 @@ What an explorer shows is compared with Python: `Shown.agrees` looks at every ma
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import shutil
@@ -22,7 +23,7 @@ from urllib.request import urlopen
 import pytest
 
 import roofline_kit
-from roofline_kit.live.picture import filled, written
+from roofline_kit.live.picture import filled, significant, written
 
 REPOSITORY = Path(__file__).parent.parent
 HOW = "`scripts/install_browser.sh` installs what this test needs"
@@ -144,12 +145,18 @@ class Shown:
         assert texts("p.rk-spoken[role=status]") == [alert]
         assert self.root.locator(".rk-figure svg").get_attribute("aria-label") == f"{sentence} {alert}".strip()
         cells = [cell for _, *row in explorer.table["rows"] for cell in row]
-        assert texts("tbody td") == ["–" if blocked else written(at[name], kind) for name, kind in cells]
+        assert texts("tbody td:not(.rk-ratio)") == ["–" if blocked else written(at[name], kind) for name, kind in cells]
+        frozen = self.ask("x.frozen()")
+        if frozen:
+            before = explorer.values(**frozen)
+            last = [row[-1][0] for _, *row in explorer.table["rows"]]
+            ratios = [math.nan if blocked else at[name] / before[name] for name in last]
+            assert texts("tbody .rk-ratio") == ["–" if x != x else f"× {written(significant(x, 3))}" for x in ratios]
         if self.root.locator(".rk-control").count():
             sliders = [control for control in explorer.controls if control.kind == "slider"]
             assert texts(".rk-control output") == [f"{state[control.name]:,}" for control in sliders]
         width, height, marks = self.ask(MARKS)
-        assert same_marks(marks, explorer._marks(state, self.ask("x.frozen()"), width, height)[0])
+        assert same_marks(marks, explorer._marks(state, frozen, width, height)[0])
         return at
 
 
@@ -273,6 +280,14 @@ class Notebook:
             }""",
             code,
         )
+
+    def eventually(self, values: str) -> str:
+        """What the kernel says these values are, once it has said the same twice: messages take their time."""
+        said, before = "", None
+        while said != before:
+            said, before = self.run(f"print({values})").strip(), said
+            self.page.wait_for_timeout(200)
+        return said
 
     @property
     def selected(self) -> int:

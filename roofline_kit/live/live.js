@@ -141,7 +141,7 @@ function draw(view, now, ghost, message, frame) {
             const [[xa, ya], [xb, yb]] = [points[0], points[1]];
             more.transform = `rotate(${tenth(Math.atan2(yb - ya, xb - xa) * 180 / Math.PI)} ${tenth(x)} ${tenth(y)})`;
           }
-          const text = fill(label.text, at), w = text.length * 7.6 * k;
+          const text = fill(width < 480 ? label.brief : label.text, at), w = text.length * 7.6 * k;
           if (!label.along) take(x + label.dx * k - (label.anchor === "end" ? w : label.anchor === "middle" ? w / 2 : 0), y + dy * k - 11 * k, w, 15 * k);
           if (more.transform) write(x, y - 6 * k, text, label.fill, more);
           else write(x + label.dx * k, y + dy * k, text, label.fill, more);
@@ -277,12 +277,11 @@ function paint(svg, shown, marks) {
   while (svg.childNodes.length > marks.length) svg.lastChild.remove();
 }
 
-let mounted = 0;
-
 // root: an element to fill. options: controls (draw some, or leave them to ipywidgets), state, frozen, changed(state, frozen).
 function mount(root, options) {
   for (const feature of ["ResizeObserver", "MutationObserver"]) if (!(feature in window)) throw new Error(`this browser has no ${feature}`);
-  const id = `rk${++mounted}`, inputs = {}, initial = { ...SPEC.state };
+  window.rooflineMounted = (window.rooflineMounted ?? 0) + 1; // each output on a page has a copy of this text
+  const id = `rk${window.rooflineMounted}`, inputs = {}, initial = { ...SPEC.state };
   let state = { ...initial, ...options.state }, frozen = options.frozen ?? SPEC.frozen, width = 720, projector = false, said = 0, slow = 0, pending = 0;
   const svg = document.createElementNS(NS, "svg");
   svg.setAttribute("role", "img");

@@ -243,7 +243,8 @@ class Chart:
 
     def name_line(self, label: Any, points: Sequence[tuple[float, float]]) -> None:
         """What stands on a line, turned with it where it is along it."""
-        (x, y), text = self.pixels(label["at"], self.at), filled(label["text"], self.at)
+        words = label["brief" if self.width < 480 else "text"]
+        (x, y), text = self.pixels(label["at"], self.at), filled(words, self.at)
         more = {"text-anchor": label["anchor"]} | BOLD
         if label["along"]:
             (xa, ya), (xb, yb) = points[:2]
