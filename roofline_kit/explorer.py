@@ -681,7 +681,7 @@ def explore_sparse(
     Raises ValueError for numbers outside of a slider's range, and as `sparse_attention` does.
 
     >>> explore_sparse(context=65536)
-    Of a context of 65,536, a new token reads 5,632 tokens (4,096 compressed, 1,024 selected, 512 in the window), 8.6 % of ...
+    Of a context of 65,536, a new token reads 5,632 tokens (4,096 compressed, 1,024 selected, 512 in the window), ...
     """
     S, n = symbols("context selected")
     cost, reads = _sparse(block, stride, select_block)
