@@ -177,7 +177,7 @@ def test_tokens_that_sparse_attention_reads_are_the_loads_of_its_trace(state: di
     for name, arrays in {"compressed": cmp, "chosen": full, "near": near_}.items():
         assert at[name] == near(cost.loads_of(*arrays) / (2 * 2 * d))
     assert at["total"] == near(cost.loads_of(*cmp, *full, *near_) / (2 * 2 * d))
-    assert at["saved"] == near(S / at["total"])
+    assert at["share"] == near(at["total"] / S)
 
 
 @TRACED
