@@ -16,6 +16,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
@@ -37,20 +38,19 @@ LAB_SAYS = (
 def chromium() -> Iterator[Any]:
     """The system's Chromium, headless; in CI it must be there."""
     path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    try:
-        from playwright.sync_api import sync_playwright
-    except ModuleNotFoundError:
-        _missing("playwright is not installed; `make test` installs it")
     if path is None:
-        _missing(f"there is no Chromium; {HOW}")
-    with sync_playwright() as playwright:
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(f"there is no Chromium; {HOW}")
+    with installed("playwright.sync_api", "playwright").sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path)
         yield browser
         browser.close()
 
 
-def _missing(what: str) -> None:
-    (pytest.fail if os.environ.get("CI") else pytest.skip)(what)
+def installed(module: str, title: str) -> Any:
+    """A module that the tests can do without on somebody's machine, and not in CI."""
+    if os.environ.get("CI"):
+        return import_module(module)
+    return pytest.importorskip(module, reason=f"{title} is not installed; `make test` installs it")
 
 
 def watch(page: Any, allowed: tuple[str, ...] = ()) -> list[str]:
