@@ -207,11 +207,15 @@ def drag(page: Any, slider: Any, to: float) -> None:
 
 
 class Lab:
-    """A running JupyterLab: open(notebook) gives a `Notebook`. folder : its root. address : with the token."""
+    """A running JupyterLab: open(notebook) gives a `Notebook`. folder : its root."""
 
     def __init__(self, chromium: Any, folder: Path, port: int, token: str, environment: dict[str, str]) -> None:
-        self.folder, self.port, self.token, self.environment = folder, port, token, environment
-        self.context = chromium.new_context(viewport={"width": 1300, "height": 1000})
+        self.folder, self.environment = folder, environment
+        self.page = chromium.new_page(viewport={"width": 1300, "height": 1000})
+        self.problems = watch(self.page, LAB_SAYS)
+        self.page.goto(f"http://127.0.0.1:{port}/lab?token={token}&reset")
+        self.page.wait_for_function("globalThis.jupyterapp?.restored", timeout=60_000)
+        self.page.evaluate("async () => { await jupyterapp.restored }")
 
     def write(self, name: str, *cells: str) -> Path:
         """A notebook of code cells, not executed, in the root folder."""
@@ -231,16 +235,15 @@ class Lab:
     @contextmanager
     def open(self, name: str) -> Iterator[Notebook]:
         """A notebook in the browser, until the block ends; then nothing may have gone wrong."""
-        page = self.context.new_page()
-        problems = watch(page, LAB_SAYS)
-        page.goto(f"http://127.0.0.1:{self.port}/lab/tree/{name}?token={self.token}&reset")
-        notebook = Notebook(page)
+        self.problems.clear()
+        notebook = Notebook(self.page)
+        notebook.command("docmanager:open", path=name)
         notebook.wait()
         yield notebook
-        page.evaluate("async () => { const p = jupyterapp.shell.currentWidget; await p.context.save(); }")
-        assert not problems, problems
-        page.evaluate("async () => { await jupyterapp.shell.currentWidget.sessionContext.shutdown(); }")
-        page.close()
+        notebook.command("docmanager:save")
+        assert not self.problems, self.problems
+        self.page.evaluate("async () => { await jupyterapp.shell.currentWidget.sessionContext.shutdown() }")
+        notebook.command("application:close")
 
 
 class Notebook:
@@ -255,9 +258,9 @@ class Notebook:
         self.page.wait_for_function(ready, timeout=60_000)
         self.page.evaluate("async () => { await jupyterapp.shell.currentWidget.revealed }")
 
-    def command(self, name: str) -> None:
+    def command(self, name: str, **how: Any) -> None:
         """Does what JupyterLab's menus do, and waits for it."""
-        self.page.evaluate("async name => { await jupyterapp.commands.execute(name) }", name)
+        self.page.evaluate("async ([name, how]) => { await jupyterapp.commands.execute(name, how) }", [name, how])
 
     def run_all(self) -> None:
         """All cells, from top to bottom; fails at the first that fails."""
@@ -330,7 +333,7 @@ def lab(chromium: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab
                 time.sleep(0.2)
         made = Lab(chromium, home / "root", port, token, environment)
         yield made
-        made.context.close()
+        made.page.close()
     finally:
         server.terminate()
         server.wait(30)
