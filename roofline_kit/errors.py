@@ -32,9 +32,12 @@ def choose(kind: str, given: object, known: Iterable[str], of: str = "") -> str:
     >>> choose("accelerator", "a100 40 GB", ["A10", "A100-40GB"])
     'A100-40GB'
     """
-    found = [name for name in known if isinstance(given, str) and plain(name) == plain(given)]
+    names = list(known)
+    if isinstance(given, str) and given in names:
+        return given
+    found = [name for name in names if isinstance(given, str) and plain(name) == plain(given) != ""]
     if not found:
-        raise ValueError(of + unknown(kind, given, known))
+        raise ValueError(of + unknown(kind, given, names))
     return found[0]
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import sympy
 
 from .cost import Cost, tidy, trace
-from .errors import choose
+from .errors import choose, unknown
 from .hardware import Accelerator, accelerator, accelerators
 from .live import Control, Explorer, Program, mathml, slider, steps
 from .models import Model, model, models
@@ -72,7 +72,8 @@ def _costs(parts: Mapping[str, Sequence[Step]]) -> dict[str, sympy.Expr]:
         if id(step) not in names:
             names[id(step)] = i = str(len(names))
             flops, moved = symbols(f"flops{i} bytes{i}")
-            made |= {f"flops{i}": step.flops, f"bytes{i}": _moved(step)}
+            # At least a byte: at an end of its slider a size may be 0, and the rest of the curve is still right.
+            made |= {f"flops{i}": step.flops, f"bytes{i}": sympy.Max(_moved(step), 1, evaluate=False)}
             made[f"time{i}"] = step_time(flops, moved, PEAK, BANDWIDTH, evaluate=False)
     for part, of in parts.items():
         for what in ("flops", "bytes", "time"):
@@ -325,12 +326,12 @@ def explore_batch(
 ) -> Explorer:  # fmt: skip
     """What a batch makes faster, and what not: time, throughput, intensity and memory of one step against batch size.
 
-    model : a name or a `Model`, "llama-2-7b" unless said; others of its kind can be chosen then. h, heads, layers :
-    instead of a model, plain decoder layers of width h with an MLP of 4·h, and nothing before or after them. kv_heads :
-    another number of K and V heads. batch : contexts. context : tokens of each. stage : "initial" (prefill) or
-    "auto-regressive" (decode), of which one step is predicted. accelerator, dtype : whose dense peak, bandwidth and
-    memory. show : "latency", "throughput", "intensity" or "memory". logits, causal, fused : as `Model.prefill` takes
-    them. frozen : {control: value}, a state to compare with.
+    model : a name or a `Model`, "llama-2-7b" unless said; others of its kind can be chosen then. h : instead of a
+    model, plain decoder layers of this width with an MLP of 4·h, and nothing before or after them. heads, layers : how
+    many, of plain layers. kv_heads : another number of K and V heads. batch : contexts. context : tokens of each.
+    stage : "initial" (prefill) or "auto-regressive" (decode), of which one step is predicted. accelerator, dtype :
+    whose dense peak, bandwidth and memory. show : "latency", "throughput", "intensity" or "memory". logits, causal,
+    fused : as `Model.prefill` takes them. frozen : {control: value}, a state to compare with.
 
     The dense layers are all products with weights; self-attention is the products with K and V and the softmax; the
     whole step has the cheap steps too. Predicted times are bounds, as `Roofline.time` says.
@@ -462,7 +463,8 @@ def explore_roofline(
         assert of is not None
         allowed = {"batch": 16, "context": 1000, "stage": STAGES[1], "kv_heads": None}
         for name in sizes:
-            choose("size", name, allowed, "explore_roofline of a model: ")
+            if name not in allowed:
+                raise ValueError(f"explore_roofline of a model: {unknown('size', name, allowed)}")
         given = allowed | sizes
         shape, start = _shape(of, None, None, given["kv_heads"], None)
         state |= {"batch": given["batch"], "context": given["context"], "stage": given["stage"], **start}
@@ -481,8 +483,8 @@ def explore_roofline(
         names = sorted({str(symbol) for cost in costs.values() for symbol in cost.symbols})
         for name in [*names, *sizes]:
             if name not in names:
-                choose("size", name, names, "explore_roofline: ")
-            if name in (*CHIP, *state) or not names:
+                raise ValueError(f"explore_roofline: {unknown('size', name, names)}")
+            if name in TAKEN or not name.isidentifier():
                 raise ValueError(f"explore_roofline: a size cannot be called {name!r} here; rename the symbol")
         if not names:
             raise ValueError("explore_roofline needs a cost with open sizes, which become its sliders")
@@ -545,6 +547,7 @@ def explore_roofline(
     )  # fmt: skip
 
 
+TAKEN = (*CHIP, "other_peak", "other_bandwidth", "accelerator", "accelerators", "compare", "dtype", "what", "frozen")
 START = sympy.Rational(1, 20)  # FLOPs per byte, where the picture of a roofline begins
 
 
@@ -554,7 +557,8 @@ def _named_costs(what: Any) -> dict[str, Cost]:
         steps_of = [(name, step) for name, step in zip(what.names(), what.steps, strict=True) if step.flops != 0]
         few = {name: Cost((step,), name) for name, step in steps_of} if 2 <= len(steps_of) <= 4 else {}
         return few | {what.name: what}
-    if not isinstance(what, Mapping) or not what or not all(isinstance(cost, Cost) for cost in what.values()):
+    pairs = what.items() if isinstance(what, Mapping) else []
+    if not pairs or not all(isinstance(label, str) and isinstance(cost, Cost) for label, cost in pairs):
         raise TypeError(f"explore_roofline needs a Cost, {{label: Cost}} or a model, not {what!r}")
     for label, cost in what.items():
         if cost.flops == 0:

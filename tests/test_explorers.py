@@ -19,7 +19,8 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 import roofline_kit as rk
-from roofline_kit.live import Program
+from roofline_kit.live import Program, mathml
+from roofline_kit.live.program import PRELUDE
 
 KIT = Path(rk.__file__).parent
 N, h, b = rk.symbols("N h b")
@@ -327,3 +328,55 @@ def test_a_changed_formula_fails_a_stored_notebook(tmp_path: Path) -> None:
 
 
 SOFTMAX = 'return _elementwise("-", x, 0, flops=0)'
+
+
+def test_an_own_accelerator_keeps_its_numbers_whatever_it_is_called() -> None:
+    own = {
+        name: rk.Accelerator(name, {"fp16": n * 10**12}, 10**12, 10**10)
+        for n, name in enumerate(("a10", "我的", "他的"), 1)
+    }
+    assert [rk.explore_batch(accelerator=card).values()["peak"] for card in own.values()] == [1e12, 2e12, 3e12]
+
+
+def test_a_misspelt_size_is_refused() -> None:
+    dense = rk.trace(rk.linear, rk.Tensor("X", (rk.symbols("b"), 8)), rk.Tensor("W", (8, 8)))
+    for call in (lambda: rk.explore_roofline(Batch=64), lambda: rk.explore_roofline(dense, B=64)):
+        with pytest.raises(ValueError, match="did you mean 'b"):
+            call()
+
+
+@pytest.mark.parametrize("name", ["other_peak", "start", "ridge", "flops0", "size0", "part0_time", "what", "d_{model}"])
+def test_a_size_that_is_called_like_a_value_of_ours_is_refused(name: str) -> None:
+    n = sympy.Symbol(name, integer=True, positive=True)
+    with pytest.raises(ValueError, match="rename the symbol"):
+        rk.explore_roofline(rk.trace(rk.exp, rk.Tensor("x", (n, n - 1))))
+
+
+def test_names_are_words_and_never_markup_or_templates() -> None:
+    N = rk.symbols("N")
+    x = rk.trace(rk.exp, rk.Tensor("x", N))
+    shown = rk.explore_roofline({"$W_{Q}$ </script><b>": x})
+    assert "$W_{Q}$ </script><b>" in repr(shown)
+    assert "</script><b>" not in shown.html.replace("&lt;/script&gt;&lt;b&gt;", "")
+    assert "<img" not in mathml(sympy.Symbol("<img src=x onerror=alert(1)>"))
+    greek = rk.explore_roofline(rk.trace(rk.exp, rk.Tensor("x", rk.symbols("λ"))), **{"λ": 64})
+    assert "λ = 64" in repr(greek)
+
+
+def test_a_size_that_reaches_zero_at_the_end_of_its_slider_leaves_the_rest_of_the_curve() -> None:
+    N, h = rk.symbols("N h")
+    rest = rk.trace(lambda X: X[1:, :] * 2, rk.Tensor("X", (N, h)))
+    shown = rk.explore_roofline(rest, N=64, h=8)
+    assert "image/png" in shown._repr_mimebundle_()
+    assert shown.values(N=2)["part0_intensity"] == pytest.approx(0.25)
+
+
+def test_a_frozen_state_may_stand_between_two_stops_of_a_slider() -> None:
+    assert rk.explore_batch(batch=64, frozen={"batch": 37}).frozen["batch"] == 37
+
+
+def test_what_sympy_writes_as_a_root_runs_in_both_languages() -> None:
+    x = sympy.Symbol("x", positive=True)
+    program = Program(("x",), {"half": sympy.sqrt(x), "third": sympy.cbrt(x), "power": x ** sympy.Rational(3, 2)})
+    assert program.run([64.0]) == pytest.approx([8, 4, 512])
+    assert set(re.findall(r"[a-z]{3,}(?=\()", program.javascript)) <= set(re.findall(r"\w+", PRELUDE))

@@ -36,9 +36,9 @@ function format(value, kind) {
   if (Number.isNaN(value)) return "–";
   if (kind === "bound") return value >= 1 ? "compute-bound" : "memory-bound";
   if (kind === "%") return grouped(Number((100 * value).toPrecision(2))) + " %";
-  if (kind === "int") return grouped(Math.floor(value + 0.5));
+  if (kind === "int") return Math.abs(value) < 1e15 ? grouped(Math.floor(value + 0.5)) : format(value, "si").trim();
   if (!kind) return value >= 1e6 || (value > 0 && value < 1e-3) ? format(value, "si").trim() : grouped(Number(value.toPrecision(4)));
-  if (value === 0) return "0 " + (kind === "si" ? "" : kind);
+  if (!(value < 1e27 && value >= 1e-15)) return value < 1e-15 ? "0 " + (kind === "si" ? "" : kind) : "∞ " + (kind === "si" ? "" : kind);
   const short = Number(value.toPrecision(3)), third = Math.min(7, Math.max(-4, Math.floor(Math.log10(short) / 3 + 1e-9)));
   const mantissa = Number((short / 10 ** (3 * third)).toPrecision(3));
   return mantissa + " " + PREFIXES[third + 4] + (kind === "si" ? "" : kind);
@@ -49,7 +49,7 @@ function grouped(value) {
   return whole.replace(/\B(?=(\d{3})+$)/g, ",") + (part ? "." + part : "");
 }
 
-const fill = (template, at) => template.replace(/\{(\w+)(?::([^}]+))?\}/g, (_, name, kind) => format(at[name], kind));
+const fill = (template, at) => template.replace(/\{([^{}:]+)(?::([^{}]+))?\}/g, (all, name, kind) => (name in at ? format(at[name], kind) : all));
 
 function wrapped(text, room) {
   const lines = [""];
@@ -286,7 +286,7 @@ function mount(root, options) {
   const svg = document.createElementNS(NS, "svg");
   svg.setAttribute("role", "img");
   let shown = [], last = null;
-  const alert = h("p", { class: "rk-spoken", role: "status" }), sentence = h("p", { class: "rk-sentence" });
+  const alert = h("p", { class: "rk-spoken", role: "status", "aria-live": "off" }), sentence = h("p", { class: "rk-sentence" });
   const spoken = h("p", { class: "rk-spoken", "aria-live": "polite" });
   const table = h("table", {}, h("thead", {}, h("tr", {}, ...SPEC.table.columns.map((name, i) => h(i ? "th" : "td", i ? { scope: "col" } : {}, name)))), h("tbody"));
   const cells = SPEC.table.rows.map(([name, ...values]) => {
@@ -309,7 +309,7 @@ function mount(root, options) {
   root.replaceChildren(h("div", { class: "rk-side" }, ...(options.controls ? [controls] : []), actions, note), h("div", { class: "rk-main" }, figure, alert, sentence), h("div", { class: "rk-below" }, h("div", { class: "rk-scroll", tabindex: "0", role: "region", "aria-label": SPEC.name + ": numbers" }, table), h("details", { open: true }, h("summary", {}, "formulas, and the same with these numbers"), formulas)), spoken);
 
   if (options.controls) for (const c of SPEC.controls) {
-    const name = `${id}-${c.name}`, value = h("output", { for: name });
+    const name = `${id}-${c.name}`, value = h("output", { for: name, "aria-live": "off" }); // the slider itself says its value
     const input = c.kind === "choice"
       ? h("select", { id: name }, ...c.values.map((v, i) => h("option", { value: i }, c.texts[i])))
       : c.kind === "check" ? h("input", { id: name, type: "checkbox" })
@@ -379,7 +379,7 @@ function mount(root, options) {
     if (key !== written) {
       written = key; symbols = [];
       formulas.replaceChildren(...SPEC.formulas[key].map(f => {
-        const result = h("output"), [open, put] = [0, 1].map(() => { const m = h("span"); m.innerHTML = `<math displaystyle="true">${f.math}</math>`; return m; });
+        const result = h("output", { "aria-live": "off" }), [open, put] = [0, 1].map(() => { const m = h("span"); m.innerHTML = `<math displaystyle="true">${f.math}</math>`; return m; });
         const row = h("p", {}, f.label, " ", open, " = ", put, " = ", result);
         for (const mi of put.querySelectorAll("mi[data-s]")) symbols.push([mi, mi.dataset.s, "int"]);
         symbols.push([result, f.value, f.kind]);
@@ -394,7 +394,7 @@ function mount(root, options) {
 
   function python() {
     const quoted = v => (typeof v === "string" ? JSON.stringify(v) : v === true ? "True" : v === false ? "False" : String(v));
-    const parts = SPEC.call.map(part => part.replace(/\{(\w+)\}/g, (_, name) => quoted(state[name])));
+    const parts = SPEC.call.map(part => part.replace(/\{([^{}]+)\}/g, (_, name) => quoted(state[name])));
     for (const c of SPEC.controls)
       if (c.name in SPEC.defaults && state[c.name] !== SPEC.defaults[c.name]) parts.push(`${c.name}=${quoted(state[c.name])}`);
     if (frozen) parts.push(`frozen={${SPEC.controls.map(c => `"${c.name}": ${quoted(frozen[c.name])}`).join(", ")}}`);
@@ -453,7 +453,6 @@ function mount(root, options) {
     update();
   }
   const left = () => { if (projector && !document.fullscreenElement) enlarge(false); };
-  document.addEventListener("fullscreenchange", left);
 
   // The page's theme, in JupyterLab, on the course's pages, or the system's.
   const system = matchMedia("(prefers-color-scheme: dark)");
@@ -468,16 +467,27 @@ function mount(root, options) {
     for (const [role, color] of Object.entries(look)) root.style.setProperty(`--rk-${role}`, color);
     root.style.colorScheme = dark() ? "dark" : "light";
   };
-  paintTheme();
-  system.addEventListener("change", paintTheme);
   const observer = new MutationObserver(paintTheme);
-  for (const node of [document.body, document.documentElement]) observer.observe(node, { attributes: true, attributeFilter: ["data-jp-theme-light", "data-theme"] });
+  let listening = false; // only while it is on the page: what is run again leaves nothing behind
+  const listen = on => {
+    if (on === listening) return;
+    listening = on;
+    const change = on ? "addEventListener" : "removeEventListener";
+    document[change]("fullscreenchange", left);
+    system[change]("change", paintTheme);
+    observer.disconnect();
+    if (!on) return;
+    for (const node of [document.body, document.documentElement]) observer.observe(node, { attributes: true, attributeFilter: ["data-jp-theme-light", "data-theme"] });
+    paintTheme();
+  };
   const fit = () => {
     const room = Math.round(figure.clientWidth);
     if (room >= 50 && Math.max(320, room) !== width) { width = Math.max(320, room); update(); }
   };
-  const resize = new ResizeObserver(() => { cancelAnimationFrame(pending); pending = requestAnimationFrame(fit); });
+  const resize = new ResizeObserver(() => { listen(root.isConnected); cancelAnimationFrame(pending); pending = requestAnimationFrame(fit); });
   resize.observe(figure);
+  paintTheme();
+  listen(root.isConnected);
   keep(frozen, true);
   update();
   fit();
@@ -486,9 +496,8 @@ function mount(root, options) {
     state: () => ({ ...state }), frozen: () => frozen, python, csv, values: () => last,
     valuesAt, messageAt, drawn, // of any state: what the tests compare with Python
     remove() {
-      document.removeEventListener("fullscreenchange", left);
-      system.removeEventListener("change", paintTheme);
-      observer.disconnect(); resize.disconnect(); clearTimeout(said); clearTimeout(slow);
+      listen(false); resize.disconnect();
+      clearTimeout(said); clearTimeout(slow); cancelAnimationFrame(pending);
     },
   };
 }
@@ -498,12 +507,14 @@ function mount(root, options) {
 // In the stored output: the still picture gives way to the live one. State survives a reload of the page, not a new run.
 function liven(key, css) {
   if (!document.getElementById("roofline-style")) document.head.append(h("style", { id: "roofline-style" }, css));
-  const opened = (window.rooflineExplorers ??= {}); // what this page load has seen
+  const places = ((window.rooflineExplorers ??= {})[key] ??= []); // of equal explorers in this page load
   for (const root of document.querySelectorAll(`[data-rk="${key}"]:not([data-live])`)) {
     root.dataset.live = "";
-    const still = root.firstElementChild, live = h("div"), store = `roofline:${location.pathname}:${key}`;
+    const gone = places.findIndex(other => !other.isConnected), place = gone < 0 ? places.length : gone;
+    places[place] = root;
+    const still = root.firstElementChild, live = h("div"), store = `roofline:${location.pathname}:${key}:${place}`;
     let saved = {};
-    try { if (!opened[key]) saved = JSON.parse(sessionStorage.getItem(store) || "{}"); } catch { saved = {}; }
+    try { if (gone < 0) saved = JSON.parse(sessionStorage.getItem(store)) ?? {}; } catch { saved = {}; }
     const known = s => s && SPEC.controls.every(c => c.values.includes(s[c.name]));
     root.append(live);
     try {
@@ -516,7 +527,6 @@ function liven(key, css) {
       live.replaceChildren(h("p", { role: "alert" }, `The explorer cannot run here: ${error.message}. This is its picture.`));
     }
   }
-  opened[key] = true;
 }
 
 // As a widget: ipywidgets' sliders and dropdowns move the traits, in the browser, and these move the picture.

@@ -56,13 +56,13 @@ def written(value: Any, kind: str = "") -> str:
     if kind == "%":
         return _grouped(significant(100 * value, 2)) + " %"
     if kind == "int":
-        return _grouped(math.floor(value + 0.5))
+        return _grouped(math.floor(value + 0.5)) if abs(value) < 1e15 else written(value, "si").strip()
     if not kind:
         big = value >= 1e6 or 0 < value < 1e-3
         return written(value, "si").strip() if big else _grouped(significant(value, 4))
     unit = "" if kind == "si" else kind
-    if value == 0:
-        return "0 " + unit
+    if not 1e-15 <= value < 1e27:
+        return ("0 " if value < 1e-15 else "∞ ") + unit
     short = significant(value, 3)
     third = min(7, max(-4, math.floor(math.log10(short) / 3 + 1e-9)))
     return f"{_grouped(significant(short / 10.0 ** (3 * third), 3))} {PREFIXES[third + 4]}{unit}"
@@ -79,7 +79,9 @@ def filled(template: str, at: Mapping[str, Any]) -> str:
     >>> filled("a step of {batch} takes {time:s}", {"batch": 8, "time": 0.0024449})
     'a step of 8 takes 2.44 ms'
     """
-    return re.sub(r"\{(\w+)(?::([^}]+))?\}", lambda m: written(at[m[1]], m[2] or ""), template)
+    return re.sub(
+        r"\{([^{}:]+)(?::([^{}]+))?\}", lambda m: written(at[m[1]], m[2] or "") if m[1] in at else m[0], template
+    )
 
 
 def wrapped(text: str, room: int) -> list[str]:

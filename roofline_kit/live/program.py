@@ -31,7 +31,7 @@ class Program:
     inputs : names of the symbols that have values. formulas : {name: formula}; a formula may use the inputs and the
     names before its own, so that a long sum is written in short parts. outputs : those that are wanted, or all.
 
-    Raises ValueError for what cannot be translated, naming the function or the symbol.
+    Raises ValueError for what cannot be translated, naming the function or the symbol, and for a name given twice.
 
     >>> N, flops = sympy.symbols("N flops")
     >>> program = Program(("N",), {"flops": 2 * N**3, "seconds": sympy.Max(flops / 10**12, N)})
@@ -48,6 +48,8 @@ class Program:
     def __post_init__(self) -> None:
         names = list(self.inputs)
         for name, formula in self.formulas.items():
+            if name in names:
+                raise ValueError(f"two values are called {name!r} here: rename the symbol")
             _check(name, sympy.sympify(formula), names)
             names.append(name)
 
@@ -85,7 +87,7 @@ def _min(*values: float) -> float:
     return math.nan if any(map(math.isnan, values)) else min(values)
 
 
-PRELUDE = "const {pow,max,min,floor,ceil,log,exp,abs}=Math,nan=NaN;"
+PRELUDE = "const {pow,max,min,floor,ceil,log,exp,abs,sqrt,cbrt}=Math,nan=NaN;"
 
 
 class _Printer(JavascriptCodePrinter):  # type: ignore[misc]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 from html import escape
 from importlib.resources import files
@@ -78,6 +78,13 @@ def slider(name: str, label: str, values: Sequence[int], start: Any) -> Control:
     return Control(name, label, sorted({*values, whole}))
 
 
+def _with(control: Control, value: Any) -> Control:
+    """A slider that stops at a value of the frozen state, too."""
+    if control.kind != "slider" or value is None:
+        return control
+    return replace(control, values=slider(control.name, control.label, control.values, value).values)
+
+
 @dataclass(frozen=True, eq=False)
 class Explorer:
     """What `explore_batch` and its sisters return: shown in a notebook, it is live.
@@ -111,6 +118,8 @@ class Explorer:
         if self.frozen is not None:
             if not isinstance(self.frozen, Mapping):
                 raise TypeError(f"{self.name}: frozen must be {{control: value}}, not {self.frozen!r}")
+            controls = [_with(control, self.frozen.get(control.name)) for control in self.controls]
+            object.__setattr__(self, "controls", controls)
             object.__setattr__(self, "frozen", self.checked(self.frozen))
 
     def checked(self, changes: Mapping[str, Any], start: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -286,7 +295,8 @@ def mathml(formula: sympy.Expr) -> str:
         def _print_Symbol(self, symbol: sympy.Symbol, style: str = "plain") -> Any:
             made = self.dom.createElement("mi")
             made.setAttribute("data-s", symbol.name)
-            made.appendChild(self.dom.createTextNode(LETTERS.get(symbol.name, symbol.name).replace("_", " ")))
+            letter = escape(LETTERS.get(symbol.name, symbol.name).replace("_", " "))  # SymPy's printer does not
+            made.appendChild(self.dom.createTextNode(letter))
             return made
 
     return Printer().doprint(formula).replace("&InvisibleTimes;", "·")
