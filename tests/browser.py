@@ -5,6 +5,7 @@ What an explorer shows is compared with Python: `Shown.agrees` looks at every ma
 
 from __future__ import annotations
 
+import ast
 import json
 import math
 import os
@@ -201,6 +202,22 @@ def drag(page: Any, slider: Any, to: float) -> None:
     page.mouse.down()
     page.mouse.move(x(to), y, steps=5)
     page.mouse.up()
+
+
+def explorers_in(path: Path) -> list[Any]:
+    """The explorers of a notebook of the course, by running its cells here."""
+    import nbformat
+
+    names: dict[str, Any] = {}
+    found = []
+    for cell in nbformat.read(path, as_version=4).cells:
+        if cell.cell_type == "code":
+            tree = ast.parse(cell.source)
+            last = tree.body.pop() if "rk.explore_" in cell.source else None
+            exec(compile(tree, path.name, "exec"), names)
+            if isinstance(last, ast.Expr):
+                found.append(eval(compile(ast.Expression(last.value), path.name, "eval"), names))
+    return found
 
 
 # --- JupyterLab -------------------------------------------------------------------------------------------

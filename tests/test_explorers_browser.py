@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import base64
 import csv
 import io
@@ -17,7 +16,7 @@ from xml.etree import ElementTree
 
 import nbformat
 import pytest
-from browser import REPOSITORY, Notebook, Shown, as_page, drag, installed, same_marks
+from browser import REPOSITORY, Notebook, Shown, as_page, drag, explorers_in, installed, same_marks
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
@@ -370,20 +369,6 @@ def stored_explorers() -> list[Any]:
     return [pytest.param(path, id=path.stem) for path in paths if "data-rk=" in path.read_text("utf-8")]
 
 
-def explorers_in(path: Path) -> list[Any]:
-    """The explorers of a notebook of the course, by running its cells here."""
-    names: dict[str, Any] = {}
-    found = []
-    for cell in nbformat.read(path, as_version=4).cells:
-        if cell.cell_type == "code":
-            tree = ast.parse(cell.source)
-            last = tree.body.pop() if "rk.explore_" in cell.source else None
-            exec(compile(tree, path.name, "exec"), names)
-            if isinstance(last, ast.Expr):
-                found.append(eval(compile(ast.Expression(last.value), path.name, "eval"), names))
-    return found
-
-
 def dragged(notebook: Notebook, shown: Shown) -> None:
     """Drags the first slider, and moves it by its arrow keys, which JupyterLab must not take for its own."""
     first = shown.explorer.controls[0]
@@ -497,25 +482,4 @@ def test_the_widget_moves_python_and_python_moves_the_widget(lab: Any) -> None:
         page.get_by_role("button", name="Reset").click()
         assert notebook.eventually("w.state['batch'], w.frozen") == "32 None"
         assert shown.state == explorer.state
-        shown.agrees()
-
-
-# --- on the pages for reading alone -----------------------------------------------------------------------
-
-
-def pages_of_the_site() -> list[Any]:
-    """The pages of the site that have explorers, where `make site` has made it."""
-    paths = sorted((REPOSITORY / "build" / "site").rglob("*.html"))
-    return [pytest.param(path, id=path.stem) for path in paths if "data-rk=" in path.read_text("utf-8")]
-
-
-@pytest.mark.parametrize("path", pages_of_the_site())
-def test_explorers_of_the_site_are_live_without_a_network(path: Path, offline: Any) -> None:
-    page = offline(path)
-    explorers = explorers_in(REPOSITORY / "notebooks" / f"{path.stem}.ipynb")
-    assert page.locator("[data-live]").count() == len(explorers) > 0
-    for i, explorer in enumerate(explorers):
-        shown = Shown(explorer, page.locator("[data-live]").nth(i))
-        drag(page, shown.slider(explorer.controls[0].name), 0.35)
-        assert shown.state != explorer.state
         shown.agrees()

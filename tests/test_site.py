@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import os
 import re
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ from urllib.parse import unquote, urlsplit
 
 import nbformat
 import pytest
+from browser import Shown, drag, explorers_in
 
 import roofline_kit as rk
 from roofline_kit import lessons
@@ -169,19 +169,6 @@ def test_every_link_within_the_site_leads_somewhere(pages: dict[str, Page]) -> N
 # --- in a browser ---
 
 
-@pytest.fixture(scope="session")
-def chromium() -> Iterator[Any]:
-    needed(importlib.util.find_spec("playwright"), "Playwright is not installed; `make test` installs it")
-    path = shutil.which("chromium") or shutil.which("chromium-browser")
-    needed(path, "no Chromium here; Debian's package chromium brings it")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        yield browser
-        browser.close()
-
-
 @pytest.fixture
 def tab(chromium: Any) -> Iterator[Any]:
     """An empty page of a browser without a network. Nothing may go wrong on it, and nothing be asked for."""
@@ -254,3 +241,15 @@ def test_the_dark_theme_can_be_chosen_and_stays(tab: Any, pages: dict[str, Page]
     assert lightness() < 0.2
     tab.goto(pages["notebooks/08_batching.html"].path.as_uri())
     assert lightness() < 0.2
+
+
+@pytest.mark.parametrize("number", ["01", "02", "04", "06", "08"])
+def test_explorers_are_live_and_say_what_python_says(number: str, site: Path, offline: Any) -> None:
+    (path,) = site.glob(f"notebooks/{number}_*.html")
+    page, explorers = offline(path), explorers_in(ROOT / "notebooks" / f"{path.stem}.ipynb")
+    assert page.locator("[data-live]").count() == len(explorers) > 0
+    for i, explorer in enumerate(explorers):
+        shown = Shown(explorer, page.locator("[data-live]").nth(i))
+        drag(page, shown.slider(explorer.controls[0].name), 0.35)
+        assert shown.state != explorer.state
+        shown.agrees()
