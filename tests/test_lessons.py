@@ -102,7 +102,7 @@ def dragged() -> dict[str, Any]:
         "01.drag": product.values(N=128)["part0_intensity"] / product.values(N=64)["part0_intensity"],
         "02.drag": whole[-1],
         "04.drag": shared.values()["whole_time"] / shared.values(kv_heads=1)["whole_time"],
-        "06.drag": sparse.values(**ends)["saved"],
+        "06.drag": 1 / sparse.values(**ends)["share"],
         "08.walk": turns("int8") / turns("fp16"),
         "08.drag": rates[1] / rates[0],
     }
