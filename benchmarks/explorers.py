@@ -3,8 +3,8 @@
     pip install -r requirements-dev.txt bqplot ipympl     # into an environment to throw away
     python benchmarks/explorers.py
 
-Needs Chromium: a `chromium` or `google-chrome` on the path, or `playwright install chromium`. Prints the third table
-of README.md in this folder. `--rounds 3` drags each design three times, in turn, so that a slow moment hurts all.
+Needs Chromium: a `chromium` or `google-chrome` on the path, or `playwright install chromium`. Prints a table
+for README.md in this folder. `--rounds 3` drags each design three times, in turn, so that a slow moment hurts all.
 
 The chart is everywhere the same: seconds of a decode step of Llama 2 7B on an A100 against the batch size, both axes
 logarithmic, three curves, a marker at the present batch and its numbers in the title. The designs with a kernel
