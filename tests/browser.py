@@ -193,9 +193,11 @@ NUMBER = r"-?\d+(?:\.\d+)?"
 
 def drag(page: Any, slider: Any, to: float) -> None:
     """Drags the handle of a slider with the mouse to a share of its way."""
-    slider.scroll_into_view_if_needed()
-    box = slider.bounding_box()
-    share = slider.evaluate("s => (s.value - s.min) / (s.max - s.min)")
+    share, before, box = slider.evaluate("s => (s.value - s.min) / (s.max - s.min)"), None, slider.bounding_box()
+    while box != before:  # JupyterLab lays out what comes into view, and by that moves what is in view
+        slider.evaluate("s => s.scrollIntoView({ block: 'center' })")
+        page.wait_for_timeout(150)
+        before, box = box, slider.bounding_box()
     x = lambda at: box["x"] + 8 + at * (box["width"] - 16)  # noqa: E731  the handle is 16 pixels wide
     y = box["y"] + box["height"] / 2
     page.mouse.move(x(share), y)
@@ -256,11 +258,14 @@ class Lab:
         notebook = Notebook(self.page)
         notebook.command("docmanager:open", path=name)
         notebook.wait()
-        yield notebook
-        notebook.command("docmanager:save")
-        assert not self.problems, self.problems
-        self.page.evaluate("async () => { await jupyterapp.shell.currentWidget.sessionContext.shutdown() }")
-        notebook.command("application:close")
+        try:
+            yield notebook
+            notebook.command("docmanager:save")
+            assert not self.problems, self.problems
+        finally:  # a test that fails leaves nothing open for the next one
+            self.page.evaluate("async () => { await jupyterapp.shell.currentWidget.sessionContext.shutdown() }")
+            notebook.command("docmanager:save")  # what has changes asks before it closes
+            notebook.command("application:close")
 
 
 class Notebook:
