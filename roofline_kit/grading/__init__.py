@@ -1,0 +1,16 @@
+"""Assignments that are released and graded with nbval: `roofline-kit --help`, and docs/grading.md for instructors.
+
+A submission gives its answers and nothing else. They are put into the instructor's notebook, which runs behind walls,
+in a kernel of its own; its check cells report values, and the values are judged outside. So no expected value is ever
+where a student's code could read it.
+
+    cells        what check cells call: draw, at, report                (runs in the kernel)
+    assignment   the instructor's notebook, and the release made of it
+    submission   what is taken from a file that anybody may have written
+    sandbox      a kernel behind walls
+    plugin       nbval's collector and cell runner, on such a kernel
+    judge        the values of a check against the instructor's
+    grade        many submissions: processes, results, what was graded already
+    report       pages and tables
+    cli          the commands
+"""

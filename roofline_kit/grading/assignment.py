@@ -1,0 +1,273 @@
+"""The instructor's notebook of an assignment: its answers, its checks, and the release that students get.
+
+A code cell says what it is in its metadata, under "grading":
+
+    {"answer": "gqa_intensity"}                a student's cell of this name replaces it
+    {"check": "gqa_intensity", "points": 2}    reports values (see cells.py), and is not released
+    {"given": true}                            sets what later answers start from, and is not released
+    {"visible": true}                          helps while working; released, and not run by the grader
+
+All other cells are the frame: released, and run by the grader as the instructor wrote them. A check may have a
+"tolerance" (relative, 1e-6), a "hint" for the feedback, and "of": the answers that it is about, by default the one of
+its own name. A Markdown cell with "answer" and "points" is prose, read and given points by a person.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import json
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import nbformat
+
+from ..errors import unknown
+
+KEY = "grading"
+BEGIN, END, STUB = "### BEGIN SOLUTION", "### END SOLUTION", "#: "
+KINDS = ("answer", "check", "given", "visible")
+
+
+class AssignmentError(ValueError):
+    """Something in an assignment is not as it must be; the message says where and what."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """A check cell. points : what all of its values together are worth. of : the names of the answers it looks at."""
+
+    name: str
+    points: float
+    source: str
+    of: tuple[str, ...]
+    tolerance: float = 1e-6
+    hint: str = ""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An answer cell. cell : its id in the release. points : what a person gives for it, if it is prose."""
+
+    name: str
+    cell: str
+    source: str
+    stub: str
+    prose: bool = False
+    points: float = 0
+
+
+@dataclass(frozen=True)
+class Step:
+    """A cell that the grader runs. kind : "frame", "given", "answer" or "check". name : of the answer or check."""
+
+    kind: str
+    name: str
+    source: str
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """An assignment, read from its folder by `read`. settings : what its assignment.toml says."""
+
+    name: str
+    path: Path
+    notebook: Any = field(repr=False)
+    settings: Mapping[str, Any] = field(repr=False)
+
+    @cached_property
+    def answers(self) -> dict[str, Answer]:
+        """All answer cells by name, in order."""
+        return {
+            grading["answer"]: Answer(
+                grading["answer"], cell.id, cell.source, stub(cell.source, where), cell.cell_type == "markdown",
+                grading.get("points", 0),
+            )
+            for cell, grading, where in self._cells() if "answer" in grading
+        }  # fmt: skip
+
+    @cached_property
+    def checks(self) -> dict[str, Check]:
+        """All checks by name, in order."""
+        return {
+            grading["check"]: Check(
+                grading["check"], grading["points"], cell.source, tuple(grading.get("of", [grading["check"]])),
+                grading.get("tolerance", 1e-6), grading.get("hint", ""),
+            )
+            for cell, grading, _ in self._cells() if "check" in grading
+        }  # fmt: skip
+
+    @property
+    def points(self) -> float:
+        """What everything right is worth."""
+        parts = [*self.checks.values(), *(answer for answer in self.answers.values() if answer.prose)]
+        return sum(part.points for part in parts)
+
+    @cached_property
+    def digest(self) -> str:
+        """Changes with whatever can change a grade."""
+        told = [self.settings, [[cell.cell_type, cell.source, grading] for cell, grading, _ in self._cells()]]
+        return hashlib.sha256(json.dumps(told, sort_keys=True, default=str).encode()).hexdigest()
+
+    def _cells(self) -> Iterator[tuple[Any, dict[str, Any], str]]:
+        for i, cell in enumerate(self.notebook.cells, start=1):
+            yield cell, cell.metadata.get(KEY, {}), f"{self.path.name}: cell {i} (id {cell.id})"
+
+    def steps(self, answers: Mapping[str, str] | None = None) -> list[Step]:
+        """The cells to run, in order, with these answers put in; without any, the instructor's own.
+
+        An answer that is not among them is as it was released: not answered.
+        """
+        steps = []
+        for cell, grading, _ in self._cells():
+            if cell.cell_type != "code" or "visible" in grading or not cell.source.strip():
+                continue
+            kind = next((kind for kind in KINDS if kind in grading), "frame")
+            name = str(grading.get(kind, "")) if kind in ("answer", "check") else ""
+            source = cell.source
+            if kind == "answer" and answers is not None:
+                source = answers.get(name, self.answers[name].stub)
+            steps.append(Step(kind, name, _enclosed(source) if kind == "check" else source))
+        return steps
+
+    def release(self) -> Any:
+        """The students' notebook: answers are stubs, checks and givens are gone, and so are all outputs."""
+        released = nbformat.v4.new_notebook(
+            metadata={
+                "kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"},
+                "language_info": {"name": "python"},
+                KEY: {"assignment": self.name, "answers": list(self.answers)},
+            }
+        )
+        for cell, grading, where in self._cells():
+            if "check" in grading or "given" in grading:
+                continue
+            kept = nbformat.from_dict({**cell, "metadata": {"tags": cell.metadata["tags"]} if "tags" in cell.metadata else {}})
+            if cell.cell_type == "code":
+                kept.outputs, kept.execution_count = [], None
+            if "answer" in grading:
+                kept.source = stub(cell.source, where)
+                kept.metadata[KEY] = {"answer": grading["answer"]}
+                # Students edit answers and nothing else; JupyterLab then keeps a cell from being deleted by a slip.
+                kept.metadata["deletable"] = False
+            elif cell.cell_type == "code":
+                kept.metadata["editable"] = "visible" in grading
+            released.cells.append(kept)
+        return released
+
+
+def stub(source: str, where: str = "") -> str:
+    """What a student gets of an answer cell: without its solution, and with the lines that began with "#: ".
+
+    >>> print(stub("# How many?\\n### BEGIN SOLUTION\\nn = 7\\n### END SOLUTION\\n#: n = ..."))
+    # How many?
+    n = ...
+    """
+    kept, inside = [], False
+    for line in source.splitlines():
+        mark = line.strip()
+        if mark in (BEGIN, END):
+            if inside is (mark == BEGIN):
+                raise AssignmentError(f"{where}: {mark} where the other mark was expected")
+            inside = not inside
+        elif not inside:
+            kept.append(re.sub(r"^(\s*)#: ?", r"\1", line))
+    if inside:
+        raise AssignmentError(f"{where}: {BEGIN} without {END}")
+    return "\n".join(kept).strip("\n")
+
+
+def solution(source: str) -> str:
+    """What of an answer cell a student does not get.
+
+    >>> solution("a = 1\\n### BEGIN SOLUTION\\nn = 7\\n### END SOLUTION")
+    'n = 7'
+    """
+    parts = re.findall(rf"{BEGIN}\n(.*?)\n?\s*{END}", source, re.DOTALL)
+    return "\n".join(parts)
+
+
+def _enclosed(source: str) -> str:
+    """A check in a function of its own, so that none of its names meets one of a student's."""
+    body = ast.parse(source).body
+    enclosed = ast.parse("def _check():\n    pass\n_check()")
+    enclosed.body[0].body = body  # type: ignore[attr-defined]
+    return ast.unparse(ast.fix_missing_locations(enclosed))
+
+
+def read(folder: Path) -> Assignment:
+    """The assignment in a folder, which has an assignment.toml and the notebook that it names.
+
+    Raises AssignmentError where something is missing, twice, misspelt or of the wrong kind.
+    """
+    try:
+        settings = tomllib.loads((folder / "assignment.toml").read_text("utf-8"))
+        path = folder / settings.get("notebook", f"{folder.name}.ipynb")
+        notebook = nbformat.read(path, as_version=4)
+    except (OSError, tomllib.TOMLDecodeError, nbformat.reader.NotJSONError) as error:
+        raise AssignmentError(f"{folder}: {error}") from None
+    assignment = Assignment(folder.name, path, notebook, settings)
+    seen: dict[str, set[str]] = {kind: set() for kind in KINDS}
+    for cell, grading, where in assignment._cells():
+        _valid(cell, grading, where, seen)
+    if not assignment.checks:
+        raise AssignmentError(f"{path}: there is no check cell")
+    for check in assignment.checks.values():
+        for name in check.of:
+            if name not in assignment.answers:
+                raise AssignmentError(f"{path}: check {check.name!r}: {unknown('answer', name, assignment.answers)}")
+    return assignment
+
+
+KNOWN = {"answer": {"points"}, "check": {"points", "tolerance", "hint", "of"}, "given": set(), "visible": set()}
+
+
+def _valid(cell: Any, grading: Any, where: str, seen: dict[str, set[str]]) -> None:
+    """Raises AssignmentError if a cell's metadata is not what this module's first lines describe."""
+    if not grading:
+        return
+    kinds = [kind for kind in KINDS if kind in grading]
+    if len(kinds) != 1:
+        raise AssignmentError(f"{where}: expected exactly one of {', '.join(KINDS)} in its metadata, not {grading}")
+    (kind,) = kinds
+    for name in set(grading) - {kind} - KNOWN[kind]:
+        raise AssignmentError(f"{where}: {unknown(f'setting of a {kind} cell', name, KNOWN[kind])}")
+    if kind in ("answer", "check"):
+        name = grading[kind]
+        if not isinstance(name, str) or not name.isidentifier():
+            raise AssignmentError(f"{where}: its name must be an identifier, not {name!r}")
+        if name in seen[kind]:
+            raise AssignmentError(f"{where}: there is another {kind} cell of the name {name!r}")
+        seen[kind].add(name)
+    if kind == "check":
+        points = grading.get("points")
+        if isinstance(points, bool) or not isinstance(points, (int, float)) or points <= 0:
+            raise AssignmentError(f"{where}: points must be a number above 0, not {points!r}; make it visible instead?")
+    if cell.cell_type != "code" and (kind != "answer" or not grading.get("points")):
+        raise AssignmentError(f"{where}: a Markdown cell can only be an answer, with points that a person gives")
+    if cell.cell_type == "code":
+        try:
+            ast.parse(cell.source)
+        except SyntaxError as error:
+            raise AssignmentError(f"{where}: {error}") from None
+        if kind == "answer" and "points" in grading:
+            raise AssignmentError(f"{where}: points stand in the check of an answer, not in the answer")
+
+
+def find(name: str, root: Path = Path("assignments")) -> Assignment:
+    """An assignment by the path of its folder, or by the beginning of its name: "hw1".
+
+    Raises AssignmentError with the names that there are.
+    """
+    if (Path(name) / "assignment.toml").exists():
+        return read(Path(name).resolve())
+    known = {path.parent.name: path.parent for path in sorted(root.glob("*/assignment.toml"))}
+    found = [folder for known_name, folder in known.items() if known_name.startswith(name)]
+    if len(found) != 1:
+        raise AssignmentError(f"{unknown('assignment', name, known)} (looked in {root}/)")
+    return read(found[0].resolve())

@@ -1,0 +1,107 @@
+"""What the cells of an assignment call. A check cell draws points, and reports what the answers are worth there.
+
+It does not judge: nothing here knows what is right. Whoever changes these functions from within a notebook changes
+what is reported, and reports something else than the instructor's answers do.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import numbers
+import random
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+MIME = "application/vnd.roofline-kit.report+json"
+_random = random.Random("in a notebook, every run draws the same")
+
+
+def begin(seed: str) -> None:
+    """Says how this cell draws. The grader calls it before a cell, with a seed of its own for each run and each check."""
+    _random.seed(seed)
+
+
+def draw(**ranges: Any) -> dict[str, Any]:
+    """A value for each name, drawn anew in each run of the grader.
+
+    A range is a pair of two ints (an int, evenly on a logarithmic scale, both ends included), a pair with a float (a
+    float, likewise), or a list of values to choose from. Raises ValueError for any other range.
+
+    >>> begin("doctest")
+    >>> sorted(draw(N=(1, 4096), bandwidth=(1e11, 1e13), h=[1024, 4096]))
+    ['N', 'bandwidth', 'h']
+    """
+    return {name: _drawn(name, of) for name, of in ranges.items()}
+
+
+def _drawn(name: str, of: Any) -> Any:
+    if isinstance(of, list) and of:
+        return _random.choice(of)
+    if isinstance(of, tuple) and len(of) == 2 and 0 < of[0] <= of[1]:
+        value = math.exp(_random.uniform(math.log(of[0]), math.log(of[1])))
+        return value if any(isinstance(end, float) for end in of) else min(max(round(value), of[0]), of[1])
+    raise ValueError(f"{name}: expected a pair (low, high) with 0 < low <= high, or a list of values, not {of!r}")
+
+
+def at(answer: Any, **values: Any) -> Any:
+    """An answer at given values: a function is called with them, a SymPy formula gets them put in by name.
+
+    A number is itself, since a formula may be constant. What is missing in a formula is an error that names it.
+
+    >>> import sympy
+    >>> N = sympy.Symbol("N", positive=True)
+    >>> at(4 * N, N=8), at(lambda N: N + 1, N=8), at(5, N=8)
+    (32, 9, 5)
+    """
+    if callable(answer) and not hasattr(answer, "free_symbols"):
+        return answer(**values)
+    symbols = getattr(answer, "free_symbols", ())
+    missing = sorted(symbol.name for symbol in symbols if symbol.name not in values)
+    if missing:
+        raise ValueError(f"the formula has {', '.join(missing)}; it may have {', '.join(sorted(values))}")
+    return answer.subs({symbol: values[symbol.name] for symbol in symbols}) if symbols else answer
+
+
+def report(**values: Any) -> None:
+    """Shows the values of a check, for whoever judges them. A check cell calls it once, at its end.
+
+    Numbers (of Python, NumPy or SymPy), strings, and lists of them are sent as they are; of anything else its type.
+    """
+    from IPython.display import display
+
+    told = {name: plain(value) for name, value in values.items()}
+    shown = ", ".join(f"{name} = {json.dumps(value)}" for name, value in told.items())
+    display({MIME: told, "text/plain": shown[:2000]}, raw=True)
+
+
+def plain(value: Any) -> Any:
+    """A value as JSON has it. What is neither number nor string nor a list becomes {"type": its name}.
+
+    >>> import numpy as np, sympy
+    >>> plain([np.float32(0.5), sympy.Rational(1, 3), 10**30, "memory", None])
+    [0.5, 0.3333333333333333, 1000000000000000000000000000000, 'memory', {'type': 'NoneType'}]
+    """
+    if isinstance(value, (bool, str)):
+        return value if isinstance(value, bool) else str(value)
+    if isinstance(value, numbers.Integral) or getattr(value, "is_Integer", False) is True:
+        return int(value)
+    if isinstance(value, numbers.Real) or getattr(value, "is_number", False) is True:
+        return _float(value)
+    tolist = getattr(value, "tolist", None)  # NumPy and PyTorch
+    if isinstance(tolist, Callable):  # type: ignore[arg-type]
+        listed = tolist()
+        return plain(listed) if isinstance(listed, (list, bool, int, float, str)) else {"type": type(value).__name__}
+    if isinstance(value, Mapping):
+        return [[plain(key), plain(of)] for key, of in value.items()]
+    if isinstance(value, Sequence):
+        return [plain(item) for item in value]
+    return {"type": type(value).__name__}
+
+
+def _float(value: Any) -> Any:
+    try:
+        number = float(value)
+    except (TypeError, ValueError, OverflowError):
+        return {"type": type(value).__name__}
+    return number if math.isfinite(number) else {"type": repr(number)}  # JSON has no word for it

@@ -1,0 +1,368 @@
+"""Many submissions: which files they are, one after the other or side by side, and results that nothing loses.
+
+A result is one file per student, written whole or not at all. A second run of the grader grades what has no result
+for this file, this assignment and this version of the grader, and keeps the rest.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import fcntl
+import hashlib
+import io
+import json
+import os
+import re
+import secrets
+import shutil
+import signal
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, field, replace
+from importlib.metadata import version
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from . import submission
+from .assignment import Assignment, AssignmentError
+from .plugin import Collector, Outcome, Run
+from .sandbox import Limits, walls
+from .submission import Submission
+
+VERSION = 1  # to be raised when the same submission would be graded differently
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A submission as a file. student : who it is from. path : the notebook. files : what else was handed in."""
+
+    student: str
+    path: Path
+    files: tuple[Path, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+@dataclass
+class Session:
+    """One run of the grader: the points that it draws, and what the instructor's answers report there."""
+
+    assignment: Assignment
+    unsafe: bool = False
+    seed: str = field(default_factory=lambda: secrets.token_hex(16))
+    expected: dict[str, Any] | None = None
+
+    def __post_init__(self) -> None:
+        self.walls = walls(self.unsafe)
+        given = self.assignment.settings.get("limits", {})
+        unknown = set(given) - set(Limits.__dataclass_fields__)
+        if unknown:
+            raise AssignmentError(f"{self.assignment.name}: unknown limits {sorted(unknown)}")
+        self.limits = replace(Limits(), **given)
+        if self.expected is None and not self.personal:
+            self.expected = self.reference(None)
+
+    @property
+    def personal(self) -> bool:
+        """Whether what is right depends on the files that a student handed in."""
+        return bool(self.assignment.settings.get("submitted"))
+
+    def reference(self, files: Path | None) -> dict[str, Any]:
+        """What the instructor's own answers report. Raises AssignmentError if one of them reports nothing."""
+        run = self.run_of(None, files)
+        execute(self.assignment.path, run)
+        for name, check in self.assignment.checks.items():
+            outcome = run.outcomes.get(name, Outcome(reason="died"))
+            if not isinstance(outcome.report, dict) or run.errors.keys() & set(check.of):
+                raise AssignmentError(f"{self.assignment.path}: check {name!r} reports nothing for the instructor's answers")
+        return {name: outcome.report for name, outcome in run.outcomes.items()}
+
+    def run_of(self, answers: dict[str, str] | None, files: Path | None = None) -> Run:
+        """What is to be done with some answers; with None, the instructor's."""
+        steps = self.assignment.steps(answers)
+        return Run(self.assignment, steps, self.seed, self.walls, self.limits, self.expected, files)
+
+
+def execute(path: Path, run: Run) -> None:
+    """Has pytest collect and run one submission, and leaves what became of it in `run`."""
+    began = time.monotonic()
+    quiet = ["-p", "no:cacheprovider", "-p", "no:doctest", "-p", "no:unittest", "-p", "no:python", "-p", "no:logging"]
+    arguments = ["-p", "nbval.plugin", *quiet, "--disable-plugin-autoload", "--capture=no", "-qq", "--color=no"]
+    arguments += ["-c", os.devnull, "--rootdir", str(path.parent), "--tb=no", str(path)]
+    with contextlib.redirect_stdout(io.StringIO()) as said:
+        code = pytest.main(arguments, plugins=[Collector(path, run)])
+    if code not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
+        raise RuntimeError(f"pytest ended with {code!r}: {said.getvalue()[-2000:]}")
+    run.seconds = time.monotonic() - began
+
+
+def grade(entry: Entry, session: Session) -> dict[str, Any]:
+    """The result of one submission: points by check with reasons, notes for a person, and what it depends on."""
+    given = submission.read(entry.path, session.assignment)
+    with _brought(entry, session) as files:
+        if session.personal and not given.refused:
+            session = replace(session, expected=None)  # its own files decide what is right
+            try:
+                session.expected = session.reference(files)
+            except AssignmentError:
+                given = replace(given, refused="the files that belong to it are missing, or are not what they must be")
+        run = session.run_of(given.answers, files)
+        if not given.refused:
+            execute(entry.path, run)
+        result = _result(entry, given, run)
+        for name, answers in given.readings.items():
+            other = session.run_of(answers, files)
+            execute(entry.path, other)
+            result["readings"][name] = _points(other)
+    return result
+
+
+@contextlib.contextmanager
+def _brought(entry: Entry, session: Session) -> Iterator[Path | None]:
+    """A folder with copies of the files that a submission may bring along, and that are not too large."""
+    patterns = session.assignment.settings.get("submitted", [])
+    if not patterns:
+        yield None
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        for path in entry.files:
+            if any(path.match(pattern) for pattern in patterns) and path.stat().st_size <= submission.LARGEST:
+                name = path.name if entry.path.parent == path.parent else re.sub(r"^.*?_\d+_\d+_", "", path.name)
+                shutil.copyfile(path, Path(folder, name), follow_symlinks=False)
+        yield Path(folder)
+
+
+def _points(run: Run) -> float:
+    checks = run.assignment.checks.values()
+    return round(sum(check.points * run.outcomes[check.name].share for check in checks if check.name in run.outcomes), 4)
+
+
+def _result(entry: Entry, given: Submission, run: Run) -> dict[str, Any]:
+    checks = []
+    for check in run.assignment.checks.values():
+        outcome = run.outcomes.get(check.name, Outcome(reason="refused" if given.refused else "died"))
+        missing = [name for name in check.of if given.answers.get(name, "").strip() == run.assignment.answers[name].stub.strip() or name not in given.answers]
+        if missing and outcome.share < 1 and not given.refused:
+            outcome.reason = "missing"
+        checks.append({
+            "name": check.name, "points": round(check.points * outcome.share, 4), "of": check.points,
+            "reason": outcome.reason, "hint": check.hint if outcome.share < 1 else "",
+        })  # fmt: skip
+    answers = run.assignment.answers
+    return {
+        "student": entry.student, "assignment": run.assignment.name, "key": key(entry, run.assignment),
+        "file": {"name": entry.path.name, "sha256": given.digest, "bytes": given.size},
+        "refused": given.refused, "notes": [*entry.notes, *given.notes], "readings": {},
+        "points": _points(run) if not given.refused else 0.0, "of": run.assignment.points, "checks": checks,
+        "prose": [{"name": name, "of": answer.points, "text": given.prose.get(name, "")} for name, answer in answers.items() if answer.prose],
+        "answers": {name: given.answers.get(name, "") for name, answer in answers.items() if not answer.prose},
+        "errors": run.errors, "seconds": round(run.seconds, 2),
+    }  # fmt: skip
+
+
+def key(entry: Entry, assignment: Assignment) -> str:
+    """What a grade depends on, in one word: the files, the assignment, the kit and the rules of the grader."""
+    told = hashlib.sha256(f"{VERSION} {version('roofline-kit')} {assignment.digest}".encode())
+    for path in (entry.path, *sorted(entry.files)):
+        told.update(path.name.encode())
+        with path.open("rb") as file:
+            told.update(hashlib.file_digest(file, "sha256").digest())
+    return told.hexdigest()
+
+
+# --- files ------------------------------------------------------------------------------------------------
+
+CANVAS = re.compile(r"^(?P<who>[^_]+)_(?P<late>LATE_)?(?P<id>\d+)_(?P<file>\d+)_(?P<name>.*)$")
+
+
+def entries(folder: Path) -> list[Entry]:
+    """The submissions in a folder: a folder for each student, the files of Canvas's zip, or flat files.
+
+    Raises FileNotFoundError where there is no notebook. Links are not followed. Two notebooks of one student: the
+    newest in Canvas's sense (the largest id) is taken, and a note says so.
+    """
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{folder} is not a folder")
+    found: dict[str, list[Path]] = {}
+    for path in sorted(folder.rglob("*")):
+        parts = path.relative_to(folder).parts
+        if path.is_symlink() or not path.is_file() or any(part.startswith((".", "__MACOSX")) for part in parts):
+            continue
+        if any(parent.is_symlink() for parent in path.parents if parent.is_relative_to(folder) and parent != folder):
+            continue
+        canvas = CANVAS.match(path.name)
+        who = parts[0] if len(parts) > 1 else f"{canvas['who']}_{canvas['id']}" if canvas else path.stem
+        found.setdefault(who, []).append(path)
+    made = []
+    for who, paths in found.items():
+        notebooks = sorted((path for path in paths if path.suffix == ".ipynb"), key=_age)
+        rest = tuple(path for path in paths if path.suffix != ".ipynb")
+        if notebooks:
+            notes = (f"{len(notebooks)} notebooks: {notebooks[-1].name} was taken",) if len(notebooks) > 1 else ()
+            made.append(Entry(who, notebooks[-1], rest, notes))
+        elif len(paths) and folder != paths[0].parent:
+            made.append(Entry(who, paths[0], (), ("there is no notebook",)))
+    if not made:
+        raise FileNotFoundError(f"{folder} has no notebook: expected a folder for each student, or files *.ipynb")
+    return made
+
+
+def _age(path: Path) -> tuple[int, float]:
+    canvas = CANVAS.match(path.name)
+    return (int(canvas["file"]) if canvas else 0, path.stat().st_mtime)
+
+
+def name_of(student: str) -> str:
+    """A file name for a student, whose name may be anything.
+
+    >>> name_of("doejane_12345"), name_of("../x")
+    ('doejane_12345', '_x-...')
+    """
+    safe = re.sub(r"[^A-Za-z0-9._@-]", "_", student)[:80].lstrip(".")
+    if safe == student and student:
+        return safe
+    return f"{safe}-{hashlib.sha256(student.encode('utf-8', 'surrogateescape')).hexdigest()[:8]}"
+
+
+def write(path: Path, text: str) -> None:
+    """Writes a file whole or not at all, whenever the machine stops."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=path.parent, prefix=".", delete=False) as file:
+        try:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+            os.replace(file.name, path)
+        except BaseException:
+            os.unlink(file.name)
+            raise
+
+
+def stored(results: Path) -> dict[str, dict[str, Any]]:
+    """All results of a folder, by student. One that cannot be read is none, and is graded again."""
+    found = {}
+    for path in sorted((results / "results").glob("*.json")):
+        with contextlib.suppress(ValueError, KeyError, TypeError):
+            result = json.loads(path.read_text("utf-8"))
+            found[result["student"]] = result
+    return found
+
+
+# --- many -------------------------------------------------------------------------------------------------
+
+Done = Callable[[dict[str, Any], bool], None]
+
+
+def grade_all(
+    assignment: Assignment, given: Sequence[Entry], results: Path, jobs: int, done: Done, unsafe: bool = False
+) -> None:
+    """Grades what is not graded yet, and calls done(result, whether it is new) for each submission.
+
+    A submission that ran out of time is graded once more, alone: a busy machine must not cost anybody points. One
+    that ends the process that grades it gets a second chance too, and is then left for a person.
+
+    Raises BlockingIOError if another grader works on the same results, and what `Session` raises.
+    """
+    (results / "results").mkdir(parents=True, exist_ok=True)
+    with (results / ".lock").open("w") as lock, _workplace() as folder:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        for left in (results / "results").glob(".*"):  # what a grader that was killed began to write
+            left.unlink()
+        have, missing = stored(results), []
+        for entry in given:
+            old = have.get(entry.student)
+            if old is not None and old.get("key") == key(entry, assignment):
+                done(old, False)
+            else:
+                missing.append(entry)
+        if not missing:
+            return
+
+        def keep(result: dict[str, Any]) -> None:
+            write(results / "results" / f"{name_of(result['student'])}.json", json.dumps(result, indent=1))
+            done(result, True)
+
+        session, again = Session(assignment, unsafe), []
+        for entry, result in _side_by_side(missing, session, jobs, folder):
+            if result is None or any(check["reason"] == "time" for check in result["checks"]):
+                again.append(entry)
+            else:
+                keep(result)
+        for entry in again:
+            ((_, result),) = _side_by_side([entry], session, 1, folder)
+            keep(result or _lost(entry, session))
+
+
+def _side_by_side(
+    given: Iterable[Entry], session: Session, jobs: int, folder: Path
+) -> Iterator[tuple[Entry, dict[str, Any] | None]]:
+    """Results as they come, or None for a submission during which its process ended."""
+    waiting = list(reversed(list(given)))
+    while waiting:
+        pool = ProcessPoolExecutor(jobs, get_context("spawn"), _start, (session, str(folder), os.getpid()))
+        running: dict[Future[dict[str, Any]], Entry] = {}
+        try:
+            while waiting or running:
+                while waiting and len(running) < jobs:  # no more than can run: if a process ends, few are in doubt
+                    future = pool.submit(_grade, waiting[-1])
+                    running[future] = waiting.pop()
+                for future in wait(running, return_when=FIRST_COMPLETED).done:
+                    entry = running.pop(future)
+                    try:
+                        yield entry, future.result()
+                    except BrokenProcessPool:
+                        yield entry, None
+        except BrokenProcessPool:  # raised by submit: nothing of this pool runs any more
+            waiting += running.values()
+        finally:
+            for process in list((pool._processes or {}).values()):
+                if running:  # left early, by Ctrl-C: nobody waits for a submission that loops
+                    process.kill()
+            pool.shutdown(cancel_futures=True)
+
+
+_session: Session
+
+
+def _start(session: Session, folder: str, parent: int) -> None:
+    """Makes a process ready to grade: it ends with the grader, and leaves Ctrl-C to it."""
+    global _session
+    _session, tempfile.tempdir = session, folder
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    die_with_parent(parent)
+
+
+def _grade(entry: Entry) -> dict[str, Any]:
+    return grade(entry, _session)
+
+
+def die_with_parent(parent: int) -> None:
+    """Has Linux kill this process once its parent is gone, by kill -9 for example."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+    if os.getppid() != parent:
+        os._exit(1)
+
+
+@contextlib.contextmanager
+def _workplace() -> Iterator[Path]:
+    """A folder for what kernels need while they run, and an end to those of graders that were killed."""
+    base = Path(tempfile.gettempdir())
+    for old in base.glob("roofline-grading-*-*"):
+        pid = old.name.split("-")[2]
+        if pid.isdigit() and not Path("/proc", pid).exists() and old.stat().st_uid == os.getuid():
+            shutil.rmtree(old, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix=f"roofline-grading-{os.getpid()}-") as folder:
+        yield Path(folder)
+
+
+def _lost(entry: Entry, session: Session) -> dict[str, Any]:
+    """The result of a submission that cannot be graded here; it says so, and a person has to look."""
+    run = session.run_of({})
+    return _result(replace(entry, notes=(*entry.notes, "the grader's own process ended twice")), Submission(), run)

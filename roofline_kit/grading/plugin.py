@@ -1,0 +1,242 @@
+"""nbval, with the answers of a stranger in the instructor's notebook, a kernel behind walls, and a judge with points.
+
+    pytest -p nbval.plugin -p roofline_kit.grading.plugin --assignment assignments/hw1_walk_through some/submission.ipynb
+
+nbval's collector and cell runner do here what they do for a lesson: a file becomes cells, a cell is run, and what it
+shows is compared. What differs is where the cells come from (`Graded.collect`), where they run (`Graded.setup`), how
+the end of a cell is found (`Walled`), and what is compared (`GradedCell.compare_outputs`).
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from queue import Empty
+from typing import Any
+
+import pytest
+from nbformat.v4 import new_code_cell
+from nbval.kernel import RunningKernel
+from nbval.plugin import IPyNbCell, IPyNbFile
+
+from . import cells, judge
+from .assignment import Assignment, Step
+from .sandbox import Kernel, Limits, Ran, Stopped
+
+Reports = Mapping[str, Mapping[str, Any]]
+
+
+@dataclass
+class Outcome:
+    """What became of a check. share : of its points, from 0 to 1. reason : "", or why it is not all of them.
+
+    A reason is "values", "error", "time", "died" or "output". errors : by answer, the exception it ended with.
+    """
+
+    share: float = 0.0
+    reason: str = ""
+    report: Any = None
+
+
+@dataclass
+class Run:
+    """One submission in one run of the grader: what goes in, and what comes out.
+
+    steps : the cells. seed : for what is drawn. expected : what the instructor's answers report at the same seed, or
+    None to ask what these steps report. files : a folder that the submission brought along.
+    """
+
+    assignment: Assignment
+    steps: list[Step]
+    seed: str
+    walls: str
+    limits: Limits
+    expected: Reports | None = None
+    files: Path | None = None
+    outcomes: dict[str, Outcome] = field(default_factory=dict)
+    errors: dict[str, str] = field(default_factory=dict)
+    seconds: float = 0.0
+
+
+class Walled(RunningKernel):
+    """A kernel as nbval's runner knows it. A cell has ended, or was ended, before its first message is handed out."""
+
+    def __init__(self, run: Run) -> None:  # nbval's own would start a kernel without walls
+        self.run, self.ran, self.restarts = run, Ran(), 0
+        self.spent: list[str] = []  # the sources that a fresh kernel has to run again
+        self.start(run.limits.notebook)
+
+    def start(self, seconds: float) -> None:
+        """Starts a kernel. One that does not start at all leaves a dead one, and every cell says so."""
+        self.kernel: Kernel | None = None
+        try:
+            self.kernel = Kernel(self.run.walls, self.run.limits, self.run.files, seconds)
+        except Stopped as stopped:
+            self.ran = Ran(reason=stopped.reason)
+
+    def execute_cell_input(self, cell_input: str, allow_stdin: bool | None = None) -> str:
+        """Runs a cell to its end. If it takes the kernel with it, the next one gets a fresh kernel, without that cell."""
+        if self.kernel is not None:
+            self.ran = self.kernel.run(cell_input)
+            if self.kernel.alive:
+                self.spent.append(cell_input)
+            else:
+                self.again()
+        self.waiting = list(self.ran.messages)
+        return "asked"
+
+    def again(self) -> None:
+        """A fresh kernel with what was there before: one answer that dies takes no other answer with it."""
+        assert self.kernel is not None
+        left = self.kernel.left
+        self.restarts += 1
+        if left <= 1 or self.restarts > 3:
+            self.kernel = None
+            return
+        ran = self.ran
+        self.start(left)
+        for source in self.spent:
+            if self.kernel is None or self.kernel.run(source).reason:
+                break
+        self.ran = ran
+        if self.kernel is not None and not self.kernel.alive:
+            self.kernel = None
+
+    def await_reply(self, msg_id: str, timeout: float | None = None) -> None:
+        """Nothing is left to wait for."""
+
+    def get_message(self, stream: str, timeout: float | None = None) -> dict[str, Any]:
+        """The messages of the cell, and at last that it is idle, whatever the kernel said of itself."""
+        if stream != "iopub":
+            raise Empty
+        if self.waiting:
+            return {**self.waiting.pop(0), "parent_header": {"msg_id": "asked"}}
+        return {"msg_type": "status", "parent_header": {"msg_id": "asked"}, "content": {"execution_state": "idle"}}
+
+    def is_alive(self) -> bool:
+        """Yes: nbval gives up on all cells that follow a dead one, and we do not."""
+        return True
+
+    def interrupt(self) -> None:
+        """Done by then, see `Kernel.run`."""
+
+    def stop(self) -> None:
+        """Ends the kernel."""
+        if self.kernel is not None:
+            self.kernel.stop()
+
+
+class Graded(IPyNbFile):
+    """A submission. nbval would collect the cells of its file; these are the instructor's, with its answers."""
+
+    run: Run
+
+    def collect(self) -> Iterator[GradedCell]:
+        """A test for each cell that is run."""
+        self.nb = None
+        for number, step in enumerate(self.run.steps):
+            cell = new_code_cell(step.source, execution_count=number)
+            if step.kind in ("check", "given"):
+                seed = f"{self.run.seed}/{number}"
+                cell.source = f"from roofline_kit.grading import cells\ncells.begin({seed!r})\n{cell.source}"
+            # No marker in a stranger's source is looked for: what is checked is said here.
+            options = defaultdict(bool, check=step.kind == "check", check_exception=True)
+            name = f"{step.kind} {step.name}".strip()
+            node = GradedCell.from_parent(self, name=name, cell_num=number, cell=cell, options=options)
+            node.step = step
+            yield node
+
+    def setup(self) -> None:
+        """A kernel behind walls, for this submission alone."""
+        self.kernel = Walled(self.run)
+
+    def teardown(self) -> None:
+        """Nothing of the submission goes on."""
+        self.kernel.stop()
+
+
+class GradedCell(IPyNbCell):
+    """A cell of the instructor's notebook, or an answer in it."""
+
+    step: Step
+
+    def runtest(self) -> None:
+        """As nbval runs a cell. An answer that fails is no failed test: its checks say what that costs."""
+        super().runtest()
+        run, ran = self.parent.run, self.parent.kernel.ran
+        if self.step.kind == "answer":
+            reason = ran.reason or next((_error(out) for out in self.test_outputs if out.output_type == "error"), "")
+            if reason:
+                run.errors[self.step.name] = reason
+
+    def compare_outputs(self, test: Any, ref: Any, skip_compare: Any = None) -> bool:
+        """Judges what the check reported. Other outputs do not matter: a print or a warning costs nothing."""
+        run, ran = self.parent.run, self.parent.kernel.ran
+        check = run.assignment.checks[self.step.name]
+        reports = [out.data[cells.MIME] for out in test if isinstance(out.get("data"), dict) and cells.MIME in out.data]
+        outcome = run.outcomes[check.name] = Outcome(report=reports[0] if reports else None)
+        if run.expected is None:
+            outcome.share = float(bool(reports))
+        elif reports:
+            outcome.share = judge.share(reports[0], run.expected[check.name], check.tolerance)
+        if outcome.share < 1:
+            broken = [run.errors[name] for name in check.of if name in run.errors]
+            failed = any(out.output_type == "error" for out in test)
+            known = [reason for reason in (ran.reason, *broken) if reason in ("time", "died", "output")]
+            outcome.reason = known[0] if known else "error" if broken or failed else "values"
+        self.comparison_traceback = [f"{outcome.share:.0%} of {check.points} points: {outcome.reason}"]
+        return outcome.share == 1
+
+    def repr_failure(self, excinfo: Any) -> str:
+        """One line: neither the check's source nor an expected value belongs in a report."""
+        told = getattr(excinfo.value, "inner_traceback", None)
+        return str(told) if told else super().repr_failure(excinfo)
+
+
+def _error(out: Any) -> str:
+    """The kind of an exception. A name of the student's own could say anything, so it is not repeated."""
+    import builtins
+
+    name = out.get("ename", "")
+    return name if isinstance(getattr(builtins, str(name), None), type) else "an exception of its own kind"
+
+
+class Collector:
+    """Registered for one run of pytest: the one file that is graded, with what is to be done."""
+
+    def __init__(self, path: Path, run: Run) -> None:
+        self.path, self.run = path, run
+
+    def pytest_collect_file(self, file_path: Path, parent: pytest.Collector) -> Graded | None:
+        """Collects our file, whatever it is called, and no other."""
+        if file_path != self.path:
+            return None
+        node = Graded.from_parent(parent, path=file_path)
+        node.run = self.run
+        return node
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """The plugin can be used without the command line, to see what a submission does, cell by cell."""
+    group = parser.getgroup("grading", "assignments of roofline_kit")
+    group.addoption("--assignment", help="grade notebooks as submissions to the assignment in this folder")
+
+
+def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> Graded | None:
+    """With --assignment, a notebook is a submission."""
+    folder = parent.config.getoption("--assignment", default=None)
+    if not folder or file_path.suffix != ".ipynb":
+        return None
+    from . import assignment, grade, submission
+
+    given = assignment.read(Path(folder).resolve())
+    session = parent.config.stash.setdefault(SESSION, None) or grade.Session(given)
+    parent.config.stash[SESSION] = session
+    node = Graded.from_parent(parent, path=file_path)
+    node.run = session.run_of(submission.read(file_path, given).answers)
+    return node
+
+
+SESSION = pytest.StashKey[Any]()

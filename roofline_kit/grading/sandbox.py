@@ -1,0 +1,314 @@
+"""Where does a submission run? In a kernel of its own that sees the system read-only and nothing else: no network, no
+other process, no other submission, no grader.
+
+bubblewrap makes the walls (namespaces for users, processes, the network and mounts). Apptainer does where only that is
+allowed, as on many clusters. Without either the grader refuses, unless it is told that the submissions are trusted.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import sysconfig
+import tempfile
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from queue import Empty
+from typing import Any
+
+from jupyter_client.blocking.client import BlockingKernelClient
+from jupyter_client.session import Session
+
+MB = 10**6
+SOCKETS = "/run/kernel"  # inside: where the kernel's sockets are, and nothing else may be
+FILES = "/run/files"  # inside: what a submission brought along, the folder that cells run in
+CHANNELS = ("shell", "iopub", "stdin", "hb", "control")
+KEPT = ("stream", "display_data", "execute_result", "error")
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one submission may use.
+
+    cell, notebook, start : seconds on the clock for one cell, for all of them, and until the kernel answers. cpu :
+    seconds of one process on a processor. memory, file, disk : bytes of address space of a process, of one file, of
+    all files. output, messages : bytes and number of what one cell sends. processes, files : at a time.
+    """
+
+    cell: float = 30
+    notebook: float = 120
+    start: float = 60
+    cpu: int = 150
+    memory: int = 4000 * MB
+    file: int = 50 * MB
+    disk: int = 200 * MB
+    output: int = 5 * MB
+    messages: int = 5000
+    processes: int = 64
+    files: int = 512
+
+
+class NoSandbox(RuntimeError):
+    """There is nothing here to run strangers' programs in."""
+
+
+@cache
+def walls(unsafe: bool = False) -> str:
+    """Which walls there are here: "bubblewrap" or "apptainer"; "none" if there are neither and `unsafe` says so.
+
+    Raises NoSandbox where there are none.
+    """
+    for name, command in (("bubblewrap", "bwrap"), ("apptainer", "apptainer")):
+        if shutil.which(command) and _stand(name):
+            return name
+    if unsafe:
+        return "none"
+    raise NoSandbox(
+        "submissions are programs of strangers, and there is no sandbox here that works: install bubblewrap (Debian, "
+        "Ubuntu: apt install bubblewrap) or grade where Apptainer is allowed; --unsafe runs them with all your rights"
+    )
+
+
+def _stand(name: str) -> bool:
+    """Whether the walls can be put up: some systems have the program and forbid what it needs."""
+    with tempfile.TemporaryDirectory() as folder:
+        test = [*_walled(name, Path(folder), None), sys.executable, "-c", ""]
+        with suppress(OSError, subprocess.TimeoutExpired):
+            return subprocess.run(test, capture_output=True, timeout=60).returncode == 0
+    return False
+
+
+@cache
+def _readable() -> tuple[str, ...]:
+    """What a kernel must be able to read: the system's libraries, this Python and its packages, and the kit."""
+    own = {sys.prefix, sys.base_prefix, sys.exec_prefix, *map(sysconfig.get_path, ("stdlib", "purelib", "platlib"))}
+    kit = Path(__file__).resolve().parents[1]
+    if not any(kit.is_relative_to(path) for path in own):  # installed in place
+        own.add(str(kit))
+    system = {"/usr", "/lib", "/lib64", "/lib32", "/bin", "/sbin", "/etc/ld.so.cache", "/etc/fonts", "/etc/localtime"}
+    paths = sorted(path for path in own | system if os.path.exists(path))
+    return tuple(path for path in paths if not any(path != of and Path(path).is_relative_to(of) for of in paths))
+
+
+def _environment(home: str) -> dict[str, str]:
+    kit = Path(__file__).resolve().parents[2]
+    return {
+        "PATH": "/usr/bin:/bin", "HOME": home, "TMPDIR": home, "LANG": "C.UTF-8", "MPLBACKEND": "agg",
+        "MPLCONFIGDIR": f"{home}/matplotlib", "IPYTHONDIR": f"{home}/ipython", "JUPYTER_RUNTIME_DIR": home,
+        "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1", "PYTHONPATH": str(kit),
+        "PYTHONNOUSERSITE": "1", "PYTHONSAFEPATH": "1",
+    }  # fmt: skip
+
+
+def _walled(name: str, sockets: Path, files: Path | None) -> list[str]:
+    """The command that stands before the kernel's own.
+
+    Inside it is in plain view, as the command line of process 1: it must say nothing but where the system is.
+    """
+    environment = _environment("/tmp")
+    if name == "none":
+        home = sockets / "home"
+        home.mkdir(exist_ok=True)
+        return ["env", "-i", *(f"{key}={value}" for key, value in _environment(str(home)).items())]
+    if name == "apptainer":
+        binds = [f"{sockets}:{SOCKETS}", *([f"{files}:{FILES}:ro"] if files else [])]
+        binds += [f"{path}:{path}:ro" for path in _readable()]
+        # The image must have the system's libraries and nothing else: an empty folder, filled by binds.
+        image = sockets.parent / "image"
+        image.mkdir(exist_ok=True)
+        walls = ["--containall", "--no-home", "--net", "--network", "none", "--no-privs", "--writable-tmpfs"]
+        sets = [part for item in environment.items() for part in ("--env", "{}={}".format(*item))]
+        pwd = ["--pwd", FILES if files else "/tmp"]
+        return ["apptainer", "exec", *walls, "--bind", ",".join(binds), *sets, *pwd, str(image)]
+    seen = []
+    for path in _readable():
+        link = os.path.islink(path)  # /bin is usr/bin
+        seen += ["--symlink", os.readlink(path), path] if link else ["--ro-bind", path, path]
+    return [
+        "bwrap", "--unshare-all", "--unshare-user", "--disable-userns", "--die-with-parent", "--new-session",
+        "--cap-drop", "ALL", "--hostname", "sandbox", "--clearenv", "--proc", "/proc", "--dev", "/dev",
+        "--size", str(Limits.disk), "--tmpfs", "/tmp", *seen, "--bind", str(sockets), SOCKETS,
+        *(["--ro-bind", str(files), FILES] if files else []), "--chdir", FILES if files else "/tmp",
+        *(part for item in environment.items() for part in ("--setenv", *item)), "--",
+    ]  # fmt: skip
+
+
+class Stopped(RuntimeError):
+    """The kernel had to be stopped, or stopped by itself. reason : "time", "died" or "output"."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+@dataclass
+class Ran:
+    """What became of a cell: the messages with its output, and why it ended: "", "time", "died" or "output"."""
+
+    messages: list[dict[str, Any]] = field(default_factory=list)
+    reason: str = ""
+
+
+class Kernel:
+    """A kernel behind walls. `run` runs a cell; `stop` ends it, and everything that it started.
+
+    files : a folder that cells can read. seconds : how long all cells together may take, the limit unless given.
+    Raises Stopped if it does not come up.
+    """
+
+    def __init__(
+        self, walls: str, limits: Limits = Limits(), files: Path | None = None, seconds: float = 0  # noqa: B008
+    ) -> None:  # fmt: skip
+        self.limits, self.deadline, self.alive = limits, time.monotonic() + limits.start, True
+        self.folder = Path(tempfile.mkdtemp(prefix="kernel-"))
+        sockets = self.folder / "sockets"
+        sockets.mkdir(mode=0o700)
+        key = os.urandom(32).hex()
+        ports = {f"{name}_port": i for i, name in enumerate(CHANNELS, start=1)}
+        info = {"transport": "ipc", "key": key, "signature_scheme": "hmac-sha256", "kernel_name": "python3", **ports}
+        inside = SOCKETS if walls != "none" else str(sockets)
+        (sockets / "kernel.json").write_text(json.dumps({**info, "ip": f"{inside}/socket"}))
+        self.sockets, self.expected = sockets, {"kernel.json", "home", *(f"socket-{i}" for i in ports.values())}
+        command = [sys.executable, "-m", "ipykernel_launcher", "-f", f"{inside}/kernel.json"]
+        command += ["--HistoryManager.enabled=False", "--IPKernelApp.no_stderr=True"]
+        command += ["--InteractiveShellApp.exec_lines=[]", "--IPKernelApp.exec_PYTHONSTARTUP=False"]
+        self.process = subprocess.Popen(
+            [*_walled(walls, sockets, files), *command], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL, preexec_fn=self._limit, start_new_session=True,
+            cwd=files if files and walls == "none" else "/",
+        )  # fmt: skip
+        self.client = BlockingKernelClient(session=Session(key=key.encode()))
+        self.client.load_connection_info({**info, "ip": f"{sockets}/socket", "key": key.encode()})
+        context = self.client.context
+        context.MAXMSGSIZE = 2 * limits.output  # what a message can be does not depend on who sends it,
+        context.RECONNECT_IVL = -1  # and a socket that is replaced by something else is not looked at again
+        self.memory = _resident()
+        try:
+            self._wait_for(sockets / f"socket-{i}" for i in ports.values())
+            self.client.start_channels(hb=False, stdin=False)
+            self._wait_for_answer()
+        except BaseException:
+            self.stop()
+            raise
+        self.deadline = time.monotonic() + (seconds or limits.notebook)
+
+    def _limit(self) -> None:
+        limits = {
+            resource.RLIMIT_AS: self.limits.memory, resource.RLIMIT_CPU: self.limits.cpu, resource.RLIMIT_CORE: 0,
+            resource.RLIMIT_FSIZE: self.limits.file, resource.RLIMIT_NOFILE: self.limits.files,
+        }  # fmt: skip
+        for which, most in limits.items():
+            resource.setrlimit(which, (most, most))
+
+    def _wait_for(self, paths: Iterable[Path]) -> None:
+        """Sockets are files; a client that connects before they are there would try again slowly, and ours never."""
+        for path in paths:
+            while not path.exists():
+                self._watch()
+                time.sleep(0.005)
+
+    def _wait_for_answer(self) -> None:
+        while True:  # what is published before the subscription stands is lost
+            sent = self.client.kernel_info()
+            for message in self._published(until=time.monotonic() + 0.5):
+                if _is_idle(message, sent):
+                    return
+
+    def _watch(self) -> None:
+        """Raises Stopped once the submission has used what it may."""
+        if self.process.poll() is not None:
+            raise Stopped("died")
+        if time.monotonic() > self.deadline:
+            raise Stopped("time")
+        with os.scandir(self.sockets) as entries:
+            if any(entry.name not in self.expected for entry in entries):
+                raise Stopped("output")
+        # A message of endless parts, or many large ones, pile up here before one of them can be looked at.
+        if _resident() - self.memory > 200 * MB:
+            raise Stopped("output")
+        if _descendants(self.process.pid, self.limits.processes) > self.limits.processes:
+            raise Stopped("died")
+
+    def _published(self, until: float) -> Iterator[dict[str, Any]]:
+        """What the kernel publishes, until a moment. Of what is no message, or not signed, nothing but an empty one."""
+        while time.monotonic() < until:
+            self._watch()
+            try:
+                message = self.client.get_iopub_msg(timeout=min(0.1, max(until - time.monotonic(), 0)))
+            except Empty:
+                continue
+            except Exception:  # whatever a stranger's bytes make of the parser
+                message = {}
+            well = isinstance(message.get("parent_header"), dict) and isinstance(message.get("content"), dict)
+            yield message if well else {"parent_header": {}, "content": {}, "msg_type": ""}
+
+    @property
+    def left(self) -> float:
+        """Seconds until the notebook's time is over."""
+        return self.deadline - time.monotonic()
+
+    def run(self, source: str) -> Ran:
+        """Runs a cell. One that takes too long is interrupted, and the kernel is stopped if that does not help."""
+        ran, size = Ran(), 0
+        if not self.alive:
+            return Ran(reason="died")
+        sent = self.client.execute(source, store_history=False, allow_stdin=False, stop_on_error=False)
+        try:
+            for count, message in enumerate(self._published(time.monotonic() + self.limits.cell)):
+                if _is_idle(message, sent):
+                    return ran
+                size += len(json.dumps(message["content"], default=str))
+                if size > self.limits.output or count > self.limits.messages:
+                    raise Stopped("output")
+                if message["parent_header"].get("msg_id") == sent and message.get("msg_type") in KEPT:
+                    ran.messages.append(message)
+            ran.reason = "time"
+            self.client.control_channel.send(self.client.session.msg("interrupt_request", {}))
+            if any(_is_idle(message, sent) for message in self._published(time.monotonic() + 2)):
+                return ran
+        except Stopped as stopped:
+            ran.reason = stopped.reason
+        self.stop()
+        return ran
+
+    def stop(self) -> None:
+        """Ends the kernel with all that it started, and removes what it wrote."""
+        self.alive = False
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+        self.client.stop_channels()
+        self.client.context.destroy(linger=0)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _is_idle(message: dict[str, Any], sent: str) -> bool:
+    idle = message.get("msg_type") == "status" and message["content"].get("execution_state") == "idle"
+    return idle and message["parent_header"].get("msg_id") == sent
+
+
+def _resident() -> int:
+    """Bytes of memory that this process has; 0 where the system does not say."""
+    with suppress(OSError):
+        return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+    return 0
+
+
+def _descendants(pid: int, most: int) -> int:
+    """How many processes and threads there are below a process; counted until there are more than `most`."""
+    count, waiting = 0, [pid]
+    while waiting and count <= most:
+        with suppress(OSError):
+            for task in os.scandir(f"/proc/{waiting.pop()}/task"):
+                count += 1
+                waiting += map(int, Path(task.path, "children").read_text().split())
+    return count
