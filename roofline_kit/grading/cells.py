@@ -10,7 +10,7 @@ import json
 import math
 import numbers
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 MIME = "application/vnd.roofline-kit.report+json"
@@ -18,7 +18,7 @@ _random = random.Random("in a notebook, every run draws the same")
 
 
 def begin(seed: str) -> None:
-    """Says how this cell draws. The grader calls it before a cell, with a seed of its own for each run and each check."""
+    """Says how this cell draws. The grader calls it before a cell, with a seed of its own for each run and cell."""
     _random.seed(seed)
 
 
@@ -89,7 +89,7 @@ def plain(value: Any) -> Any:
     if isinstance(value, numbers.Real) or getattr(value, "is_number", False) is True:
         return _float(value)
     tolist = getattr(value, "tolist", None)  # NumPy and PyTorch
-    if isinstance(tolist, Callable):  # type: ignore[arg-type]
+    if callable(tolist):
         listed = tolist()
         return plain(listed) if isinstance(listed, (list, bool, int, float, str)) else {"type": type(value).__name__}
     if isinstance(value, Mapping):

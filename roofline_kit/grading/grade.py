@@ -164,13 +164,14 @@ def _result(entry: Entry, given: Submission, run: Run) -> dict[str, Any]:
             "reason": outcome.reason, "hint": check.hint if outcome.share < 1 else "",
         })  # fmt: skip
     answers = run.assignment.answers
+    prose = {name: answer.points for name, answer in answers.items() if answer.prose}
     return {
         "student": entry.student, "assignment": run.assignment.name, "key": key(entry, run.assignment),
         "file": {"name": entry.path.name, "sha256": given.digest, "bytes": given.size},
         "refused": given.refused, "notes": [*entry.notes, *given.notes], "readings": {},
         "points": _points(run) if not given.refused else 0.0, "of": run.assignment.points, "checks": checks,
-        "prose": [{"name": name, "of": answer.points, "text": given.prose.get(name, "")} for name, answer in answers.items() if answer.prose],
-        "answers": {name: given.answers.get(name, "") for name, answer in answers.items() if not answer.prose},
+        "prose": [{"name": name, "of": points, "text": given.prose.get(name, "")} for name, points in prose.items()],
+        "answers": {name: given.answers.get(name, "") for name in answers if name not in prose},
         "errors": run.errors, "seconds": round(run.seconds, 2),
     }  # fmt: skip
 

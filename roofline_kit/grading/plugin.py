@@ -1,6 +1,6 @@
-"""nbval, with the answers of a stranger in the instructor's notebook, a kernel behind walls, and a judge with points.
+"""nbval, with a stranger's answers in the instructor's notebook, a kernel behind walls, and a judge.
 
-    pytest -p nbval.plugin -p roofline_kit.grading.plugin --assignment assignments/hw1_walk_through some/submission.ipynb
+    pytest -p nbval.plugin -p roofline_kit.grading.plugin --assignment assignments/hw1_walk_through one.ipynb
 
 nbval's collector and cell runner do here what they do for a lesson: a file becomes cells, a cell is run, and what it
 shows is compared. What differs is where the cells come from (`Graded.collect`), where they run (`Graded.setup`), how
@@ -60,7 +60,7 @@ class Run:
     seconds: float = 0.0
 
 
-class Walled(RunningKernel):
+class Walled(RunningKernel):  # type: ignore[misc]
     """A kernel as nbval's runner knows it. A cell has ended, or was ended, before its first message is handed out."""
 
     def __init__(self, run: Run) -> None:  # nbval's own would start a kernel without walls
@@ -77,7 +77,7 @@ class Walled(RunningKernel):
             self.ran = Ran(reason=stopped.reason)
 
     def execute_cell_input(self, cell_input: str, allow_stdin: bool | None = None) -> str:
-        """Runs a cell to its end. If it takes the kernel with it, the next one gets a fresh kernel, without that cell."""
+        """Runs a cell to its end. If that takes the kernel with it, the next cell gets a fresh one, without it."""
         if self.kernel is not None:
             self.ran = self.kernel.run(cell_input)
             if self.kernel.alive:
@@ -128,7 +128,7 @@ class Walled(RunningKernel):
             self.kernel.stop()
 
 
-class Graded(IPyNbFile):
+class Graded(IPyNbFile):  # type: ignore[misc]
     """A submission. nbval would collect the cells of its file; these are the instructor's, with its answers."""
 
     run: Run
@@ -157,7 +157,7 @@ class Graded(IPyNbFile):
         self.kernel.stop()
 
 
-class GradedCell(IPyNbCell):
+class GradedCell(IPyNbCell):  # type: ignore[misc]
     """A cell of the instructor's notebook, or an answer in it."""
 
     step: Step
