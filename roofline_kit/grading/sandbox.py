@@ -29,7 +29,8 @@ from jupyter_client.blocking.client import BlockingKernelClient
 from jupyter_client.session import Session
 
 MB = 10**6
-SOCKETS = "/run/kernel"  # inside: where the kernel's sockets are, and nothing else may be
+SOCKETS = "/run/kernel"  # inside: where the kernel's sockets are
+CONNECTION = "/run/kernel.json"  # inside: what the kernel has to know of them
 FILES = "/run/files"  # inside: what a submission brought along, the folder that cells run in
 CHANNELS = ("shell", "iopub", "stdin", "hb", "control")
 KEPT = ("stream", "display_data", "execute_result", "error")
@@ -81,6 +82,7 @@ def walls(unsafe: bool = False) -> str:
 def _stand(name: str) -> bool:
     """Whether the walls can be put up: some systems have the program and forbid what it needs."""
     with tempfile.TemporaryDirectory() as folder:
+        Path(folder, "kernel.json").touch()
         test = [*_walled(name, Path(folder), None), sys.executable, "-c", ""]
         with suppress(OSError, subprocess.TimeoutExpired):
             return subprocess.run(test, capture_output=True, timeout=60).returncode == 0
@@ -112,7 +114,9 @@ def _environment(home: str) -> dict[str, str]:
 def _walled(name: str, sockets: Path, files: Path | None) -> list[str]:
     """The command that stands before the kernel's own.
 
-    Inside it is in plain view, as the command line of process 1: it must say nothing but where the system is.
+    Inside it is in plain view, as the command line of process 1: it must say nothing but where the system is. No folder
+    of the host can be written to: a file without a name could fill its disk, and nobody would see it. With bubblewrap
+    the sockets are therefore in a file system of their own, and `Kernel` finds them through the process (`_inside`).
     """
     environment = _environment("/tmp")
     if name == "none":
@@ -136,8 +140,10 @@ def _walled(name: str, sockets: Path, files: Path | None) -> list[str]:
     return [
         "bwrap", "--unshare-all", "--unshare-user", "--disable-userns", "--die-with-parent", "--new-session",
         "--cap-drop", "ALL", "--hostname", "sandbox", "--clearenv", "--proc", "/proc", "--dev", "/dev",
-        "--size", str(Limits.disk), "--tmpfs", "/tmp", *seen, "--bind", str(sockets), SOCKETS,
-        *(["--ro-bind", str(files), FILES] if files else []), "--chdir", FILES if files else "/tmp",
+        "--size", str(Limits.disk), "--tmpfs", "/tmp", "--size", str(MB), "--tmpfs", SOCKETS,
+        "--size", str(Limits.disk), "--tmpfs", "/dev/shm", "--remount-ro", "/dev", *seen,
+        "--ro-bind", str(sockets / "kernel.json"), CONNECTION, *(["--ro-bind", str(files), FILES] if files else []),
+        "--remount-ro", "/", "--chdir", FILES if files else "/tmp",
         *(part for item in environment.items() for part in ("--setenv", *item)), "--",
     ]  # fmt: skip
 
@@ -177,23 +183,25 @@ class Kernel:
         info = {"transport": "ipc", "key": key, "signature_scheme": "hmac-sha256", "kernel_name": "python3", **ports}
         inside = SOCKETS if walls != "none" else str(sockets)
         (sockets / "kernel.json").write_text(json.dumps({**info, "ip": f"{inside}/socket"}))
-        self.sockets, self.expected = sockets, {"kernel.json", "home", *(f"socket-{i}" for i in ports.values())}
-        command = [sys.executable, "-m", "ipykernel_launcher", "-f", f"{inside}/kernel.json"]
+        known = CONNECTION if walls == "bubblewrap" else f"{inside}/kernel.json"
+        command = [sys.executable, "-m", "ipykernel_launcher", "-f", known]
         command += ["--HistoryManager.enabled=False", "--IPKernelApp.no_stderr=True"]
         command += ["--InteractiveShellApp.exec_lines=[]", "--IPKernelApp.exec_PYTHONSTARTUP=False"]
         self.process = subprocess.Popen(
             [*_walled(walls, sockets, files), *command], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL, preexec_fn=self._limit, start_new_session=True,
+            env={"PATH": os.environ.get("PATH", os.defpath)},  # process 1 has it, and /proc shows it to the kernel
             cwd=files if files and walls == "none" else "/",
         )  # fmt: skip
         self.client = BlockingKernelClient(session=Session(key=key.encode()))
-        self.client.load_connection_info({**info, "ip": f"{sockets}/socket", "key": key.encode()})
         context = self.client.context
         context.MAXMSGSIZE = 2 * limits.output  # what a message can be does not depend on who sends it,
         context.RECONNECT_IVL = -1  # and a socket that is replaced by something else is not looked at again
         self.memory = _resident()
         try:
+            sockets = self._inside() if walls == "bubblewrap" else sockets
             self._wait_for(sockets / f"socket-{i}" for i in ports.values())
+            self.client.load_connection_info({**info, "ip": f"{sockets}/socket", "key": key.encode()})
             self.client.start_channels(hb=False, stdin=False)
             self._wait_for_answer()
         except BaseException:
@@ -208,6 +216,16 @@ class Kernel:
         }  # fmt: skip
         for which, most in limits.items():
             resource.setrlimit(which, (most, most))
+
+    def _inside(self) -> Path:
+        """Where the sockets are, as seen from here: in the file system of bubblewrap's child."""
+        task = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
+        while True:
+            self._watch()
+            with suppress(OSError):
+                for child in task.read_text().split():
+                    return Path(f"/proc/{child}/root{SOCKETS}")
+            time.sleep(0.005)
 
     def _wait_for(self, paths: Iterable[Path]) -> None:
         """Sockets are files; a client that connects before they are there would try again slowly, and ours never."""
@@ -229,9 +247,6 @@ class Kernel:
             raise Stopped("died")
         if time.monotonic() > self.deadline:
             raise Stopped("time")
-        with os.scandir(self.sockets) as entries:
-            if any(entry.name not in self.expected for entry in entries):
-                raise Stopped("output")
         # A message of endless parts, or many large ones, pile up here before one of them can be looked at.
         if _resident() - self.memory > 200 * MB:
             raise Stopped("output")
