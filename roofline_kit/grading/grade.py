@@ -198,6 +198,7 @@ def entries(folder: Path) -> list[Entry]:
     """
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder} is not a folder")
+    folder = folder.resolve()
     found: dict[str, list[Path]] = {}
     for path in sorted(folder.rglob("*")):
         parts = path.relative_to(folder).parts

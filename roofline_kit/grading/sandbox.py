@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import resource
+import select
 import shutil
 import signal
 import subprocess
@@ -56,6 +57,14 @@ class Limits:
     messages: int = 5000
     processes: int = 64
     files: int = 512
+
+    @property
+    def resources(self) -> dict[str, int]:
+        """The limits that the system itself holds, by the names of the module `resource`."""
+        return {
+            "RLIMIT_AS": self.memory, "RLIMIT_CPU": self.cpu, "RLIMIT_CORE": 0, "RLIMIT_FSIZE": self.file,
+            "RLIMIT_NOFILE": self.files,
+        }  # fmt: skip
 
 
 class NoSandbox(RuntimeError):
@@ -148,6 +157,65 @@ def _walled(name: str, sockets: Path, files: Path | None) -> list[str]:
     ]  # fmt: skip
 
 
+# What the walls are put up around, until a fork of the nursery enters them.
+ASLEEP = ["/bin/sh", "-c", "echo; exec sleep infinity"]
+
+
+class Nursery:
+    """The warm parent of this process's kernels, see nursery.py."""
+
+    def __init__(self) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", f"{__package__}.nursery"], env=_environment("/tmp"), cwd="/", text=True,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        self.answer()
+
+    def answer(self) -> str:
+        """What it says next."""
+        assert self.process.stdout is not None
+        return self.process.stdout.readline().strip()
+
+    def born(self, request: dict[str, Any]) -> int:
+        """The process id of a new kernel. Raises OSError if there is none."""
+        assert self.process.stdin is not None
+        self.process.stdin.write(json.dumps(request) + "\n")
+        self.process.stdin.flush()
+        if not (said := self.answer()).isdigit():
+            raise OSError(said)
+        return int(said)
+
+
+@cache
+def nursery() -> Nursery | None:
+    """A nursery whose forks can enter walls here; None where they cannot, and kernels start cold.
+
+    setns(2) by a process id came with Linux 5.8, and some systems forbid what bubblewrap may.
+    """
+    try:
+        made = Nursery()
+        with tempfile.TemporaryDirectory() as folder:
+            Path(folder, "kernel.json").touch()
+            asleep = subprocess.Popen([*_walled("bubblewrap", Path(folder), None), *ASLEEP], stdout=subprocess.PIPE)
+            try:
+                assert asleep.stdout is not None
+                asleep.stdout.read(1)
+                made.born({"pid": _deepest(asleep.pid), "limits": {}, "arguments": [], "environment": {}, "folder": "/"})
+            finally:
+                asleep.kill()
+                asleep.wait()
+    except (OSError, AttributeError):
+        return None
+    return made
+
+
+def _deepest(pid: int) -> int:
+    """The last of a process's line of only children."""
+    while children := Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+        pid = int(children[0])
+    return pid
+
+
 class Stopped(RuntimeError):
     """The kernel had to be stopped, or stopped by itself. reason : "time", "died" or "output"."""
 
@@ -184,15 +252,31 @@ class Kernel:
         inside = SOCKETS if walls != "none" else str(sockets)
         (sockets / "kernel.json").write_text(json.dumps({**info, "ip": f"{inside}/socket"}))
         known = CONNECTION if walls == "bubblewrap" else f"{inside}/kernel.json"
-        command = [sys.executable, "-m", "ipykernel_launcher", "-f", known]
-        command += ["--HistoryManager.enabled=False", "--IPKernelApp.no_stderr=True"]
-        command += ["--InteractiveShellApp.exec_lines=[]", "--IPKernelApp.exec_PYTHONSTARTUP=False"]
+        arguments = ["-f", known, "--HistoryManager.enabled=False", "--IPKernelApp.no_stderr=True"]
+        arguments += ["--IPKernelApp.exec_PYTHONSTARTUP=False"]
+        warm = nursery() if walls == "bubblewrap" else None
+        command = ASLEEP if warm else [sys.executable, "-m", "ipykernel_launcher", *arguments]
         self.process = subprocess.Popen(
-            [*_walled(walls, sockets, files), *command], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL, preexec_fn=self._limit, start_new_session=True,
+            [*_walled(walls, sockets, files), *command], stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE if warm else subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            preexec_fn=None if warm else lambda: [resource.setrlimit(getattr(resource, name), (most, most))
+                                                  for name, most in limits.resources.items()],
             env={"PATH": os.environ.get("PATH", os.defpath)},  # process 1 has it, and /proc shows it to the kernel
-            cwd=files if files and walls == "none" else "/",
+            start_new_session=True, cwd=files if files and walls == "none" else "/",
         )  # fmt: skip
+        self.born, self.roots = -1, [self.process.pid]  # a file descriptor of the fork; where its processes hang
+        if warm:
+            try:
+                assert self.process.stdout is not None
+                self.process.stdout.read(1)  # the walls stand
+                request = {
+                    "pid": _deepest(self.process.pid), "limits": limits.resources, "arguments": arguments,
+                    "environment": _environment("/tmp"), "folder": FILES if files else "/tmp",
+                }  # fmt: skip
+                self.roots.append(warm.born(request))  # whose parent is outside
+                self.born = os.pidfd_open(self.roots[-1])
+            except (OSError, ValueError):  # the walls fell before anybody entered: the machine is out of something
+                self.process.kill()
         self.client = BlockingKernelClient(session=Session(key=key.encode()))
         context = self.client.context
         context.MAXMSGSIZE = 2 * limits.output  # what a message can be does not depend on who sends it,
@@ -208,14 +292,6 @@ class Kernel:
             self.stop()
             raise
         self.deadline = time.monotonic() + (seconds or limits.notebook)
-
-    def _limit(self) -> None:
-        limits = {
-            resource.RLIMIT_AS: self.limits.memory, resource.RLIMIT_CPU: self.limits.cpu, resource.RLIMIT_CORE: 0,
-            resource.RLIMIT_FSIZE: self.limits.file, resource.RLIMIT_NOFILE: self.limits.files,
-        }  # fmt: skip
-        for which, most in limits.items():
-            resource.setrlimit(which, (most, most))
 
     def _inside(self) -> Path:
         """Where the sockets are, as seen from here: in the file system of bubblewrap's child."""
@@ -243,14 +319,14 @@ class Kernel:
 
     def _watch(self) -> None:
         """Raises Stopped once the submission has used what it may."""
-        if self.process.poll() is not None:
+        if self.process.poll() is not None or (self.born >= 0 and select.select([self.born], [], [], 0)[0]):
             raise Stopped("died")
         if time.monotonic() > self.deadline:
             raise Stopped("time")
         # A message of endless parts, or many large ones, pile up here before one of them can be looked at.
         if _resident() - self.memory > 200 * MB:
             raise Stopped("output")
-        if _descendants(self.process.pid, self.limits.processes) > self.limits.processes:
+        if _descendants(self.roots, self.limits.processes) > self.limits.processes:
             raise Stopped("died")
 
     def _published(self, until: float) -> Iterator[dict[str, Any]]:
@@ -301,6 +377,11 @@ class Kernel:
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
+        if self.process.stdout:
+            self.process.stdout.close()
+        if self.born >= 0:
+            os.close(self.born)
+            self.born = -1
         self.client.stop_channels()
         self.client.context.destroy(linger=0)
         shutil.rmtree(self.folder, ignore_errors=True)
@@ -318,9 +399,9 @@ def _resident() -> int:
     return 0
 
 
-def _descendants(pid: int, most: int) -> int:
-    """How many processes and threads there are below a process; counted until there are more than `most`."""
-    count, waiting = 0, [pid]
+def _descendants(roots: list[int], most: int) -> int:
+    """How many processes and threads there are below some processes; counted until there are more than `most`."""
+    count, waiting = 0, list(roots)
     while waiting and count <= most:
         with suppress(OSError):
             for task in os.scandir(f"/proc/{waiting.pop()}/task"):
