@@ -30,7 +30,8 @@ from jupyter_client.blocking.client import BlockingKernelClient
 from jupyter_client.session import Session
 
 MB = 10**6
-SOCKETS = "/run/kernel"  # inside: where the kernel's sockets are, and nothing else may be
+SOCKETS = "/run/kernel"  # inside: where the kernel's sockets are
+CONNECTION = "/run/kernel.json"  # inside: what the kernel has to know of them
 FILES = "/run/files"  # inside: what a submission brought along, the folder that cells run in
 CHANNELS = ("shell", "iopub", "stdin", "hb", "control")
 KEPT = ("stream", "display_data", "execute_result", "error")
@@ -90,6 +91,7 @@ def walls(unsafe: bool = False) -> str:
 def _stand(name: str) -> bool:
     """Whether the walls can be put up: some systems have the program and forbid what it needs."""
     with tempfile.TemporaryDirectory() as folder:
+        Path(folder, "kernel.json").touch()
         test = [*_walled(name, Path(folder), None), sys.executable, "-c", ""]
         with suppress(OSError, subprocess.TimeoutExpired):
             return subprocess.run(test, capture_output=True, timeout=60).returncode == 0
@@ -121,7 +123,9 @@ def _environment(home: str) -> dict[str, str]:
 def _walled(name: str, sockets: Path, files: Path | None) -> list[str]:
     """The command that stands before the kernel's own.
 
-    Inside it is in plain view, as the command line of process 1: it must say nothing but where the system is.
+    Inside it is in plain view, as the command line of process 1: it must say nothing but where the system is. No folder
+    of the host can be written to: a file without a name could fill its disk, and nobody would see it. With bubblewrap
+    the sockets are therefore in a file system of their own, and `Kernel` finds them through the process (`_inside`).
     """
     environment = _environment("/tmp")
     if name == "none":
@@ -145,8 +149,10 @@ def _walled(name: str, sockets: Path, files: Path | None) -> list[str]:
     return [
         "bwrap", "--unshare-all", "--unshare-user", "--disable-userns", "--die-with-parent", "--new-session",
         "--cap-drop", "ALL", "--hostname", "sandbox", "--clearenv", "--proc", "/proc", "--dev", "/dev",
-        "--size", str(Limits.disk), "--tmpfs", "/tmp", *seen, "--bind", str(sockets), SOCKETS,
-        *(["--ro-bind", str(files), FILES] if files else []), "--chdir", FILES if files else "/tmp",
+        "--size", str(Limits.disk), "--tmpfs", "/tmp", "--size", str(MB), "--tmpfs", SOCKETS,
+        "--size", str(Limits.disk), "--tmpfs", "/dev/shm", "--remount-ro", "/dev", *seen,
+        "--ro-bind", str(sockets / "kernel.json"), CONNECTION, *(["--ro-bind", str(files), FILES] if files else []),
+        "--remount-ro", "/", "--chdir", FILES if files else "/tmp",
         *(part for item in environment.items() for part in ("--setenv", *item)), "--",
     ]  # fmt: skip
 
@@ -199,6 +205,7 @@ def nursery() -> Nursery | None:
     try:
         made = Nursery()
         with tempfile.TemporaryDirectory() as folder:
+            Path(folder, "kernel.json").touch()
             process = asleep(_walled("bubblewrap", Path(folder), None), stderr=subprocess.DEVNULL)
             made.born({"pid": _deepest(process.pid), "limits": {}, "arguments": [], "environment": {}, "folder": "/"})
             process.kill()
@@ -247,27 +254,25 @@ class Kernel:
         sockets.mkdir(mode=0o700)
         key = os.urandom(32).hex()
         ports = {f"{name}_port": i for i, name in enumerate(CHANNELS, start=1)}
-        info: dict[str, Any] = {
-            "transport": "ipc",
-            "key": key,
-            "signature_scheme": "hmac-sha256",
-            "kernel_name": "python3",
-            **ports,
-        }
+        info: dict[str, Any] = {"transport": "ipc", "key": key, "signature_scheme": "hmac-sha256", **ports}
         inside = SOCKETS if walls != "none" else str(sockets)
         (sockets / "kernel.json").write_text(json.dumps({**info, "ip": f"{inside}/socket"}))
-        self.sockets, self.expected = sockets, {"kernel.json", "home", *(f"socket-{i}" for i in ports.values())}
-        arguments = ["-f", f"{inside}/kernel.json", "--HistoryManager.enabled=False", "--IPKernelApp.no_stderr=True"]
+        known = CONNECTION if walls == "bubblewrap" else f"{inside}/kernel.json"
+        arguments = ["-f", known, "--HistoryManager.enabled=False", "--IPKernelApp.no_stderr=True"]
         self.born = -1  # a file descriptor of the kernel's process, if it is a fork
-        self.process = self._launch(walls, files, [*arguments, "--IPKernelApp.exec_PYTHONSTARTUP=False"])
+        self.roots: list[int] = []  # the processes that all others of the kernel descend from
+        self.process = self._launch(walls, sockets, files, [*arguments, "--IPKernelApp.exec_PYTHONSTARTUP=False"])
+        self.roots.append(self.process.pid)
         self.client = BlockingKernelClient(session=Session(key=key.encode()))
-        self.client.load_connection_info({**info, "ip": f"{sockets}/socket", "key": key.encode()})
         context = self.client.context
         context.MAXMSGSIZE = 2 * limits.output  # what a message can be does not depend on who sends it,
         context.RECONNECT_IVL = -1  # and a socket that is replaced by something else is not looked at again
         self.memory = _resident()
         try:
+            sockets = self._inside() if walls == "bubblewrap" else sockets
             self._wait_for(sockets / f"socket-{i}" for i in ports.values())
+            known_here: Any = {**info, "ip": f"{sockets}/socket", "key": key.encode()}
+            self.client.load_connection_info(known_here)
             self.client.start_channels(hb=False, stdin=False)
             self._wait_for_answer()
         except BaseException:
@@ -275,10 +280,13 @@ class Kernel:
             raise
         self.deadline = time.monotonic() + (seconds or limits.notebook)
 
-    def _launch(self, walls: str, files: Path | None, arguments: list[str]) -> subprocess.Popen[bytes]:
+    def _launch(self, walls: str, sockets: Path, files: Path | None, arguments: list[str]) -> subprocess.Popen[bytes]:
         """Puts up the walls, with a kernel in them."""
-        command, resources = _walled(walls, self.sockets, files), self.limits.resources
+        command, resources = _walled(walls, sockets, files), self.limits.resources
         quiet: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "start_new_session": True}
+        quiet["env"] = {
+            "PATH": os.environ.get("PATH", os.defpath)
+        }  # process 1 has it, and /proc shows it to the kernel
         if walls != "bubblewrap" or (warm := nursery()) is None:
             return subprocess.Popen(
                 [*command, sys.executable, "-m", "ipykernel_launcher", *arguments], stdout=subprocess.DEVNULL,
@@ -290,10 +298,21 @@ class Kernel:
             "environment": _environment("/tmp"), "folder": FILES if files else "/tmp",
         }  # fmt: skip
         try:
-            self.born = os.pidfd_open(warm.born(request))
+            self.roots.append(warm.born(request))  # whose parent is outside
+            self.born = os.pidfd_open(self.roots[-1])
         except OSError:  # the machine is out of something; `_watch` finds nobody there
             process.kill()
         return process
+
+    def _inside(self) -> Path:
+        """Where the sockets are, as seen from here: in the file system of bubblewrap's child."""
+        task = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
+        while True:
+            self._watch()
+            with suppress(OSError):
+                for child in task.read_text().split():
+                    return Path(f"/proc/{child}/root{SOCKETS}")
+            time.sleep(0.005)
 
     def _wait_for(self, paths: Iterable[Path]) -> None:
         """Sockets are files; a client that connects before they are there would try again slowly, and ours never."""
@@ -315,13 +334,10 @@ class Kernel:
             raise Stopped("died")
         if time.monotonic() > self.deadline:
             raise Stopped("time")
-        with os.scandir(self.sockets) as entries:
-            if any(entry.name not in self.expected for entry in entries):
-                raise Stopped("output")
         # A message of endless parts, or many large ones, pile up here before one of them can be looked at.
         if _resident() - self.memory > 200 * MB:
             raise Stopped("output")
-        if _descendants(self.process.pid, self.limits.processes) > self.limits.processes:
+        if _descendants(self.roots, self.limits.processes) > self.limits.processes:
             raise Stopped("died")
 
     def _published(self, until: float) -> Iterator[dict[str, Any]]:
@@ -392,9 +408,9 @@ def _resident() -> int:
     return 0
 
 
-def _descendants(pid: int, most: int) -> int:
-    """How many processes and threads there are below a process; counted until there are more than `most`."""
-    count, waiting = 0, [pid]
+def _descendants(roots: list[int], most: int) -> int:
+    """How many processes and threads there are below some processes; counted until there are more than `most`."""
+    count, waiting = 0, list(roots)
     while waiting and count <= most:
         with suppress(OSError):
             for task in os.scandir(f"/proc/{waiting.pop()}/task"):

@@ -1,0 +1,130 @@
+"""More of everything than there is: time, memory, processes, output."""
+
+from . import HONEST, OF, attack, right
+from .dying import last
+
+
+@attack(7)
+def loop():
+    """Loops for ever."""
+    return last("while True: pass")
+
+
+@attack(7)
+def loop_that_ignores_interrupts():
+    """Loops for ever, and catches whatever should end it."""
+    return last("""
+import signal
+for number in range(1, 65):
+    try:
+        signal.signal(number, signal.SIG_IGN)
+    except (OSError, ValueError):
+        pass
+while True:
+    try:
+        while True: pass
+    except BaseException:
+        pass
+""")
+
+
+@attack(7)
+def long_step_in_c():
+    """One step in C that takes for ever and cannot be interrupted."""
+    return last("import re\nre.match('(a*)*b', 'a' * 50)\n10 ** 10 ** 10")
+
+
+@attack(7)
+def sleep():
+    """Sleeps in the check, longer than a cell may take."""
+    return {**HONEST, "kv": "import time\ndef kv(tokens, heads):\n    time.sleep(30)\n    return 512 * tokens * heads"}
+
+
+@attack((0, 10))
+def slow_everywhere():
+    """Each cell takes just less than a cell may; together they take more than a notebook may."""
+    return {name: f"import time\ntime.sleep(3.6)\n{HONEST[name]}" for name in OF} | {
+        "kv": "import time\ntime.sleep(3.6)\ndef kv(tokens, heads):\n    time.sleep(0.9)\n    return 512 * tokens * heads",
+    }
+
+
+@attack(7)
+def memory_for_all():
+    """Takes all memory in one process."""
+    return last("hoard = []\nwhile True:\n    hoard.append(bytearray(100_000_000))")
+
+
+@attack((0, 7))
+def memory_of_many():
+    """Takes a little memory in each of many processes, which is all of it together."""
+    return last("""
+import os, time
+for _ in range(40):
+    if os.fork() == 0:
+        hoard = []
+        try:
+            while len(hoard) < 40:
+                hoard.append(b"x" * 10_000_000)
+        finally:
+            time.sleep(100)
+time.sleep(100)
+""")
+
+
+@attack((0, 7))
+def fork_bomb():
+    """Forks for ever, in sessions of their own, so that no group holds them all."""
+    return last("import os\nwhile True:\n    try:\n        if os.fork() == 0:\n            os.setsid()\n    except OSError:\n        pass")
+
+
+@attack((0, 7))
+def thread_bomb():
+    """Starts threads for ever."""
+    return last("import threading, time\nwhile True:\n    threading.Thread(target=time.sleep, args=(1000,), daemon=True).start()")
+
+
+@attack((0, 7))
+def huge_output():
+    """Prints for ever."""
+    return last("while True: print('x' * 10_000)")
+
+
+@attack((0, 7))
+def many_messages():
+    """Shows small things for ever."""
+    return last("from IPython.display import display\nwhile True: display(1)")
+
+
+@attack((0, 10))
+def pipes_and_files():
+    """Opens as many files, pipes and sockets as it can, and fills them."""
+    return right("""
+        import os, socket
+        kept = []
+        try:
+            while True:
+                kept += [os.pipe(), socket.socketpair()]
+        except OSError:
+            pass
+        for pair in kept[:-8]:
+            for end in pair:
+                end.close() if hasattr(end, "close") else os.close(end)
+    """)
+
+
+@attack((0, 10))
+def memory_without_a_process():
+    """Keeps memory in files and segments that belong to no process: memfd, System V, tmpfs."""
+    return right("""
+        import ctypes, os
+        libc, kept = ctypes.CDLL(None), []
+        for _ in range(20):
+            try:
+                kept.append(os.memfd_create("x"))
+                os.write(kept[-1], bytes(20_000_000))
+            except OSError:
+                break
+            libc.shmget(0, 20_000_000, 0o1600)
+        for each in kept:
+            os.close(each)
+    """)

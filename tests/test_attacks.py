@@ -1,0 +1,203 @@
+"""Submissions of people who cheat, each graded with an honest neighbour after it: nobody is fooled, nobody is harmed."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import stat
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from attacks import FULL, HERE, HONEST, OF, all_attacks, answered
+from attacks import Attack as An
+
+from roofline_kit.grading import assignment, grade, sandbox
+
+HOW = "`scripts/install_tools.sh` installs bubblewrap, which this test needs"
+ATTACKS = all_attacks()
+MB = 10**6
+
+
+@pytest.fixture(scope="session")
+def walls() -> str:
+    """A sandbox that works; in CI there must be one."""
+    try:
+        return sandbox.walls()
+    except sandbox.NoSandbox:
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(HOW)
+
+
+class Watch(threading.Thread):
+    """Looks at all processes below this one, ten times a second: which there were, and how large graders became."""
+
+    def __init__(self) -> None:
+        super().__init__(daemon=True)
+        self.seen: set[tuple[int, str]] = set()
+        self.peak = 0
+        self.over = threading.Event()
+
+    def run(self) -> None:
+        while not self.over.wait(0.1):
+            self.look()
+
+    def look(self) -> None:
+        waiting = [os.getpid()]
+        while waiting:
+            pid = waiting.pop()
+            with suppress(OSError):
+                for task in os.listdir(f"/proc/{pid}/task"):
+                    children = Path(f"/proc/{pid}/task/{task}/children").read_text().split()
+                    waiting += map(int, children)
+                if pid == os.getpid():
+                    continue
+                command = Path(f"/proc/{pid}/cmdline").read_bytes()
+                if b"resource_tracker" not in command:
+                    self.seen.add((pid, started(pid)))
+                if b"spawn_main" in command:
+                    status = Path(f"/proc/{pid}/status").read_text()
+                    self.peak = max(self.peak, int(status.split("VmHWM:")[1].split()[0]) * 1024)
+
+    def alive(self) -> list[str]:
+        """The processes that are still there, by what they are."""
+        found = []
+        for pid, when in self.seen:
+            with suppress(OSError):
+                if started(pid) == when:
+                    found.append(Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace"))
+        return found
+
+
+def started(pid: int) -> str:
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+
+
+@dataclass
+class Campaign:
+    """All attacks, graded in one run of the grader, with what was seen outside."""
+
+    results: dict[str, dict[str, Any]] = field(default_factory=dict)
+    expected: dict[str, Any] = field(default_factory=dict)
+    leftover: list[str] = field(default_factory=list)
+    files: list[str] = field(default_factory=list)
+    changed: list[str] = field(default_factory=list)
+    peak: int = 0
+    seconds: float = 0.0
+
+
+def places(attacks: list[An]) -> dict[str, An]:
+    """Attacks by their student, in the order of grading."""
+    return {f"{number:03}-{attack.name}": attack for number, attack in enumerate(attacks)}
+
+
+def content(folder: Path) -> dict[str, Any]:
+    """What there is in a folder: names, kinds, sizes, times."""
+    found = {}
+    for here, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if name != "d"]
+        for name in names:
+            at = os.lstat(os.path.join(here, name))
+            found[os.path.join(here, name)] = (stat.S_IFMT(at.st_mode), at.st_size, at.st_mtime_ns)
+    return found
+
+
+def run(attacks: list[An], base: Path, jobs: int = 2) -> Campaign:
+    """Grades attacks and their neighbours in one run."""
+    submissions, results, temporary = base / "submissions", base / "results", base / "temporary"
+    temporary.mkdir(parents=True)
+    for student, attack in places(attacks).items():
+        attack.make(submissions / student)
+        honest = answered({**HONEST, "flops": f"# neighbours-words\n{HONEST['flops']}"})
+        (submissions / f"{student}.honest").mkdir()
+        (submissions / f"{student}.honest" / "submission.ipynb").write_text(json.dumps(honest))
+    given, found = content(submissions), Campaign()
+    watch, sessions = Watch(), []
+    with pytest.MonkeyPatch.context() as patch, ExitStack() as stack:
+        patch.setenv("GRADERS_SECRET", "graders-secret")
+        patch.setattr(tempfile, "tempdir", str(temporary))
+        begin = grade.Session.__post_init__
+        patch.setattr(grade.Session, "__post_init__", lambda session: sessions.append(session) or begin(session))
+        for family, address in ((socket.AF_INET, ("127.0.0.1", 48613)), (socket.AF_UNIX, "\0roofline-attack-test")):
+            server = stack.enter_context(socket.socket(family))
+            server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            server.bind(address)
+            server.listen()
+        watch.start()
+        began = time.monotonic()
+        graded = assignment.read(HERE / "assignment")
+        grade.grade_all(graded, grade.entries(submissions), results, jobs, lambda result, new: None)
+        found.seconds = time.monotonic() - began
+        watch.over.set()
+        watch.join()
+        end = time.monotonic() + 10
+        while watch.alive() and time.monotonic() < end:
+            time.sleep(0.1)
+    found.leftover, found.peak = watch.alive(), watch.peak
+    found.files = [str(path) for path in temporary.iterdir()]
+    after = content(submissions)
+    found.changed = sorted(path for path in given.keys() | after.keys() if given.get(path) != after.get(path))
+    found.results = grade.stored(results)
+    found.expected = sessions[0].expected
+    return found
+
+
+@pytest.fixture(scope="session")
+def campaign(walls: str, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Campaign]:
+    """All attacks that were asked for, graded."""
+    assert walls == "bubblewrap"
+    asked = {item.callspec.params["attack"].name for item in request.session.items if "attack" in getattr(item, "fixturenames", ()) and "campaign" in item.fixturenames}  # fmt: skip
+    base = tmp_path_factory.mktemp("attacks")
+    yield run([attack for attack in ATTACKS if attack.name in asked] or ATTACKS, base)
+    shutil.rmtree(base, ignore_errors=True)
+
+
+def result_of(campaign: Campaign, attack: An, neighbour: bool = False) -> dict[str, Any]:
+    ends = f"-{attack.name}{'.honest' if neighbour else ''}"
+    return next(result for student, result in campaign.results.items() if student[3:] == ends)
+
+
+def numbers(value: Any) -> Iterator[float]:
+    if isinstance(value, (list, dict)):
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from numbers(item)
+    elif isinstance(value, (int, float)):
+        yield value
+
+
+@pytest.mark.parametrize("attack", ATTACKS, ids=[f"{attack.kind}-{attack.name}" for attack in ATTACKS])
+def test_an_attack_gets_what_it_deserves_and_its_neighbour_full_marks(attack: An, campaign: Campaign) -> None:
+    result, honest = result_of(campaign, attack), result_of(campaign, attack, neighbour=True)
+    told = {name: result[name] for name in ("points", "refused", "notes", "readings", "errors", "seconds")}
+    told["checks"] = [(check["name"], check["points"], check["reason"]) for check in result["checks"]]
+    assert attack.low <= result["points"] <= attack.high, told
+    assert all(points <= attack.high for points in result["readings"].values()), told
+    assert attack.notes in f"{result['refused']} {' '.join(result['notes'])}", told
+    assert honest["points"] == FULL and not honest["notes"], honest
+    if attack.searches:  # its exception says what it saw
+        assert result["errors"].get("flops") == "EOFError" and "LookupError" not in result["errors"].values(), told
+    limits = assignment.read(HERE / "assignment").settings["limits"]
+    assert result["seconds"] <= 1.5 * limits["notebook"] + 10, told  # and four starts of a kernel
+    text = json.dumps({key: value for key, value in result.items() if key not in ("answers", "prose")})
+    assert not [value for value in numbers(campaign.expected) if str(value) in text]
+    assert "zephyr" not in text and "graders-secret" not in text
+
+
+def test_no_process_is_left_behind(campaign: Campaign) -> None:
+    assert not campaign.leftover
+
+
+def test_no_file_is_left_behind_and_none_is_changed(campaign: Campaign) -> None:
+    assert not campaign.files
+    assert not campaign.changed
+
+
+def test_no_attack_costs_the_grader_half_a_gigabyte(campaign: Campaign) -> None:
+    assert 0 < campaign.peak < 500 * MB
