@@ -141,22 +141,29 @@ class Assignment:
             metadata={
                 "kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"},
                 "language_info": {"name": "python"},
-                KEY: {"assignment": self.name, "answers": list(self.answers)},
+                KEY: {
+                    "assignment": self.name,
+                    "answers": {
+                        name: {"cell": answer.cell, "stub": answer.stub, "prose": answer.prose}
+                        for name, answer in self.answers.items()
+                    },
+                },
             }
         )
         for cell, grading, where in self._cells():
             if "check" in grading or "given" in grading:
                 continue
-            kept = nbformat.from_dict({**cell, "metadata": {"tags": cell.metadata["tags"]} if "tags" in cell.metadata else {}})
+            tags = {name: cell.metadata[name] for name in ("tags", "jupyter") if name in cell.metadata}
+            kept = nbformat.from_dict({**cell, "metadata": tags})
             if cell.cell_type == "code":
                 kept.outputs, kept.execution_count = [], None
             if "answer" in grading:
                 kept.source = stub(cell.source, where)
                 kept.metadata[KEY] = {"answer": grading["answer"]}
-                # Students edit answers and nothing else; JupyterLab then keeps a cell from being deleted by a slip.
+                # JupyterLab then keeps it from being deleted by a slip.
                 kept.metadata["deletable"] = False
             elif cell.cell_type == "code":
-                kept.metadata["editable"] = "visible" in grading
+                kept.metadata[KEY] = {"visible" if "visible" in grading else "frame": True}
             released.cells.append(kept)
         return released
 

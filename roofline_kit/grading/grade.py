@@ -80,7 +80,9 @@ class Session:
         for name, check in self.assignment.checks.items():
             outcome = run.outcomes.get(name, Outcome(reason="died"))
             if not isinstance(outcome.report, dict) or run.errors.keys() & set(check.of):
-                raise AssignmentError(f"{self.assignment.path}: check {name!r} reports nothing for the instructor's answers")
+                raise AssignmentError(
+                    f"{self.assignment.path}: check {name!r} reports nothing for the instructor's answers"
+                )
         return {name: outcome.report for name, outcome in run.outcomes.items()}
 
     def run_of(self, answers: dict[str, str] | None, files: Path | None = None) -> Run:
@@ -140,14 +142,21 @@ def _brought(entry: Entry, session: Session) -> Iterator[Path | None]:
 
 def _points(run: Run) -> float:
     checks = run.assignment.checks.values()
-    return round(sum(check.points * run.outcomes[check.name].share for check in checks if check.name in run.outcomes), 4)
+    return round(
+        sum(check.points * run.outcomes[check.name].share for check in checks if check.name in run.outcomes), 4
+    )
 
 
 def _result(entry: Entry, given: Submission, run: Run) -> dict[str, Any]:
     checks = []
     for check in run.assignment.checks.values():
         outcome = run.outcomes.get(check.name, Outcome(reason="refused" if given.refused else "died"))
-        missing = [name for name in check.of if given.answers.get(name, "").strip() == run.assignment.answers[name].stub.strip() or name not in given.answers]
+        missing = [
+            name
+            for name in check.of
+            if given.answers.get(name, "").strip() == run.assignment.answers[name].stub.strip()
+            or name not in given.answers
+        ]
         if missing and outcome.share < 1 and not given.refused:
             outcome.reason = "missing"
         checks.append({
@@ -189,6 +198,7 @@ def entries(folder: Path) -> list[Entry]:
     """
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder} is not a folder")
+    folder = folder.resolve()
     found: dict[str, list[Path]] = {}
     for path in sorted(folder.rglob("*")):
         parts = path.relative_to(folder).parts
@@ -260,19 +270,26 @@ Done = Callable[[dict[str, Any], bool], None]
 
 
 def grade_all(
-    assignment: Assignment, given: Sequence[Entry], results: Path, jobs: int, done: Done, unsafe: bool = False
+    assignment: Assignment,
+    given: Sequence[Entry],
+    results: Path,
+    jobs: int,
+    done: Done,
+    unsafe: bool = False,
+    part: str = "",
 ) -> None:
     """Grades what is not graded yet, and calls done(result, whether it is new) for each submission.
 
     A submission that ran out of time is graded once more, alone: a busy machine must not cost anybody points. One
-    that ends the process that grades it gets a second chance too, and is then left for a person.
+    that ends the process that grades it gets a second chance too, and is then left for a person. part : a name for
+    this share of the work, if other graders write to the same results at the same time.
 
     Raises BlockingIOError if another grader works on the same results, and what `Session` raises.
     """
     (results / "results").mkdir(parents=True, exist_ok=True)
-    with (results / ".lock").open("w") as lock, _workplace() as folder:
+    with (results / f".lock{part.replace('/', '-of-')}").open("w") as lock, _workplace() as folder:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        for left in (results / "results").glob(".*"):  # what a grader that was killed began to write
+        for left in [] if part else (results / "results").glob(".*"):  # what a grader that was killed began to write
             left.unlink()
         have, missing = stored(results), []
         for entry in given:

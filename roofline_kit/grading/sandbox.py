@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import resource
+import select
 import shutil
 import signal
 import subprocess
@@ -55,6 +56,14 @@ class Limits:
     messages: int = 5000
     processes: int = 64
     files: int = 512
+
+    @property
+    def resources(self) -> dict[str, int]:
+        """The limits that the system itself holds, by the names of the module `resource`."""
+        return {
+            "RLIMIT_AS": self.memory, "RLIMIT_CPU": self.cpu, "RLIMIT_CORE": 0, "RLIMIT_FSIZE": self.file,
+            "RLIMIT_NOFILE": self.files,
+        }  # fmt: skip
 
 
 class NoSandbox(RuntimeError):
@@ -142,6 +151,64 @@ def _walled(name: str, sockets: Path, files: Path | None) -> list[str]:
     ]  # fmt: skip
 
 
+# What the walls are put up around, until a fork of the nursery enters them.
+ASLEEP = ["/bin/sh", "-c", "echo; exec sleep infinity"]
+
+
+class Nursery:
+    """The warm parent of this process's kernels, see nursery.py."""
+
+    def __init__(self) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", f"{__package__}.nursery"], env=_environment("/tmp"), cwd="/", text=True,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        self.answer()
+
+    def answer(self) -> str:
+        """What it says next."""
+        assert self.process.stdout is not None
+        return self.process.stdout.readline().strip()
+
+    def born(self, request: dict[str, Any]) -> int:
+        """The process id of a new kernel. Raises OSError if there is none."""
+        assert self.process.stdin is not None
+        self.process.stdin.write(json.dumps(request) + "\n")
+        self.process.stdin.flush()
+        if not (said := self.answer()).isdigit():
+            raise OSError(said)
+        return int(said)
+
+
+@cache
+def nursery() -> Nursery | None:
+    """A nursery whose forks can enter walls here; None where they cannot, and kernels start cold.
+
+    setns(2) by a process id came with Linux 5.8, and some systems forbid what bubblewrap may.
+    """
+    try:
+        made = Nursery()
+        with tempfile.TemporaryDirectory() as folder:
+            asleep = subprocess.Popen([*_walled("bubblewrap", Path(folder), None), *ASLEEP], stdout=subprocess.PIPE)
+            try:
+                assert asleep.stdout is not None
+                asleep.stdout.read(1)
+                made.born({"pid": _deepest(asleep.pid), "limits": {}, "arguments": [], "environment": {}, "folder": "/"})
+            finally:
+                asleep.kill()
+                asleep.wait()
+    except (OSError, AttributeError):
+        return None
+    return made
+
+
+def _deepest(pid: int) -> int:
+    """The last of a process's line of only children."""
+    while children := Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+        pid = int(children[0])
+    return pid
+
+
 class Stopped(RuntimeError):
     """The kernel had to be stopped, or stopped by itself. reason : "time", "died" or "output"."""
 
@@ -178,14 +245,29 @@ class Kernel:
         inside = SOCKETS if walls != "none" else str(sockets)
         (sockets / "kernel.json").write_text(json.dumps({**info, "ip": f"{inside}/socket"}))
         self.sockets, self.expected = sockets, {"kernel.json", "home", *(f"socket-{i}" for i in ports.values())}
-        command = [sys.executable, "-m", "ipykernel_launcher", "-f", f"{inside}/kernel.json"]
-        command += ["--HistoryManager.enabled=False", "--IPKernelApp.no_stderr=True"]
-        command += ["--InteractiveShellApp.exec_lines=[]", "--IPKernelApp.exec_PYTHONSTARTUP=False"]
+        arguments = ["-f", f"{inside}/kernel.json", "--HistoryManager.enabled=False", "--IPKernelApp.no_stderr=True"]
+        arguments += ["--IPKernelApp.exec_PYTHONSTARTUP=False"]
+        warm = nursery() if walls == "bubblewrap" else None
+        command = ASLEEP if warm else [sys.executable, "-m", "ipykernel_launcher", *arguments]
         self.process = subprocess.Popen(
-            [*_walled(walls, sockets, files), *command], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL, preexec_fn=self._limit, start_new_session=True,
-            cwd=files if files and walls == "none" else "/",
+            [*_walled(walls, sockets, files), *command], stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE if warm else subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            preexec_fn=None if warm else lambda: [resource.setrlimit(getattr(resource, name), (most, most))
+                                                  for name, most in limits.resources.items()],
+            start_new_session=True, cwd=files if files and walls == "none" else "/",
         )  # fmt: skip
+        self.born = -1  # a file descriptor of the fork
+        if warm:
+            try:
+                assert self.process.stdout is not None
+                self.process.stdout.read(1)  # the walls stand
+                request = {
+                    "pid": _deepest(self.process.pid), "limits": limits.resources, "arguments": arguments,
+                    "environment": _environment("/tmp"), "folder": FILES if files else "/tmp",
+                }  # fmt: skip
+                self.born = os.pidfd_open(warm.born(request))
+            except (OSError, ValueError):  # the walls fell before anybody entered: the machine is out of something
+                self.process.kill()
         self.client = BlockingKernelClient(session=Session(key=key.encode()))
         self.client.load_connection_info({**info, "ip": f"{sockets}/socket", "key": key.encode()})
         context = self.client.context
@@ -200,14 +282,6 @@ class Kernel:
             self.stop()
             raise
         self.deadline = time.monotonic() + (seconds or limits.notebook)
-
-    def _limit(self) -> None:
-        limits = {
-            resource.RLIMIT_AS: self.limits.memory, resource.RLIMIT_CPU: self.limits.cpu, resource.RLIMIT_CORE: 0,
-            resource.RLIMIT_FSIZE: self.limits.file, resource.RLIMIT_NOFILE: self.limits.files,
-        }  # fmt: skip
-        for which, most in limits.items():
-            resource.setrlimit(which, (most, most))
 
     def _wait_for(self, paths: Iterable[Path]) -> None:
         """Sockets are files; a client that connects before they are there would try again slowly, and ours never."""
@@ -225,7 +299,7 @@ class Kernel:
 
     def _watch(self) -> None:
         """Raises Stopped once the submission has used what it may."""
-        if self.process.poll() is not None:
+        if self.process.poll() is not None or (self.born >= 0 and select.select([self.born], [], [], 0)[0]):
             raise Stopped("died")
         if time.monotonic() > self.deadline:
             raise Stopped("time")
@@ -286,6 +360,11 @@ class Kernel:
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
+        if self.process.stdout:
+            self.process.stdout.close()
+        if self.born >= 0:
+            os.close(self.born)
+            self.born = -1
         self.client.stop_channels()
         self.client.context.destroy(linger=0)
         shutil.rmtree(self.folder, ignore_errors=True)

@@ -107,7 +107,9 @@ def _matched(cells: list[_Cell], assignment: Assignment, found: dict[str, Any]) 
             notes.append(f"{name}: its cell is missing")
             continue
         first = next((i for i in by_id if i in places), places[-1])
-        ways = {f"the cell with the released id, number {first + 1}" if first in by_id else "the last of its cells": first}
+        ways = {
+            f"the cell with the released id, number {first + 1}" if first in by_id else "the last of its cells": first
+        }
         ways |= {f"cell {i + 1}": i for i in places if i != first}
         texts = {way: cells[i].source for way, i in ways.items()}
         if len(places) > 1:
@@ -135,10 +137,15 @@ def _clean(name: str, text: str, notes: list[str]) -> str:
     if len(text) > LONGEST:
         notes.append(f"{name}: its {len(text):,} characters are too many ({LONGEST:,} are read)")
         return f"raise ValueError('an answer of more than {LONGEST} characters')"
-    if any(unicodedata.bidirectional(letter) in ("LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI") for letter in text):
+    if any(
+        unicodedata.bidirectional(letter) in ("LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI")
+        for letter in text
+    ):
         notes.append(f"{name}: it has characters that change the direction of writing")
     code = re.sub(r"#.*|'[^'\n]*'|\"[^\"\n]*\"", "", text)
-    if any(unicodedata.normalize("NFKC", letter) != letter or _looks_latin(letter) for letter in code if letter > "\x7f"):
+    if any(
+        unicodedata.normalize("NFKC", letter) != letter or _looks_latin(letter) for letter in code if letter > "\x7f"
+    ):
         notes.append(f"{name}: it has letters that look like others")
     return text.encode("utf-8", "replace").decode()
 

@@ -1,0 +1,187 @@
+"""The commands of an instructor, and `check` for students: `roofline-kit --help`."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from . import assignment as assignments
+from .assignment import Assignment, AssignmentError
+
+if TYPE_CHECKING:
+    from .grade import Entry
+
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, rich_markup_mode="markdown", pretty_exceptions_enable=False,
+    help="Assignments of the course on the roofline model: release them, check your own, grade hundreds.",
+)  # fmt: skip
+out, err = Console(), Console(stderr=True)
+
+Name = Annotated[
+    str, typer.Argument(metavar="ASSIGNMENT", help="its folder, or the beginning of its name in assignments/")
+]
+Results = Annotated[Path | None, typer.Option("--results", "-o", help="where results are kept (graded/NAME)")]
+Unsafe = Annotated[bool, typer.Option("--unsafe", help="without a sandbox, give submissions all your rights")]
+
+
+def refuse(reason: object) -> typer.Exit:
+    """Says why a command ends, on stderr, and gives the exit to raise."""
+    err.print(f"[red]{escape(str(reason))}[/red]", highlight=False, soft_wrap=True)
+    return typer.Exit(1)
+
+
+def _found(name: str) -> Assignment:
+    try:
+        return assignments.find(name)
+    except AssignmentError as error:
+        raise refuse(error) from None
+
+
+@app.command()
+def release(
+    name: Name,
+    folder: Annotated[Path, typer.Option("--to", help="where the students' notebook is written")] = Path("release"),
+    unsafe: Unsafe = False,
+) -> None:
+    """Write the notebook that students get, after making sure that it is fair.
+
+    Refused if your own answers do not get full marks, if a check can be guessed or gives points for nothing, and if
+    an answer or an expected value stands in what students would get.
+
+    Example: `roofline-kit release hw1 --to release`
+    """
+    from .release import release as make_release
+    from .sandbox import NoSandbox
+
+    given = _found(name)
+    try:
+        with out.status("Solving it twice, and once not at all"):
+            path = make_release(given, folder, unsafe=unsafe)
+    except (AssignmentError, NoSandbox) as error:
+        raise refuse(error) from None
+    out.print(f"{path}: {len(given.answers)} answers, {len(given.checks)} hidden checks, {given.points:g} points")
+
+
+@app.command()
+def check(notebook: Annotated[Path, typer.Argument(help="your notebook, before you hand it in")]) -> None:
+    """For students: is my file complete and readable? What do the visible checks say?
+
+    It takes from the file what the grader takes (the answer cells), runs them on this machine in a fresh kernel, and
+    shows what the visible checks print. It needs no answers and knows none.
+
+    Example: `roofline-kit check hw1_walk_through.ipynb`
+    """
+    from .selfcheck import looked_at
+
+    try:
+        lines, good = looked_at(notebook)
+    except (OSError, AssignmentError) as error:
+        raise refuse(error) from None
+    for line in lines:
+        out.print(escape(line), highlight=False, soft_wrap=True)
+    raise typer.Exit(0 if good else 1)
+
+
+@app.command()
+def grade(
+    name: Name,
+    submissions: Annotated[
+        Path, typer.Argument(help="a folder for each student, the files of Canvas's zip, or flat files")
+    ],
+    results: Results = None,
+    jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="how many to grade at a time")] = os.cpu_count() or 1,
+    cluster: Annotated[str, typer.Option(help="'slurm': as a job array, on a file system that all nodes share")] = "",
+    tasks: Annotated[int, typer.Option(min=1, help="how many tasks the job array has")] = 16,
+    part: Annotated[str, typer.Option(hidden=True)] = "",
+    unsafe: Unsafe = False,
+) -> None:
+    """Grade what is not graded yet, behind a sandbox, and write the reports.
+
+    Submissions are only read. Stop it when you like (Ctrl-C): what is graded stays graded, and the next run goes on
+    from there. A submission is graded again when it, its files, the assignment or the grader has changed.
+
+    Example: `roofline-kit grade hw1 submissions/ --jobs 8`
+    """
+    from . import grade as grading
+    from .sandbox import NoSandbox
+
+    given = _found(name)
+    results = results or Path("graded") / given.name
+    try:
+        entries = grading.entries(submissions)
+        if cluster:
+            from .cluster import submit
+
+            submit(cluster, given, submissions, results, min(tasks, len(entries)), unsafe)
+        else:
+            _grade_here(given, entries, results, jobs, part, unsafe)
+    except KeyboardInterrupt:
+        raise refuse("stopped; the same command goes on from here") from None
+    except BlockingIOError:
+        raise refuse(f"another grader is at work in {results}") from None
+    except (AssignmentError, NoSandbox, OSError, ValueError, RuntimeError) as error:
+        raise refuse(error) from None
+    if not part:
+        report(str(given.path.parent), results)
+
+
+def _grade_here(given: Assignment, entries: list[Entry], results: Path, jobs: int, part: str, unsafe: bool) -> None:
+    from . import grade as grading
+    from .report import needs_human
+
+    if part:
+        index, of = map(int, part.split("/"))
+        entries = entries[index::of]
+    columns = [SpinnerColumn(), *Progress.get_default_columns()[:3], TextColumn("{task.completed}/{task.total}")]
+    with Progress(*columns, TimeElapsedColumn(), console=out) as progress:
+        task = progress.add_task("grading", total=len(entries))
+
+        def done(result: dict[str, Any], new: bool) -> None:
+            progress.advance(task)
+            told = f"{result['student']}: {result['points']:g} of {result['of']:g}"
+            if new and (why := needs_human(result)):
+                told += "; " + "; ".join(why)
+            if new:
+                progress.print(escape(told), highlight=False, soft_wrap=True)
+
+        grading.grade_all(given, entries, results, jobs, done, unsafe, part)
+
+
+@app.command()
+def report(name: Name, results: Results = None) -> None:
+    """Write the pages and tables anew, after you added points, comments or late days by hand.
+
+    Example: `roofline-kit report hw1`
+    """
+    from . import report as pages
+
+    given = _found(name)
+    results = results or Path("graded") / given.name
+    try:
+        summary = pages.write_all(given, results)
+    except (AssignmentError, OSError, ValueError) as error:
+        raise refuse(error) from None
+    table = Table(title=f"{given.settings.get('title', given.name)}: {len(summary.rows)} submissions")
+    for column in ("check", "points", "all right", "mean"):
+        table.add_column(column, justify="left" if column == "check" else "right")
+    for check in summary.checks:
+        table.add_row(check["name"], f"{check['of']:g}", f"{check['right']}", f"{check['mean']:.0%}")
+    out.print(table)
+    if summary.humans:
+        out.print(
+            f"{len(summary.humans)} need a person: " + ", ".join(escape(name) for name in summary.humans),
+            soft_wrap=True,
+        )
+    out.print(f"Open {results / 'index.html'}; grades are in {results / 'grades.csv'}", soft_wrap=True)
+
+
+def main() -> None:
+    """The entry point of the command `roofline-kit`."""
+    app()

@@ -1,0 +1,116 @@
+"""A warm parent of kernels: what every kernel imports is imported once, and each kernel is a fork of it.
+
+The walls of a kernel are bubblewrap's, put up around a process that sleeps. A fork of this process enters them by
+setns(2), which is all that stands here: it joins all of their namespaces at once, gives up every capability and every
+open file, and only then becomes a kernel. What a fork inherits is memory, and this process has nothing in it but
+libraries: it is started with an empty environment, and is told process ids and a folder of sockets, no more.
+
+    python -m roofline_kit.grading.nursery        reads requests of one JSON line each, answers with a process id
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import resource
+import signal
+import sys
+from typing import Any
+
+NAMESPACES = ("CLONE_NEWUSER", 0x10000000), ("CLONE_NEWNS", 0x20000), ("CLONE_NEWPID", 0x20000000)
+NAMESPACES += ("CLONE_NEWNET", 0x40000000), ("CLONE_NEWIPC", 0x08000000), ("CLONE_NEWUTS", 0x04000000)
+NAMESPACES += (("CLONE_NEWCGROUP", 0x02000000),)
+PR_SET_NO_NEW_PRIVS, PR_CAPBSET_DROP, PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL = 38, 24, 47, 4
+CAPABILITIES_V3 = 0x20080522
+
+libc = ctypes.CDLL(None, use_errno=True)
+
+
+def called(result: int, what: str) -> int:
+    """The result of a call of the C library. Raises OSError if it failed: a wall that does not stand ends the fork."""
+    if result < 0:
+        raise OSError(ctypes.get_errno(), f"{what}: {os.strerror(ctypes.get_errno())}")
+    return result
+
+
+def enter(pid: int) -> None:
+    """Joins all namespaces of a process; from then on, forks of this one are born inside."""
+    held = os.pidfd_open(pid)
+    called(libc.setns(held, sum(flag for _, flag in NAMESPACES)), "setns")
+    os.close(held)
+
+
+def powerless() -> None:
+    """Gives up all capabilities, for good: no program that is started later gets any back."""
+    called(libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "no_new_privs")
+    called(libc.prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0), "ambient capabilities")
+    for capability in range(64):
+        if libc.prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) < 0:  # beyond the last one that this kernel knows
+            break
+    header = (ctypes.c_uint32 * 2)(CAPABILITIES_V3, 0)
+    called(libc.capset(header, (ctypes.c_uint32 * 6)()), "capset")
+
+
+def become(request: dict[str, Any]) -> None:
+    """Turns a fork inside the walls into a kernel, and never returns from that."""
+    for name, most in request["limits"].items():
+        resource.setrlimit(getattr(resource, name), (most, most))
+    os.environ.clear()
+    os.environ.update(request["environment"])
+    os.chdir(request["folder"])
+    sys.argv[:] = ["kernel"]
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    from ipykernel.kernelapp import IPKernelApp
+
+    IPKernelApp.launch_instance(argv=request["arguments"])
+
+
+def born(request: dict[str, Any]) -> int:
+    """Forks into the walls around request["pid"], and returns the new process's id, as seen from out here."""
+    reading, writing = os.pipe()
+    if (middle := os.fork()) == 0:
+        try:
+            os.setsid()
+            enter(request["pid"])
+            if (kernel := os.fork()) == 0:
+                powerless()
+                nowhere = os.open("/dev/null", os.O_RDWR)
+                for standard in range(3):
+                    os.dup2(nowhere, standard)
+                os.closerange(3, 65536)
+                become(request)
+            os.write(writing, str(kernel).encode())
+        except BaseException as error:
+            os.write(writing, str(error).encode())
+        finally:
+            os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading, "rb") as pipe:
+        said = pipe.read()
+    os.waitpid(middle, 0)
+    if not said.isdigit():
+        raise OSError(said.decode(errors="replace") or "the fork ended")
+    return int(said)
+
+
+def main() -> None:
+    """Imports what kernels need, and forks one for each line that is read, until there are no more."""
+    import ipykernel.ipkernel
+    import ipykernel.kernelapp
+    import ipykernel.zmqshell  # noqa: F401
+    import numpy  # noqa: ICN001, F401
+
+    import roofline_kit.grading.cells
+    import roofline_kit.models  # noqa: F401
+
+    print("ready", flush=True)
+    for line in sys.stdin:
+        try:
+            print(born(json.loads(line)), flush=True)
+        except OSError as error:
+            print(error, flush=True)
+
+
+if __name__ == "__main__":
+    main()

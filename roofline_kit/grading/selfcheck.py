@@ -1,0 +1,100 @@
+"""What a student can know before handing in: which answers the grader will find, and what the visible checks say."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import nbformat
+from jupyter_client.kernelspec import KernelSpecManager
+from jupyter_client.manager import AsyncKernelManager
+from nbclient import NotebookClient
+
+from . import submission
+from .assignment import KEY, Answer, AssignmentError
+
+
+@dataclass(frozen=True)
+class _Released:
+    """What a released notebook says of itself: as much of an assignment as reading a submission needs."""
+
+    answers: dict[str, Answer]
+
+
+def looked_at(path: Path) -> tuple[list[str], bool]:
+    """Lines to read, and whether all answers are there and run.
+
+    Runs the answer cells and the notebook's own cells, from top to bottom in a fresh kernel, and no cell that the
+    student added, as the grader does.
+
+    Raises AssignmentError if this is no released notebook, and OSError if there is no such file.
+    """
+    released, content = _released(path)
+    found = submission.read(path, released)  # type: ignore[arg-type]
+    lines = [f"! {note}" for note in found.notes]
+    open_ = [name for name, answer in released.answers.items() if _unanswered(found, name, answer)]
+    cells, names = _cells(content, found)
+    errors: dict[str, str] = {}
+    for name, outputs in zip(names, _run(cells, path.parent), strict=True):
+        for output in outputs:
+            if output.output_type == "error" and name not in open_:
+                errors.setdefault(name, f"{output.ename}: {output.evalue}")
+            elif not name and output.output_type == "stream":
+                lines += output.text.rstrip().splitlines()
+            elif not name and "text/plain" in output.get("data", {}):
+                lines += str(output.data["text/plain"]).splitlines()
+    for name, answer in released.answers.items():
+        state = (
+            "not answered yet" if name in open_ else errors.get(name, "found" if answer.prose else "found, and it runs")
+        )
+        lines.append(f"{'✓' if name not in open_ and name not in errors else '✗'} {name}: {state}")
+    if any(error.startswith("NameError") for error in errors.values()):
+        lines.append("Only answer cells are handed to the grader: what an answer needs must stand in an answer cell.")
+    good = not errors and not open_ and not found.refused
+    lines.append("Ready to hand in: all answers are there and run. Whether they are right is not known here." if good else
+                 "Not ready yet.")  # fmt: skip
+    return lines, good
+
+
+def _released(path: Path) -> tuple[_Released, Any]:
+    if path.stat().st_size > submission.LARGEST:
+        raise AssignmentError(f"{path}: more than {submission.LARGEST // submission.MB} MB cannot be handed in")
+    try:
+        content = json.loads(path.read_text("utf-8"))
+        told = content["metadata"][KEY]["answers"]
+        answers = {name: Answer(name, of["cell"], "", of["stub"], of["prose"]) for name, of in told.items()}
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        raise AssignmentError(f"{path} is not a notebook that was released as an assignment, or is damaged") from None
+    return _Released(answers), content
+
+
+def _unanswered(found: submission.Submission, name: str, answer: Answer) -> bool:
+    source = (found.prose if answer.prose else found.answers).get(name, "")
+    return source.strip() in ("", answer.stub.strip())
+
+
+def _cells(content: Any, found: submission.Submission) -> tuple[list[str], list[str]]:
+    """The sources to run, and the name of the answer that each is, or ""."""
+    sources, names = [], []
+    left = dict(found.answers)
+    for cell in nbformat.from_dict(content).cells:
+        grading = cell.get("metadata", {}).get(KEY, {})
+        if cell.get("cell_type") == "code" and ("frame" in grading or "visible" in grading):
+            sources.append("".join(cell.source))
+            names.append("")
+        elif (name := grading.get("answer")) in left:
+            sources.append(left.pop(name))
+            names.append(name)
+    return sources, names
+
+
+def _run(sources: list[str], folder: Path) -> list[list[Any]]:
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in sources])
+    kernel = AsyncKernelManager(kernel_spec_manager=KernelSpecManager(kernel_dirs=[]))
+    client = NotebookClient(
+        notebook, km=kernel, allow_errors=True, timeout=120, resources={"metadata": {"path": str(folder)}}
+    )
+    client.execute()
+    return [cell.outputs for cell in notebook.cells]
