@@ -183,7 +183,7 @@ class GradedCell(IPyNbCell):  # type: ignore[misc]
             outcome.share = judge.share(reports[0], run.expected[check.name], check.tolerance)
         if outcome.share < 1:
             broken = [run.errors[name] for name in check.of if name in run.errors]
-            failed = any(out.output_type == "error" for out in test)
+            failed = any(out.output_type == "error" for out in test) or _failed(outcome.report)
             known = [reason for reason in (ran.reason, *broken) if reason in ("time", "died", "output")]
             outcome.reason = known[0] if known else "error" if broken or failed else "values"
         self.comparison_traceback = [f"{outcome.share:.0%} of {check.points} points: {outcome.reason}"]
@@ -193,6 +193,13 @@ class GradedCell(IPyNbCell):  # type: ignore[misc]
         """One line: neither the check's source nor an expected value belongs in a report."""
         told = getattr(excinfo.value, "inner_traceback", None)
         return str(told) if told else super().repr_failure(excinfo)
+
+
+def _failed(report: Any) -> bool:
+    """Whether an answer raised an exception while it was reported."""
+    values = report.values() if isinstance(report, Mapping) else ()
+    leaves = [leaf for value in values for leaf in (value if isinstance(value, list) else [value])]
+    return any(isinstance(leaf, Mapping) and "error" in leaf for leaf in leaves)
 
 
 def _error(out: Any) -> str:
