@@ -32,7 +32,7 @@ Reports = Mapping[str, Mapping[str, Any]]
 class Outcome:
     """What became of a check. share : of its points, from 0 to 1. reason : "", or why it is not all of them.
 
-    A reason is "values", "error", "time", "died", "output", or "files" where those of the student allow no answer. errors : by answer, the exception it ended with.
+    A reason is "values", "error", "time", "died", "output", or "files" where the student's files allow no answer.
     """
 
     share: float = 0.0
