@@ -1,6 +1,6 @@
 """nbval, with a stranger's answers in the instructor's notebook, a kernel behind walls, and a judge.
 
-    pytest -p nbval.plugin -p roofline_kit.grading.plugin --assignment assignments/hw1_walk_through one.ipynb
+    pytest -p roofline_kit.grading.plugin --assignment assignments/hw1_walk_through one.ipynb
 
 nbval's collector and cell runner do here what they do for a lesson: a file becomes cells, a cell is run, and what it
 shows is compared. What differs is where the cells come from (`Graded.collect`), where they run (`Graded.setup`), how
