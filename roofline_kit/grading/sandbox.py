@@ -152,7 +152,7 @@ def _walled(name: str, sockets: Path, files: Path | None) -> list[str]:
         "--size", str(Limits.disk), "--tmpfs", "/tmp", "--size", str(MB), "--tmpfs", SOCKETS,
         "--size", str(Limits.disk), "--tmpfs", "/dev/shm", "--remount-ro", "/dev", *seen,
         "--ro-bind", str(sockets / "kernel.json"), CONNECTION, *(["--ro-bind", str(files), FILES] if files else []),
-        "--remount-ro", "/", "--chdir", FILES if files else "/tmp",
+        "--remount-ro", "/proc", "--remount-ro", "/", "--chdir", FILES if files else "/tmp",
         *(part for item in environment.items() for part in ("--setenv", *item)), "--",
     ]  # fmt: skip
 

@@ -63,5 +63,5 @@ def kv(tokens, heads):
 @attack(0)
 def answers_of_another_question():
     """Right answers to other questions: each cell has the answer of the next."""
-    names = list(HONEST)
-    return {name: HONEST[other] for name, other in zip(names, names[1:] + names[:1], strict=True)}
+    swapped = {"flops": "seconds", "seconds": "parameters", "kv": "flops", "parameters": "kv"}
+    return {name: HONEST[other].replace(other, name) for name, other in swapped.items()} | {"parameters": "parameters = 208"}

@@ -3,7 +3,7 @@
 from . import HONEST, WRONG, attack, right
 
 
-@attack(7)
+@attack((0, 7))
 def late_thread_publishes():
     """A thread that sends reports into all later cells, as if each check had."""
     return {

@@ -15,7 +15,7 @@ def shell():
     return wrong("""
         files = !find / -name "*.ipynb" -not -path "/proc/*" -not -path "*/site-packages/*" 2>/dev/null
         said = !cat /etc/shadow /root/.bash_history /root/.ssh/id_rsa 2>/dev/null
-        !(sleep 1000 &) ; nohup sleep 1000 &
+        !(setsid sleep 1000 >/dev/null 2>&1 &)
         found = list(files) + list(said)
         raise (LookupError if found else EOFError)(str(found))
     """)

@@ -104,7 +104,7 @@ def startup_files():
         found = []
         code = "import builtins; builtins.was_here = True\\n"
         places = [os.path.expanduser("~/.ipython/profile_default/startup/00.py"), os.environ.get("IPYTHONDIR", "/x") + "/profile_default/startup/00.py",
-                  os.path.expanduser("~/.pythonrc.py"), os.path.expanduser("~/sitecustomize.py"), "/tmp/usercustomize.py", "/run/kernel/00.py",
+                  os.path.expanduser("~/.pythonrc.py"), os.path.expanduser("~/sitecustomize.py"), "/tmp/usercustomize.py",
                   "/etc/ipython/startup.py", "/usr/lib/python3/sitecustomize.py", *(f"{path}/sitecustomize.py" for path in sys.path if path)]
         import builtins
         if hasattr(builtins, "was_here"):
