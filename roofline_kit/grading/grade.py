@@ -76,7 +76,7 @@ class Session:
     def reference(self, files: Path | None) -> dict[str, Any]:
         """What the instructor's own answers report. Raises AssignmentError if one of them reports nothing."""
         run = self.run_of(None, files)
-        execute(self.assignment.path, run)
+        execute(run)
         for name, check in self.assignment.checks.items():
             outcome = run.outcomes.get(name, Outcome(reason="died"))
             if not isinstance(outcome.report, dict) or run.errors.keys() & set(check.of):
@@ -91,14 +91,19 @@ class Session:
         return Run(self.assignment, steps, self.seed, self.walls, self.limits, self.expected, files)
 
 
-def execute(path: Path, run: Run) -> None:
-    """Has pytest collect and run one submission, and leaves what became of it in `run`."""
+def execute(run: Run) -> None:
+    """Has pytest collect and run one submission, and leaves what became of it in `run`.
+
+    pytest sees an empty folder, for it imports what it finds beside a file: a student's conftest.py would run here.
+    """
     began = time.monotonic()
     quiet = ["-p", "no:cacheprovider", "-p", "no:doctest", "-p", "no:unittest", "-p", "no:python", "-p", "no:logging"]
     arguments = ["-p", "nbval.plugin", *quiet, "--disable-plugin-autoload", "--capture=no", "-qq", "--color=no"]
-    arguments += ["-c", os.devnull, "--rootdir", str(path.parent), "--tb=no", str(path)]
-    with contextlib.redirect_stdout(io.StringIO()) as said:
-        code = pytest.main(arguments, plugins=[Collector(path, run)])
+    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()) as said:
+        stand_in = Path(folder).resolve() / "submission.ipynb"
+        stand_in.touch()
+        arguments += ["--noconftest", "-c", os.devnull, "--rootdir", folder, "--tb=no", str(stand_in)]
+        code = pytest.main(arguments, plugins=[Collector(stand_in, run)])
     if code not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
         raise RuntimeError(f"pytest ended with {code!r}: {said.getvalue()[-2000:]}")
     run.seconds = time.monotonic() - began
@@ -116,11 +121,11 @@ def grade(entry: Entry, session: Session) -> dict[str, Any]:
                 given = replace(given, refused="the files that belong to it are missing, or are not what they must be")
         run = session.run_of(given.answers, files)
         if not given.refused:
-            execute(entry.path, run)
+            execute(run)
         result = _result(entry, given, run)
         for name, answers in given.readings.items():
             other = session.run_of(answers, files)
-            execute(entry.path, other)
+            execute(other)
             result["readings"][name] = _points(other)
     return result
 
