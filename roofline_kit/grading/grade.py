@@ -76,7 +76,7 @@ class Session:
     def reference(self, files: Path | None) -> dict[str, Any]:
         """What the instructor's own answers report. Raises AssignmentError if one of them reports nothing."""
         run = self.run_of(None, files)
-        execute(self.assignment.path, run)
+        execute(run)
         for name, check in self.assignment.checks.items():
             outcome = run.outcomes.get(name, Outcome(reason="died"))
             if not isinstance(outcome.report, dict) or run.errors.keys() & set(check.of):
@@ -91,14 +91,17 @@ class Session:
         return Run(self.assignment, steps, self.seed, self.walls, self.limits, self.expected, files)
 
 
-def execute(path: Path, run: Run) -> None:
+def execute(run: Run) -> None:
     """Has pytest collect and run one submission, and leaves what became of it in `run`."""
     began = time.monotonic()
     quiet = ["-p", "no:cacheprovider", "-p", "no:doctest", "-p", "no:unittest", "-p", "no:python", "-p", "no:logging"]
     arguments = ["-p", "nbval.plugin", *quiet, "--disable-plugin-autoload", "--capture=no", "-qq", "--color=no"]
-    arguments += ["-c", os.devnull, "--rootdir", str(path.parent), "--tb=no", str(path)]
-    with contextlib.redirect_stdout(io.StringIO()) as said:
-        code = pytest.main(arguments, plugins=[Collector(path, run)])
+    # What lies beside a submission is its author's: pytest would run a conftest.py, and take a file's name apart.
+    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()) as said:
+        notebook = Path(folder).resolve() / "submission.ipynb"
+        notebook.touch()
+        arguments += ["-c", os.devnull, "--noconftest", "--rootdir", folder, "--tb=no", str(notebook)]
+        code = pytest.main(arguments, plugins=[Collector(notebook, run)])
     if code not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
         raise RuntimeError(f"pytest ended with {code!r}: {said.getvalue()[-2000:]}")
     run.seconds = time.monotonic() - began
@@ -116,11 +119,11 @@ def grade(entry: Entry, session: Session) -> dict[str, Any]:
                 given = replace(given, refused="the files that belong to it are missing, or are not what they must be")
         run = session.run_of(given.answers, files)
         if not given.refused:
-            execute(entry.path, run)
+            execute(run)
         result = _result(entry, given, run)
         for name, answers in given.readings.items():
             other = session.run_of(answers, files)
-            execute(entry.path, other)
+            execute(other)
             result["readings"][name] = _points(other)
     return result
 
@@ -179,9 +182,10 @@ def key(entry: Entry, assignment: Assignment) -> str:
     """What a grade depends on, in one word: the files, the assignment, the kit and the rules of the grader."""
     told = hashlib.sha256(f"{VERSION} {version('roofline-kit')} {assignment.digest}".encode())
     for path in (entry.path, *sorted(entry.files)):
-        told.update(path.name.encode())
-        with path.open("rb") as file:
-            told.update(hashlib.file_digest(file, "sha256").digest())
+        told.update(os.fsencode(path.name))
+        if path.is_file() and not path.is_symlink():
+            with path.open("rb") as file:
+                told.update(hashlib.file_digest(file, "sha256").digest())
     return told.hexdigest()
 
 
@@ -200,15 +204,14 @@ def entries(folder: Path) -> list[Entry]:
         raise FileNotFoundError(f"{folder} is not a folder")
     folder = folder.resolve()
     found: dict[str, list[Path]] = {}
-    for path in sorted(folder.rglob("*")):
+    for path in sorted(_files(folder)):
         parts = path.relative_to(folder).parts
-        if path.is_symlink() or not path.is_file() or any(part.startswith((".", "__MACOSX")) for part in parts):
-            continue
-        if any(parent.is_symlink() for parent in path.parents if parent.is_relative_to(folder) and parent != folder):
-            continue
         canvas = CANVAS.match(path.name)
         who = parts[0] if len(parts) > 1 else f"{canvas['who']}_{canvas['id']}" if canvas else path.stem
         found.setdefault(who, []).append(path)
+    for path in folder.iterdir():  # nobody is lost because of a file that cannot be read
+        if path.is_dir() and not path.is_symlink() and not path.name.startswith((".", "__MACOSX")):
+            found.setdefault(path.name, [path])
     made = []
     for who, paths in found.items():
         notebooks = sorted((path for path in paths if path.suffix == ".ipynb"), key=_age)
@@ -221,6 +224,17 @@ def entries(folder: Path) -> list[Entry]:
     if not made:
         raise FileNotFoundError(f"{folder} has no notebook: expected a folder for each student, or files *.ipynb")
     return made
+
+
+def _files(folder: Path, deep: int = 6) -> Iterator[Path]:
+    """The files in a folder and in its folders, but for hidden ones and links; no deeper than anybody hands in."""
+    for path in folder.iterdir():
+        if path.is_symlink() or path.name.startswith((".", "__MACOSX")):
+            continue
+        if path.is_file():
+            yield path
+        elif path.is_dir() and deep:
+            yield from _files(path, deep - 1)
 
 
 def _age(path: Path) -> tuple[int, float]:
