@@ -105,8 +105,8 @@ class Assignment:
     @property
     def points(self) -> float:
         """What everything right is worth."""
-        parts = [*self.checks.values(), *(answer for answer in self.answers.values() if answer.prose)]
-        return sum(part.points for part in parts)
+        prose = (answer.points for answer in self.answers.values() if answer.prose)
+        return sum(check.points for check in self.checks.values()) + sum(prose)
 
     @cached_property
     def digest(self) -> str:

@@ -10,7 +10,7 @@ import json
 import math
 import numbers
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 MIME = "application/vnd.roofline-kit.report+json"
@@ -18,7 +18,7 @@ _random = random.Random("in a notebook, every run draws the same")
 
 
 def begin(seed: str) -> None:
-    """Says how this cell draws. The grader calls it before a cell, with a seed of its own for each run and each check."""
+    """Says how this cell draws. The grader calls it before a cell, with a seed of its own for each run and cell."""
     _random.seed(seed)
 
 
@@ -47,20 +47,26 @@ def _drawn(name: str, of: Any) -> Any:
 def at(answer: Any, **values: Any) -> Any:
     """An answer at given values: a function is called with them, a SymPy formula gets them put in by name.
 
-    A number is itself, since a formula may be constant. What is missing in a formula is an error that names it.
+    A number is itself, since a formula may be constant. An exception is not raised but is the value: an answer that
+    fails leaves the others of its check what they are worth.
 
     >>> import sympy
     >>> N = sympy.Symbol("N", positive=True)
     >>> at(4 * N, N=8), at(lambda N: N + 1, N=8), at(5, N=8)
     (32, 9, 5)
+    >>> at(4 * N, S=8)
+    ValueError('the formula has N; it may have S')
     """
-    if callable(answer) and not hasattr(answer, "free_symbols"):
-        return answer(**values)
-    symbols = getattr(answer, "free_symbols", ())
-    missing = sorted(symbol.name for symbol in symbols if symbol.name not in values)
-    if missing:
-        raise ValueError(f"the formula has {', '.join(missing)}; it may have {', '.join(sorted(values))}")
-    return answer.subs({symbol: values[symbol.name] for symbol in symbols}) if symbols else answer
+    try:
+        if callable(answer) and not hasattr(answer, "free_symbols"):
+            return answer(**values)
+        symbols = getattr(answer, "free_symbols", ())
+        missing = sorted(symbol.name for symbol in symbols if symbol.name not in values)
+        if missing:
+            raise ValueError(f"the formula has {', '.join(missing)}; it may have {', '.join(sorted(values))}")
+        return answer.subs({symbol: values[symbol.name] for symbol in symbols}) if symbols else answer
+    except Exception as error:
+        return error
 
 
 def report(**values: Any) -> None:
@@ -78,10 +84,14 @@ def report(**values: Any) -> None:
 def plain(value: Any) -> Any:
     """A value as JSON has it. What is neither number nor string nor a list becomes {"type": its name}.
 
+    An exception, which is what `at` gives for an answer that failed, becomes {"error": its name}.
+
     >>> import numpy as np, sympy
     >>> plain([np.float32(0.5), sympy.Rational(1, 3), 10**30, "memory", None])
     [0.5, 0.3333333333333333, 1000000000000000000000000000000, 'memory', {'type': 'NoneType'}]
     """
+    if isinstance(value, Exception):
+        return {"error": type(value).__name__}
     if isinstance(value, (bool, str)):
         return value if isinstance(value, bool) else str(value)
     if isinstance(value, numbers.Integral) or getattr(value, "is_Integer", False) is True:
@@ -89,7 +99,7 @@ def plain(value: Any) -> Any:
     if isinstance(value, numbers.Real) or getattr(value, "is_number", False) is True:
         return _float(value)
     tolist = getattr(value, "tolist", None)  # NumPy and PyTorch
-    if isinstance(tolist, Callable):  # type: ignore[arg-type]
+    if callable(tolist):
         listed = tolist()
         return plain(listed) if isinstance(listed, (list, bool, int, float, str)) else {"type": type(value).__name__}
     if isinstance(value, Mapping):

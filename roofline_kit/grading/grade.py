@@ -107,8 +107,13 @@ def execute(run: Run) -> None:
     run.seconds = time.monotonic() - began
 
 
-def grade(entry: Entry, session: Session) -> dict[str, Any]:
-    """The result of one submission: points by check with reasons, notes for a person, and what it depends on."""
+def grade(entry: Entry, session: Session, spent: float = 0, last: bool = True) -> dict[str, Any]:
+    """The result of one submission: points by check with reasons, notes for a person, and what it depends on.
+
+    All ways to read it take no longer than one and a half times what a notebook may. spent : seconds that an attempt
+    before this one took. last : whether this one counts though it ran out of time.
+    """
+    began, most = time.monotonic() - spent, session.limits.notebook
     given = submission.read(entry.path, session.assignment)
     with _brought(entry, session) as files:
         if session.personal and not given.refused:
@@ -119,13 +124,20 @@ def grade(entry: Entry, session: Session) -> dict[str, Any]:
                 given = replace(given, refused="the files that belong to it are missing, or are not what they must be")
         run = session.run_of(given.answers, files)
         if not given.refused:
+            run.limits = replace(run.limits, notebook=min(most, max(1.5 * most - spent, 0.5 * most)))
             execute(run)
         result = _result(entry, given, run)
-        for name, answers in given.readings.items():
+        late = any(check["reason"] == "time" for check in result["checks"])
+        for name, answers in given.readings.items() if last or not late else ():
+            left = began + 1.5 * most - time.monotonic()
+            if left < most / 10:
+                result["notes"].append("there was no time to grade all ways to read it")
+                break
             other = session.run_of(answers, files)
+            other.limits = replace(other.limits, notebook=min(most, left))
             execute(other)
             result["readings"][name] = _points(other)
-    return result
+    return {**result, "seconds": round(time.monotonic() - began, 2)}
 
 
 @contextlib.contextmanager
@@ -167,14 +179,15 @@ def _result(entry: Entry, given: Submission, run: Run) -> dict[str, Any]:
             "reason": outcome.reason, "hint": check.hint if outcome.share < 1 else "",
         })  # fmt: skip
     answers = run.assignment.answers
+    prose = {name: answer.points for name, answer in answers.items() if answer.prose}
     return {
         "student": entry.student, "assignment": run.assignment.name, "key": key(entry, run.assignment),
         "file": {"name": entry.path.name, "sha256": given.digest, "bytes": given.size},
         "refused": given.refused, "notes": [*entry.notes, *given.notes], "readings": {},
         "points": _points(run) if not given.refused else 0.0, "of": run.assignment.points, "checks": checks,
-        "prose": [{"name": name, "of": answer.points, "text": given.prose.get(name, "")} for name, answer in answers.items() if answer.prose],
-        "answers": {name: given.answers.get(name, "") for name, answer in answers.items() if not answer.prose},
-        "errors": run.errors, "seconds": round(run.seconds, 2),
+        "prose": [{"name": name, "of": points, "text": given.prose.get(name, "")} for name, points in prose.items()],
+        "answers": {name: given.answers.get(name, "") for name in answers if name not in prose},
+        "errors": run.errors, "seconds": 0.0,
     }  # fmt: skip
 
 
@@ -183,8 +196,8 @@ def key(entry: Entry, assignment: Assignment) -> str:
     told = hashlib.sha256(f"{VERSION} {version('roofline-kit')} {assignment.digest}".encode())
     for path in (entry.path, *sorted(entry.files)):
         told.update(os.fsencode(path.name))
-        if path.is_file() and not path.is_symlink():
-            with path.open("rb") as file:
+        with contextlib.suppress(OSError):  # of what cannot be read, the name
+            with path.open("rb") if path.is_file() and not path.is_symlink() else io.BytesIO() as file:
                 told.update(hashlib.file_digest(file, "sha256").digest())
     return told.hexdigest()
 
@@ -219,7 +232,7 @@ def entries(folder: Path) -> list[Entry]:
         if notebooks:
             notes = (f"{len(notebooks)} notebooks: {notebooks[-1].name} was taken",) if len(notebooks) > 1 else ()
             made.append(Entry(who, notebooks[-1], rest, notes))
-        elif len(paths) and folder != paths[0].parent:
+        elif paths[0].is_dir() or folder != paths[0].parent:
             made.append(Entry(who, paths[0], (), ("there is no notebook",)))
     if not made:
         raise FileNotFoundError(f"{folder} has no notebook: expected a folder for each student, or files *.ipynb")
@@ -322,16 +335,16 @@ def grade_all(
         session, again = Session(assignment, unsafe), []
         for entry, result in _side_by_side(missing, session, jobs, folder):
             if result is None or any(check["reason"] == "time" for check in result["checks"]):
-                again.append(entry)
+                again.append((entry, result["seconds"] if result else 0.0))
             else:
                 keep(result)
-        for entry in again:
-            ((_, result),) = _side_by_side([entry], session, 1, folder)
-            keep(result or _lost(entry, session))
+        for entry, spent in again:
+            ((_, result),) = _side_by_side([entry], session, 1, folder, spent, last=True)
+            keep(result or _lost(entry, session, "the grader's own process ended twice"))
 
 
 def _side_by_side(
-    given: Iterable[Entry], session: Session, jobs: int, folder: Path
+    given: Iterable[Entry], session: Session, jobs: int, folder: Path, spent: float = 0, last: bool = False
 ) -> Iterator[tuple[Entry, dict[str, Any] | None]]:
     """Results as they come, or None for a submission during which its process ended."""
     waiting = list(reversed(list(given)))
@@ -341,7 +354,7 @@ def _side_by_side(
         try:
             while waiting or running:
                 while waiting and len(running) < jobs:  # no more than can run: if a process ends, few are in doubt
-                    future = pool.submit(_grade, waiting[-1])
+                    future = pool.submit(_grade, waiting[-1], spent, last)
                     running[future] = waiting.pop()
                 for future in wait(running, return_when=FIRST_COMPLETED).done:
                     entry = running.pop(future)
@@ -369,8 +382,11 @@ def _start(session: Session, folder: str, parent: int) -> None:
     die_with_parent(parent)
 
 
-def _grade(entry: Entry) -> dict[str, Any]:
-    return grade(entry, _session)
+def _grade(entry: Entry, spent: float, last: bool) -> dict[str, Any]:
+    try:
+        return grade(entry, _session, spent, last)
+    except Exception as error:  # whatever one submission does to the grader, the others are graded
+        return _lost(entry, _session, f"the grader failed: {type(error).__name__}: {error}")
 
 
 def die_with_parent(parent: int) -> None:
@@ -393,7 +409,7 @@ def _workplace() -> Iterator[Path]:
         yield Path(folder)
 
 
-def _lost(entry: Entry, session: Session) -> dict[str, Any]:
+def _lost(entry: Entry, session: Session, why: str) -> dict[str, Any]:
     """The result of a submission that cannot be graded here; it says so, and a person has to look."""
     run = session.run_of({})
-    return _result(replace(entry, notes=(*entry.notes, "the grader's own process ended twice")), Submission(), run)
+    return _result(replace(entry, notes=(*entry.notes, why)), Submission(), run)

@@ -1,6 +1,6 @@
-"""nbval, with the answers of a stranger in the instructor's notebook, a kernel behind walls, and a judge with points.
+"""nbval, with a stranger's answers in the instructor's notebook, a kernel behind walls, and a judge.
 
-    pytest -p nbval.plugin -p roofline_kit.grading.plugin --assignment assignments/hw1_walk_through some/submission.ipynb
+    pytest -p roofline_kit.grading.plugin --assignment assignments/hw1_walk_through one.ipynb
 
 nbval's collector and cell runner do here what they do for a lesson: a file becomes cells, a cell is run, and what it
 shows is compared. What differs is where the cells come from (`Graded.collect`), where they run (`Graded.setup`), how
@@ -60,7 +60,7 @@ class Run:
     seconds: float = 0.0
 
 
-class Walled(RunningKernel):
+class Walled(RunningKernel):  # type: ignore[misc]
     """A kernel as nbval's runner knows it. A cell has ended, or was ended, before its first message is handed out."""
 
     def __init__(self, run: Run) -> None:  # nbval's own would start a kernel without walls
@@ -77,7 +77,7 @@ class Walled(RunningKernel):
             self.ran = Ran(reason=stopped.reason)
 
     def execute_cell_input(self, cell_input: str, allow_stdin: bool | None = None) -> str:
-        """Runs a cell to its end. If it takes the kernel with it, the next one gets a fresh kernel, without that cell."""
+        """Runs a cell to its end. If that takes the kernel with it, the next cell gets a fresh one, without it."""
         if self.kernel is not None:
             self.ran = self.kernel.run(cell_input)
             if self.kernel.alive:
@@ -128,7 +128,7 @@ class Walled(RunningKernel):
             self.kernel.stop()
 
 
-class Graded(IPyNbFile):
+class Graded(IPyNbFile):  # type: ignore[misc]
     """A submission. nbval would collect the cells of its file; these are the instructor's, with its answers."""
 
     run: Run
@@ -157,7 +157,7 @@ class Graded(IPyNbFile):
         self.kernel.stop()
 
 
-class GradedCell(IPyNbCell):
+class GradedCell(IPyNbCell):  # type: ignore[misc]
     """A cell of the instructor's notebook, or an answer in it."""
 
     step: Step
@@ -183,7 +183,7 @@ class GradedCell(IPyNbCell):
             outcome.share = judge.share(reports[0], run.expected[check.name], check.tolerance)
         if outcome.share < 1:
             broken = [run.errors[name] for name in check.of if name in run.errors]
-            failed = any(out.output_type == "error" for out in test)
+            failed = any(out.output_type == "error" for out in test) or _failed(outcome.report)
             known = [reason for reason in (ran.reason, *broken) if reason in ("time", "died", "output")]
             outcome.reason = known[0] if known else "error" if broken or failed else "values"
         self.comparison_traceback = [f"{outcome.share:.0%} of {check.points} points: {outcome.reason}"]
@@ -193,6 +193,13 @@ class GradedCell(IPyNbCell):
         """One line: neither the check's source nor an expected value belongs in a report."""
         told = getattr(excinfo.value, "inner_traceback", None)
         return str(told) if told else super().repr_failure(excinfo)
+
+
+def _failed(report: Any) -> bool:
+    """Whether an answer raised an exception while it was reported."""
+    values = report.values() if isinstance(report, Mapping) else ()
+    leaves = [leaf for value in values for leaf in (value if isinstance(value, list) else [value])]
+    return any(isinstance(leaf, Mapping) and "error" in leaf for leaf in leaves)
 
 
 def _error(out: Any) -> str:

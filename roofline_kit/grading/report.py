@@ -77,7 +77,10 @@ def needs_human(result: Mapping[str, Any]) -> list[str]:
 
 
 def write_all(assignment: Assignment, results: Path) -> Summary:
-    """Writes all pages and tables. Raises ValueError where manual.csv or late.csv name somebody or something unknown."""
+    """Writes all pages and tables.
+
+    Raises ValueError where there are no results, and where manual.csv or late.csv name somebody or something unknown.
+    """
     found = stored(results)
     if not found:
         raise ValueError(f"{results} has no results; grade submissions first")
@@ -178,36 +181,27 @@ def _grades(results: Path, assignment: Assignment, rows: list[Grade]) -> None:
     """grades.csv with everything, and the same in the columns that Canvas and Gradescope take."""
     checks = list(assignment.checks)
     prose = [answer.name for answer in assignment.answers.values() if answer.prose]
-    full = [["student", "points", "of", "late", *checks, *prose, "needs a person"]]
+    full: list[list[Any]] = [["student", "points", "of", "late", *checks, *prose, "needs a person"]]
     title = f"{assignment.settings.get('title', assignment.name)}"
-    canvas = [
+    canvas: list[list[Any]] = [
         ["Student", "ID", "SIS User ID", "SIS Login ID", "Section", title],
         ["    Points Possible", "", "", "", "", rows[0].of],
     ]
-    scope = [["Name", "SID", "Email", "Total Score", "Max Points", "Status"]]
+    scope: list[list[Any]] = [["Name", "SID", "Email", "Total Score", "Max Points", "Status"]]
     for row in rows:
         who, _, number = row.student.rpartition("_")
         canvas_id = number if who and number.isdigit() else ""
         parts = {part["name"]: part["points"] for part in row.parts}
-        full.append(
-            [
-                row.student,
-                row.points,
-                row.of,
-                row.late,
-                *(parts[name] for name in (*checks, *prose)),
-                "; ".join(row.humans),
-            ]
-        )
-        canvas.append(
-            [who if canvas_id else row.student, canvas_id, "", "" if canvas_id else row.student, "", row.points]
-        )
+        given = [parts[name] for name in (*checks, *prose)]
+        full.append([row.student, row.points, row.of, row.late, *given, "; ".join(row.humans)])
+        name, login = (who, "") if canvas_id else (row.student, row.student)
+        canvas.append([name, canvas_id, "", login, "", row.points])
         email = row.student if "@" in row.student else ""
-        scope.append([who if canvas_id else row.student, canvas_id or row.student, email, row.points, row.of, "Graded"])
-    for name, table in (("grades", full), ("canvas", canvas), ("gradescope", scope)):
+        scope.append([name, canvas_id or row.student, email, row.points, row.of, "Graded"])
+    for file, table in (("grades", full), ("canvas", canvas), ("gradescope", scope)):
         text = io.StringIO(newline="")
         csv.writer(text, lineterminator="\n").writerows([[_cell(value) for value in line] for line in table])
-        write(results / f"{name}.csv", text.getvalue())
+        write(results / f"{file}.csv", text.getvalue())
 
 
 def _cell(value: Any) -> Any:
@@ -221,5 +215,5 @@ def visible(text: str) -> str:
     >>> visible("a" + chr(0x202E) + "b")
     'a⟨U+202E⟩b'
     """
-    hidden = lambda letter: unicodedata.category(letter) in ("Cc", "Cf", "Cs") and letter not in "\n\t"  # noqa: E731
-    return "".join(f"⟨U+{ord(letter):04X}⟩" if hidden(letter) else letter for letter in text)
+    hidden = {letter for letter in set(text) - set("\n\t") if unicodedata.category(letter) in ("Cc", "Cf", "Cs")}
+    return "".join(f"⟨U+{ord(letter):04X}⟩" if letter in hidden else letter for letter in text)

@@ -157,8 +157,18 @@ def _walled(name: str, sockets: Path, files: Path | None) -> list[str]:
     ]  # fmt: skip
 
 
-# What the walls are put up around, until a fork of the nursery enters them.
-ASLEEP = ["/bin/sh", "-c", "echo; exec sleep infinity"]
+def asleep(command: list[str], **how: Any) -> subprocess.Popen[bytes]:
+    """Puts up walls around a process that sleeps, until a fork of the nursery enters them."""
+    process = subprocess.Popen([*command, "/bin/sh", "-c", "echo; exec sleep infinity"], stdout=subprocess.PIPE, **how)
+    assert process.stdout is not None
+    with process.stdout as stands:
+        stands.read(1)
+    return process
+
+
+def _hold(resources: dict[str, int]) -> None:
+    for name, most in resources.items():
+        resource.setrlimit(getattr(resource, name), (most, most))
 
 
 class Nursery:
@@ -196,14 +206,10 @@ def nursery() -> Nursery | None:
         made = Nursery()
         with tempfile.TemporaryDirectory() as folder:
             Path(folder, "kernel.json").touch()
-            asleep = subprocess.Popen([*_walled("bubblewrap", Path(folder), None), *ASLEEP], stdout=subprocess.PIPE)
-            try:
-                assert asleep.stdout is not None
-                asleep.stdout.read(1)
-                made.born({"pid": _deepest(asleep.pid), "limits": {}, "arguments": [], "environment": {}, "folder": "/"})
-            finally:
-                asleep.kill()
-                asleep.wait()
+            process = asleep(_walled("bubblewrap", Path(folder), None), stderr=subprocess.DEVNULL)
+            made.born({"pid": _deepest(process.pid), "limits": {}, "arguments": [], "environment": {}, "folder": "/"})
+            process.kill()
+            process.wait()
     except (OSError, AttributeError):
         return None
     return made
@@ -240,7 +246,7 @@ class Kernel:
     """
 
     def __init__(
-        self, walls: str, limits: Limits = Limits(), files: Path | None = None, seconds: float = 0  # noqa: B008
+        self, walls: str, limits: Limits = Limits(), files: Path | None = None, seconds: float = 0
     ) -> None:  # fmt: skip
         self.limits, self.deadline, self.alive = limits, time.monotonic() + limits.start, True
         self.folder = Path(tempfile.mkdtemp(prefix="kernel-"))
@@ -248,35 +254,15 @@ class Kernel:
         sockets.mkdir(mode=0o700)
         key = os.urandom(32).hex()
         ports = {f"{name}_port": i for i, name in enumerate(CHANNELS, start=1)}
-        info = {"transport": "ipc", "key": key, "signature_scheme": "hmac-sha256", "kernel_name": "python3", **ports}
+        info: dict[str, Any] = {"transport": "ipc", "key": key, "signature_scheme": "hmac-sha256", **ports}
         inside = SOCKETS if walls != "none" else str(sockets)
         (sockets / "kernel.json").write_text(json.dumps({**info, "ip": f"{inside}/socket"}))
         known = CONNECTION if walls == "bubblewrap" else f"{inside}/kernel.json"
         arguments = ["-f", known, "--HistoryManager.enabled=False", "--IPKernelApp.no_stderr=True"]
-        arguments += ["--IPKernelApp.exec_PYTHONSTARTUP=False"]
-        warm = nursery() if walls == "bubblewrap" else None
-        command = ASLEEP if warm else [sys.executable, "-m", "ipykernel_launcher", *arguments]
-        self.process = subprocess.Popen(
-            [*_walled(walls, sockets, files), *command], stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE if warm else subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-            preexec_fn=None if warm else lambda: [resource.setrlimit(getattr(resource, name), (most, most))
-                                                  for name, most in limits.resources.items()],
-            env={"PATH": os.environ.get("PATH", os.defpath)},  # process 1 has it, and /proc shows it to the kernel
-            start_new_session=True, cwd=files if files and walls == "none" else "/",
-        )  # fmt: skip
-        self.born, self.roots = -1, [self.process.pid]  # a file descriptor of the fork; where its processes hang
-        if warm:
-            try:
-                assert self.process.stdout is not None
-                self.process.stdout.read(1)  # the walls stand
-                request = {
-                    "pid": _deepest(self.process.pid), "limits": limits.resources, "arguments": arguments,
-                    "environment": _environment("/tmp"), "folder": FILES if files else "/tmp",
-                }  # fmt: skip
-                self.roots.append(warm.born(request))  # whose parent is outside
-                self.born = os.pidfd_open(self.roots[-1])
-            except (OSError, ValueError):  # the walls fell before anybody entered: the machine is out of something
-                self.process.kill()
+        self.born = -1  # a file descriptor of the kernel's process, if it is a fork
+        self.roots: list[int] = []  # the processes that all others of the kernel descend from
+        self.process = self._launch(walls, sockets, files, [*arguments, "--IPKernelApp.exec_PYTHONSTARTUP=False"])
+        self.roots.append(self.process.pid)
         self.client = BlockingKernelClient(session=Session(key=key.encode()))
         context = self.client.context
         context.MAXMSGSIZE = 2 * limits.output  # what a message can be does not depend on who sends it,
@@ -285,13 +271,38 @@ class Kernel:
         try:
             sockets = self._inside() if walls == "bubblewrap" else sockets
             self._wait_for(sockets / f"socket-{i}" for i in ports.values())
-            self.client.load_connection_info({**info, "ip": f"{sockets}/socket", "key": key.encode()})
+            known_here: Any = {**info, "ip": f"{sockets}/socket", "key": key.encode()}
+            self.client.load_connection_info(known_here)
             self.client.start_channels(hb=False, stdin=False)
             self._wait_for_answer()
         except BaseException:
             self.stop()
             raise
         self.deadline = time.monotonic() + (seconds or limits.notebook)
+
+    def _launch(self, walls: str, sockets: Path, files: Path | None, arguments: list[str]) -> subprocess.Popen[bytes]:
+        """Puts up the walls, with a kernel in them."""
+        command, resources = _walled(walls, sockets, files), self.limits.resources
+        quiet: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "start_new_session": True}
+        quiet["env"] = {
+            "PATH": os.environ.get("PATH", os.defpath)
+        }  # process 1 has it, and /proc shows it to the kernel
+        if walls != "bubblewrap" or (warm := nursery()) is None:
+            return subprocess.Popen(
+                [*command, sys.executable, "-m", "ipykernel_launcher", *arguments], stdout=subprocess.DEVNULL,
+                cwd=files if files and walls == "none" else "/", preexec_fn=lambda: _hold(resources), **quiet,
+            )  # fmt: skip
+        process = asleep(command, **quiet)
+        request = {
+            "pid": _deepest(process.pid), "limits": resources, "arguments": arguments,
+            "environment": _environment("/tmp"), "folder": FILES if files else "/tmp",
+        }  # fmt: skip
+        try:
+            self.roots.append(warm.born(request))  # whose parent is outside
+            self.born = os.pidfd_open(self.roots[-1])
+        except OSError:  # the machine is out of something; `_watch` finds nobody there
+            process.kill()
+        return process
 
     def _inside(self) -> Path:
         """Where the sockets are, as seen from here: in the file system of bubblewrap's child."""
@@ -377,8 +388,6 @@ class Kernel:
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
-        if self.process.stdout:
-            self.process.stdout.close()
         if self.born >= 0:
             os.close(self.born)
             self.born = -1

@@ -15,6 +15,8 @@ from nbclient import NotebookClient
 from . import submission
 from .assignment import KEY, Answer, AssignmentError
 
+__all__ = ["AssignmentError", "looked_at"]
+
 
 @dataclass(frozen=True)
 class _Released:
@@ -53,8 +55,8 @@ def looked_at(path: Path) -> tuple[list[str], bool]:
     if any(error.startswith("NameError") for error in errors.values()):
         lines.append("Only answer cells are handed to the grader: what an answer needs must stand in an answer cell.")
     good = not errors and not open_ and not found.refused
-    lines.append("Ready to hand in: all answers are there and run. Whether they are right is not known here." if good else
-                 "Not ready yet.")  # fmt: skip
+    ready = "Ready to hand in: all answers are there and run. Whether they are right is not known here."
+    lines.append(ready if good else "Not ready yet.")
     return lines, good
 
 

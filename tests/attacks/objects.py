@@ -27,7 +27,10 @@ def float_that_equals_everything():
     """Subclasses of float, int and str that equal everything."""
     return {
         "flops": EQUAL.format(base="(int)") + "flops = Equal(1)",
-        "seconds": EQUAL.format(base="(float)") + "seconds = Equal(1)\n" + EQUAL.format(base="(str)") + "bound = Equal('x')",
+        "seconds": EQUAL.format(base="(float)")
+        + "seconds = Equal(1)\n"
+        + EQUAL.format(base="(str)")
+        + "bound = Equal('x')",
         "kv": EQUAL.format(base="(float)") + "def kv(tokens, heads):\n    return Equal(1)",
         "parameters": EQUAL.format(base="(int)") + "parameters = Equal(1)",
     }
@@ -95,4 +98,6 @@ def formula_with_its_own_subs():
             def __int__(self): raise SystemExit
             def __float__(self): raise KeyboardInterrupt
             def tolist(self): return self
-    """) | {"flops": "class F:\n    free_symbols = {N, h}\n    def subs(self, of): return self\n    def __getattr__(self, name): return self\n    def __call__(self, *a, **k): return self\nflops = F()"}
+    """) | {
+        "flops": "class F:\n    free_symbols = {N, h}\n    def subs(self, of): return self\n    def __getattr__(self, name): return self\n    def __call__(self, *a, **k): return self\nflops = F()"
+    }

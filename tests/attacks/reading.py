@@ -122,7 +122,8 @@ def startup_files():
     """
     return wrong(hack) | {
         "kv": "import builtins, os\nif not hasattr(builtins, 'was_here'):\n    os._exit(1)\n" + WRONG["kv"],
-        "parameters": "import builtins\nif hasattr(builtins, 'was_here'):\n    raise LookupError\n" + WRONG["parameters"],
+        "parameters": "import builtins\nif hasattr(builtins, 'was_here'):\n    raise LookupError\n"
+        + WRONG["parameters"],
     }
 
 
