@@ -92,25 +92,28 @@ class Session:
 
 
 def execute(run: Run) -> None:
-    """Has pytest collect and run one submission, and leaves what became of it in `run`.
-
-    pytest sees an empty folder, for it imports what it finds beside a file: a student's conftest.py would run here.
-    """
+    """Has pytest collect and run one submission, and leaves what became of it in `run`."""
     began = time.monotonic()
     quiet = ["-p", "no:cacheprovider", "-p", "no:doctest", "-p", "no:unittest", "-p", "no:python", "-p", "no:logging"]
     arguments = ["-p", "nbval.plugin", *quiet, "--disable-plugin-autoload", "--capture=no", "-qq", "--color=no"]
+    # What lies beside a submission is its author's: pytest would run a conftest.py, and take a file's name apart.
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()) as said:
-        stand_in = Path(folder).resolve() / "submission.ipynb"
-        stand_in.touch()
-        arguments += ["--noconftest", "-c", os.devnull, "--rootdir", folder, "--tb=no", str(stand_in)]
-        code = pytest.main(arguments, plugins=[Collector(stand_in, run)])
+        notebook = Path(folder).resolve() / "submission.ipynb"
+        notebook.touch()
+        arguments += ["-c", os.devnull, "--noconftest", "--rootdir", folder, "--tb=no", str(notebook)]
+        code = pytest.main(arguments, plugins=[Collector(notebook, run)])
     if code not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
         raise RuntimeError(f"pytest ended with {code!r}: {said.getvalue()[-2000:]}")
     run.seconds = time.monotonic() - began
 
 
-def grade(entry: Entry, session: Session) -> dict[str, Any]:
-    """The result of one submission: points by check with reasons, notes for a person, and what it depends on."""
+def grade(entry: Entry, session: Session, spent: float = 0, last: bool = True) -> dict[str, Any]:
+    """The result of one submission: points by check with reasons, notes for a person, and what it depends on.
+
+    All ways to read it take no longer than one and a half times what a notebook may. spent : seconds that an attempt
+    before this one took. last : whether this one counts though it ran out of time.
+    """
+    began, most = time.monotonic() - spent, session.limits.notebook
     given = submission.read(entry.path, session.assignment)
     with _brought(entry, session) as files:
         if session.personal and not given.refused:
@@ -121,13 +124,20 @@ def grade(entry: Entry, session: Session) -> dict[str, Any]:
                 given = replace(given, refused="the files that belong to it are missing, or are not what they must be")
         run = session.run_of(given.answers, files)
         if not given.refused:
+            run.limits = replace(run.limits, notebook=min(most, max(1.5 * most - spent, 0.5 * most)))
             execute(run)
         result = _result(entry, given, run)
-        for name, answers in given.readings.items():
+        late = any(check["reason"] == "time" for check in result["checks"])
+        for name, answers in given.readings.items() if last or not late else ():
+            left = began + 1.5 * most - time.monotonic()
+            if left < most / 10:
+                result["notes"].append("there was no time to grade all ways to read it")
+                break
             other = session.run_of(answers, files)
+            other.limits = replace(other.limits, notebook=min(most, left))
             execute(other)
             result["readings"][name] = _points(other)
-    return result
+    return {**result, "seconds": round(time.monotonic() - began, 2)}
 
 
 @contextlib.contextmanager
@@ -177,7 +187,7 @@ def _result(entry: Entry, given: Submission, run: Run) -> dict[str, Any]:
         "points": _points(run) if not given.refused else 0.0, "of": run.assignment.points, "checks": checks,
         "prose": [{"name": name, "of": points, "text": given.prose.get(name, "")} for name, points in prose.items()],
         "answers": {name: given.answers.get(name, "") for name in answers if name not in prose},
-        "errors": run.errors, "seconds": round(run.seconds, 2),
+        "errors": run.errors, "seconds": 0.0,
     }  # fmt: skip
 
 
@@ -185,9 +195,10 @@ def key(entry: Entry, assignment: Assignment) -> str:
     """What a grade depends on, in one word: the files, the assignment, the kit and the rules of the grader."""
     told = hashlib.sha256(f"{VERSION} {version('roofline-kit')} {assignment.digest}".encode())
     for path in (entry.path, *sorted(entry.files)):
-        told.update(path.name.encode())
-        with path.open("rb") as file:
-            told.update(hashlib.file_digest(file, "sha256").digest())
+        told.update(os.fsencode(path.name))
+        with contextlib.suppress(OSError):  # of what cannot be read, the name
+            with path.open("rb") if path.is_file() and not path.is_symlink() else io.BytesIO() as file:
+                told.update(hashlib.file_digest(file, "sha256").digest())
     return told.hexdigest()
 
 
@@ -206,15 +217,14 @@ def entries(folder: Path) -> list[Entry]:
         raise FileNotFoundError(f"{folder} is not a folder")
     folder = folder.resolve()
     found: dict[str, list[Path]] = {}
-    for path in sorted(folder.rglob("*")):
+    for path in sorted(_files(folder)):
         parts = path.relative_to(folder).parts
-        if path.is_symlink() or not path.is_file() or any(part.startswith((".", "__MACOSX")) for part in parts):
-            continue
-        if any(parent.is_symlink() for parent in path.parents if parent.is_relative_to(folder) and parent != folder):
-            continue
         canvas = CANVAS.match(path.name)
         who = parts[0] if len(parts) > 1 else f"{canvas['who']}_{canvas['id']}" if canvas else path.stem
         found.setdefault(who, []).append(path)
+    for path in folder.iterdir():  # nobody is lost because of a file that cannot be read
+        if path.is_dir() and not path.is_symlink() and not path.name.startswith((".", "__MACOSX")):
+            found.setdefault(path.name, [path])
     made = []
     for who, paths in found.items():
         notebooks = sorted((path for path in paths if path.suffix == ".ipynb"), key=_age)
@@ -222,11 +232,22 @@ def entries(folder: Path) -> list[Entry]:
         if notebooks:
             notes = (f"{len(notebooks)} notebooks: {notebooks[-1].name} was taken",) if len(notebooks) > 1 else ()
             made.append(Entry(who, notebooks[-1], rest, notes))
-        elif len(paths) and folder != paths[0].parent:
+        elif paths[0].is_dir() or folder != paths[0].parent:
             made.append(Entry(who, paths[0], (), ("there is no notebook",)))
     if not made:
         raise FileNotFoundError(f"{folder} has no notebook: expected a folder for each student, or files *.ipynb")
     return made
+
+
+def _files(folder: Path, deep: int = 6) -> Iterator[Path]:
+    """The files in a folder and in its folders, but for hidden ones and links; no deeper than anybody hands in."""
+    for path in folder.iterdir():
+        if path.is_symlink() or path.name.startswith((".", "__MACOSX")):
+            continue
+        if path.is_file():
+            yield path
+        elif path.is_dir() and deep:
+            yield from _files(path, deep - 1)
 
 
 def _age(path: Path) -> tuple[int, float]:
@@ -314,16 +335,16 @@ def grade_all(
         session, again = Session(assignment, unsafe), []
         for entry, result in _side_by_side(missing, session, jobs, folder):
             if result is None or any(check["reason"] == "time" for check in result["checks"]):
-                again.append(entry)
+                again.append((entry, result["seconds"] if result else 0.0))
             else:
                 keep(result)
-        for entry in again:
-            ((_, result),) = _side_by_side([entry], session, 1, folder)
-            keep(result or _lost(entry, session))
+        for entry, spent in again:
+            ((_, result),) = _side_by_side([entry], session, 1, folder, spent, last=True)
+            keep(result or _lost(entry, session, "the grader's own process ended twice"))
 
 
 def _side_by_side(
-    given: Iterable[Entry], session: Session, jobs: int, folder: Path
+    given: Iterable[Entry], session: Session, jobs: int, folder: Path, spent: float = 0, last: bool = False
 ) -> Iterator[tuple[Entry, dict[str, Any] | None]]:
     """Results as they come, or None for a submission during which its process ended."""
     waiting = list(reversed(list(given)))
@@ -333,7 +354,7 @@ def _side_by_side(
         try:
             while waiting or running:
                 while waiting and len(running) < jobs:  # no more than can run: if a process ends, few are in doubt
-                    future = pool.submit(_grade, waiting[-1])
+                    future = pool.submit(_grade, waiting[-1], spent, last)
                     running[future] = waiting.pop()
                 for future in wait(running, return_when=FIRST_COMPLETED).done:
                     entry = running.pop(future)
@@ -361,8 +382,11 @@ def _start(session: Session, folder: str, parent: int) -> None:
     die_with_parent(parent)
 
 
-def _grade(entry: Entry) -> dict[str, Any]:
-    return grade(entry, _session)
+def _grade(entry: Entry, spent: float, last: bool) -> dict[str, Any]:
+    try:
+        return grade(entry, _session, spent, last)
+    except Exception as error:  # whatever one submission does to the grader, the others are graded
+        return _lost(entry, _session, f"the grader failed: {type(error).__name__}: {error}")
 
 
 def die_with_parent(parent: int) -> None:
@@ -385,7 +409,7 @@ def _workplace() -> Iterator[Path]:
         yield Path(folder)
 
 
-def _lost(entry: Entry, session: Session) -> dict[str, Any]:
+def _lost(entry: Entry, session: Session, why: str) -> dict[str, Any]:
     """The result of a submission that cannot be graded here; it says so, and a person has to look."""
     run = session.run_of({})
-    return _result(replace(entry, notes=(*entry.notes, "the grader's own process ended twice")), Submission(), run)
+    return _result(replace(entry, notes=(*entry.notes, why)), Submission(), run)

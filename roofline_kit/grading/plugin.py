@@ -235,7 +235,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_load_initial_conftests(early_config: pytest.Config, args: list[str]) -> None:
     """Refuses to start where pytest would import what a student put beside a notebook."""
     given = early_config.known_args_namespace
-    if getattr(given, "assignment", None) and not (given.noconftest and early_config.pluginmanager.is_blocked("python")):
+    if getattr(given, "assignment", None) and not (
+        given.noconftest and early_config.pluginmanager.is_blocked("python")
+    ):
         raise pytest.UsageError(
             "--assignment needs --noconftest and -p no:python: a submission may have a conftest.py or an __init__.py "
             "beside it, which would run with all your rights"

@@ -139,8 +139,10 @@ def metadata_of_odd_types():
     content = answered(HONEST)
     cell_of(content, "flops")["id"] = []
     cell_of(content, "seconds")["id"] = {"a": []}
-    cell_of(content, "kv")["metadata"]["grading"] = [["answer", "kv"]]
+    kv = cell_of(content, "kv")
     cell_of(content, "parameters")["metadata"] = ["grading"]
+    kv["metadata"] = {"grading": [["answer", "kv"]]}
+    content["cells"][0]["metadata"] = {}
     content["cells"] += [
         None,
         1,

@@ -8,9 +8,9 @@ def last(source: str) -> dict[str, str]:
     return {**HONEST, "flops": source}
 
 
-@attack(7)
+@attack((5, 7))
 def exit_():
-    """Calls exit() and quit()."""
+    """Calls exit() and quit(), which end the kernel some time later."""
     return last("exit()\nquit()")
 
 

@@ -40,8 +40,8 @@ def float_that_equals_everything():
 def float_that_changes():
     """An object whose __float__, __int__ and __index__ say something else each time, or end the kernel's thread."""
     changing = """
-import itertools, numbers
-class Changing(numbers.Real.__mro__[0] if False else float):
+import itertools
+class Changing(float):
     count = itertools.count()
     def __float__(self): return [0.0, 1e300, float("nan"), float("inf")][next(self.count) % 4]
     def __int__(self): return 10 ** next(self.count)
@@ -68,11 +68,11 @@ def not_finite():
 
 @attack(0)
 def lists_without_end():
-    """Answers with a list that contains itself, a list nested 900 deep, and one of a million zeros."""
+    """Answers with a list that contains itself, a list nested 900 deep, and one of ten thousand zeros."""
     return {
         "flops": "flops = []\nflops.append(flops)",
         "seconds": "seconds, bound = 1.0, 'compute'\nfor _ in range(900):\n    seconds = [seconds]",
-        "kv": "def kv(tokens, heads):\n    return [0] * 1_000_000",
+        "kv": "def kv(tokens, heads):\n    return [0] * 10_000",
         "parameters": "parameters = []\nfor _ in range(300):\n    parameters = [parameters]",
     }
 
