@@ -54,7 +54,8 @@ def busy() -> float:
 def timed(line: list[str], folder: Path) -> tuple[float, float]:
     """Wall and processor seconds of a command. Stops with what it said if it fails."""
     before, began = busy(), time.monotonic()
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "PATH": path}
     done = subprocess.run([sys.executable, "-m", *line], cwd=folder, env=environment, capture_output=True, text=True)
     if done.returncode:
         raise SystemExit(f"{' '.join(line)}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}")
@@ -129,6 +130,7 @@ def otter(folder: Path, count: int) -> tuple[float, float]:
     wall = cpu = 0.0
     for i in range(count):
         nbformat.write(submitted, folder / f"s{i}.ipynb")
+        (folder / f"out{i}").mkdir()
         once = timed(["otter", "run", f"s{i}.ipynb", "-a", str(archive), "-o", f"out{i}"], folder)
         wall, cpu = wall + once[0], cpu + once[1]
     return wall, cpu
