@@ -7,6 +7,7 @@ for this file, this assignment and this version of the grader, and keeps the res
 from __future__ import annotations
 
 import contextlib
+import copy
 import ctypes
 import fcntl
 import hashlib
@@ -65,8 +66,8 @@ class Session:
         if unknown:
             raise AssignmentError(f"{self.assignment.name}: unknown limits {sorted(unknown)}")
         self.limits = replace(Limits(), **given)
-        if self.expected is None and not self.personal:
-            self.expected = self.reference(None)
+        if self.expected is None:  # where files decide, those beside the instructor's notebook show that it works
+            self.expected = self.reference(self.assignment.path.parent if self.personal else None)
 
     @property
     def personal(self) -> bool:
@@ -75,15 +76,25 @@ class Session:
 
     def reference(self, files: Path | None) -> dict[str, Any]:
         """What the instructor's own answers report. Raises AssignmentError if one of them reports nothing."""
-        run = self.run_of(None, files)
-        execute(run)
-        for name, check in self.assignment.checks.items():
-            outcome = run.outcomes.get(name, Outcome(reason="died"))
-            if not isinstance(outcome.report, dict) or run.errors.keys() & set(check.of):
+        reports = self.reported(files)
+        for name in self.assignment.checks:
+            if name not in reports:
                 raise AssignmentError(
                     f"{self.assignment.path}: check {name!r} reports nothing for the instructor's answers"
                 )
-        return {name: outcome.report for name, outcome in run.outcomes.items()}
+        return reports
+
+    def reported(self, files: Path | None) -> dict[str, Any]:
+        """The same of those checks for which they report something: files may be missing, or be anything."""
+        run = self.run_of(None, files)
+        execute(run)
+        outcomes = {name: run.outcomes.get(name, Outcome(reason="died")) for name in self.assignment.checks}
+        broken = {name for name, check in self.assignment.checks.items() if run.errors.keys() & set(check.of)}
+        return {
+            name: outcome.report
+            for name, outcome in outcomes.items()
+            if isinstance(outcome.report, dict) and name not in broken
+        }
 
     def run_of(self, answers: dict[str, str] | None, files: Path | None = None) -> Run:
         """What is to be done with some answers; with None, the instructor's."""
@@ -117,11 +128,11 @@ def grade(entry: Entry, session: Session, spent: float = 0, last: bool = True) -
     given = submission.read(entry.path, session.assignment)
     with _brought(entry, session) as files:
         if session.personal and not given.refused:
-            session = replace(session, expected=None)  # its own files decide what is right
-            try:
-                session.expected = session.reference(files)
-            except AssignmentError:
-                given = replace(given, refused="the files that belong to it are missing, or are not what they must be")
+            session = copy.copy(session)  # its own files decide what is right
+            session.expected = session.reported(files)
+            unknown = [name for name in session.assignment.checks if name not in session.expected]
+            told = [f"{name}: the files that it is about are missing, or not what they must be" for name in unknown]
+            given = replace(given, notes=[*given.notes, *told])
         run = session.run_of(given.answers, files)
         if not given.refused:
             run.limits = replace(run.limits, notebook=min(most, max(1.5 * most - spent, 0.5 * most)))
@@ -148,9 +159,9 @@ def _brought(entry: Entry, session: Session) -> Iterator[Path | None]:
         yield None
         return
     with tempfile.TemporaryDirectory() as folder:
-        for path in entry.files:
-            if any(path.match(pattern) for pattern in patterns) and path.stat().st_size <= submission.LARGEST:
-                name = path.name if entry.path.parent == path.parent else re.sub(r"^.*?_\d+_\d+_", "", path.name)
+        for path in sorted(entry.files, key=_age):  # of two with one name, the newer
+            name = _brought_as(path)
+            if any(Path(name).match(pattern) for pattern in patterns) and path.stat().st_size <= submission.LARGEST:
                 shutil.copyfile(path, Path(folder, name), follow_symlinks=False)
         yield Path(folder)
 
@@ -248,6 +259,16 @@ def _files(folder: Path, deep: int = 6) -> Iterator[Path]:
             yield path
         elif path.is_dir() and deep:
             yield from _files(path, deep - 1)
+
+
+def _brought_as(path: Path) -> str:
+    """The name that a file had with the student. Canvas puts words before it, and a number after it the second time.
+
+    >>> _brought_as(Path("doejane_LATE_12345_67890_sweep-1.json")), _brought_as(Path("sweep.json"))
+    ('sweep.json', 'sweep.json')
+    """
+    canvas = CANVAS.match(path.name)
+    return re.sub(r"-\d+(?=\.\w+$)", "", canvas["name"]) if canvas else path.name
 
 
 def _age(path: Path) -> tuple[int, float]:

@@ -32,7 +32,7 @@ Reports = Mapping[str, Mapping[str, Any]]
 class Outcome:
     """What became of a check. share : of its points, from 0 to 1. reason : "", or why it is not all of them.
 
-    A reason is "values", "error", "time", "died" or "output". errors : by answer, the exception it ended with.
+    A reason is "values", "error", "time", "died", "output", or "files" where those of the student allow no answer. errors : by answer, the exception it ended with.
     """
 
     share: float = 0.0
@@ -179,13 +179,15 @@ class GradedCell(IPyNbCell):  # type: ignore[misc]
         outcome = run.outcomes[check.name] = Outcome(report=reports[0] if reports else None)
         if run.expected is None:
             outcome.share = float(bool(reports))
-        elif reports:
+        elif reports and check.name in run.expected:
             outcome.share = judge.share(reports[0], run.expected[check.name], check.tolerance)
         if outcome.share < 1:
             broken = [run.errors[name] for name in check.of if name in run.errors]
             failed = any(out.output_type == "error" for out in test) or _failed(outcome.report)
             known = [reason for reason in (ran.reason, *broken) if reason in ("time", "died", "output")]
             outcome.reason = known[0] if known else "error" if broken or failed else "values"
+            if run.expected is not None and check.name not in run.expected:
+                outcome.reason = "files"
         self.comparison_traceback = [f"{outcome.share:.0%} of {check.points} points: {outcome.reason}"]
         return outcome.share == 1
 

@@ -30,6 +30,7 @@ REASONS = {
     "time": "it took too long, also when it ran alone",
     "died": "it ended Python, or used more memory or processes than it may",
     "output": "it wrote or printed more than it may",
+    "files": "the files that it is about were not handed in, or are not what they must be",
     "missing": "not answered",
     "refused": "the file could not be read",
 }
