@@ -354,31 +354,33 @@ def grade_all(
             done(result, True)
 
         session, again = Session(assignment, unsafe), []
-        for entry, result in _side_by_side(missing, session, jobs, folder):
+        for entry, result in _side_by_side([(entry, 0.0) for entry in missing], session, jobs, folder):
             if result is None or any(check["reason"] == "time" for check in result["checks"]):
                 again.append((entry, result["seconds"] if result else 0.0))
             else:
                 keep(result)
-        for entry, spent in again:
-            ((_, result),) = _side_by_side([entry], session, 1, folder, spent, last=True)
+        for entry, result in _side_by_side(again, session, 1, folder, last=True):
             keep(result or _lost(entry, session, "the grader's own process ended twice"))
 
 
 def _side_by_side(
-    given: Iterable[Entry], session: Session, jobs: int, folder: Path, spent: float = 0, last: bool = False
+    given: Iterable[tuple[Entry, float]], session: Session, jobs: int, folder: Path, last: bool = False
 ) -> Iterator[tuple[Entry, dict[str, Any] | None]]:
-    """Results as they come, or None for a submission during which its process ended."""
-    waiting = list(reversed(list(given)))
+    """Results as they come, or None for a submission during which its process ended.
+
+    given : each with the seconds that an attempt before this one took. last : there is no other attempt after it.
+    """
+    waiting = list(given)[::-1]
     while waiting:
         pool = ProcessPoolExecutor(jobs, get_context("spawn"), _start, (session, str(folder), os.getpid()))
-        running: dict[Future[dict[str, Any]], Entry] = {}
+        running: dict[Future[dict[str, Any]], tuple[Entry, float]] = {}
         try:
             while waiting or running:
                 while waiting and len(running) < jobs:  # no more than can run: if a process ends, few are in doubt
-                    future = pool.submit(_grade, waiting[-1], spent, last)
+                    future = pool.submit(_grade, *waiting[-1], last)
                     running[future] = waiting.pop()
                 for future in wait(running, return_when=FIRST_COMPLETED).done:
-                    entry = running.pop(future)
+                    entry, _ = running.pop(future)
                     try:
                         yield entry, future.result()
                     except BrokenProcessPool:

@@ -84,6 +84,8 @@ class Walled(RunningKernel):  # type: ignore[misc]
                 self.spent.append(cell_input)
             else:
                 self.again()
+        else:  # what it said before it ended was said in another cell
+            self.ran = Ran(reason=self.ran.reason or "died")
         self.waiting = list(self.ran.messages)
         return "asked"
 
