@@ -27,7 +27,7 @@ site: .venv/site  ## make pages for reading alone, to be opened without a server
 
 test: .venv/dev  ## run the unit tests, the examples in docstrings and the notebooks
 	.venv/bin/python -m pytest $(if $(wildcard .venv/lib/python3*/site-packages/torch),,-m "not torch")
-	.venv/bin/python -m pytest --nbval notebooks
+	.venv/bin/python -m pytest --nbval notebooks assignments
 
 # Any build of PyTorch will do. On Linux, pip takes the CUDA build, several GB: to get the small one, put the address of
 # PyTorch's CPU index into the environment variable PIP_EXTRA_INDEX_URL and ask for TORCH=torch==2.13.0+cpu.

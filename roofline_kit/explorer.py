@@ -56,9 +56,8 @@ NO_PEAK = {"when": "no_peak", "text": "{accelerator} has no {dtype} peak: choose
 
 def _moved(step: Step) -> sympy.Expr:
     """The bytes of a step traced in half precision, for any bytes per element: dtype scales bytes alone."""
-    return step.count * sympy.Add(
-        *(x.nbytes * (WIDTH / BYTES["fp16"] if x.dtype == "fp16" else 1) for x in (*step.reads, *step.writes))
-    )
+    scale = {"fp16": WIDTH / BYTES["fp16"]}
+    return step.count * sympy.Add(*(x.nbytes * scale.get(x.dtype, 1) for x in (*step.reads, *step.writes)))
 
 
 def _costs(parts: Mapping[str, Sequence[Step]]) -> dict[str, sympy.Expr]:
@@ -154,16 +153,9 @@ def _formula(label: str, formula: Any, value: str, kind: str = "") -> dict[str, 
 
 def _table(parts: Mapping[str, str]) -> dict[str, Any]:
     """The numbers beside the picture: a row for each part."""
-    kinds = {
-        "FLOPs": "flops:FLOP",
-        "bytes": "bytes:B",
-        "FLOPs/B": "intensity",
-        "bound": "bound:bound",
-        "time": "time:s",
-    }
-    cells = [what.split(":") for what in kinds.values()]
+    cells = [what.split(":") for what in ("flops:FLOP", "bytes:B", "intensity", "bound:bound", "time:s")]
     rows = [[label, *([f"{part}_{what}", *kind, ""][:2] for what, *kind in cells)] for part, label in parts.items()]
-    return {"columns": ["", *kinds], "rows": rows}
+    return {"columns": ["", "FLOPs", "bytes", "FLOPs/B", "bound", "time"], "rows": rows}
 
 
 # --- models -------------------------------------------------------------------------------------------
@@ -259,9 +251,8 @@ def _model_programs(
 def _by_layer(steps: Sequence[Step], figure: Any) -> sympy.Expr:
     """The sum over steps, with the number of layers in front of what each layer has."""
     counts = dict.fromkeys(step.count for step in steps)
-    return sympy.Add(
-        *(n * sympy.expand(sympy.Add(*(figure(step) / n for step in steps if step.count == n))) for n in counts)
-    )
+    each = {n: sympy.Add(*(figure(step) / n for step in steps if step.count == n)) for n in counts}
+    return sympy.Add(*(n * sympy.expand(terms) for n, terms in each.items()))
 
 
 def _a_model(given: Model | str | None, h: Any) -> Model | None:
@@ -304,9 +295,8 @@ def _shape(of: Model | None, h: Any, heads: Any, kv_heads: Any, layers: Any) -> 
 def _inputs(controls: Sequence[Control], *more: str) -> tuple[str, ...]:
     """The names of all numbers that controls put into formulas, and more."""
     names = {c.name: None for c in controls if c.kind == "slider"}
-    return tuple(
-        names | {name: None for c in controls for sets in c.sets.values() for name in sets} | dict.fromkeys(more)
-    )
+    names |= {name: None for c in controls for sets in c.sets.values() for name in sets}
+    return tuple(names | dict.fromkeys(more))
 
 
 def _call(**given: Any) -> list[str]:
@@ -364,8 +354,7 @@ def explore_batch(
         state=state | {"accelerator": _name(accelerator)},
         defaults={
             "batch": 32, "context": 1000, "stage": STAGES[1], "show": "latency", "model": "llama-2-7b", "heads": 32,
-            "layers": 32, "dtype": "fp16", "accelerator": "A100-40GB",
-            "kv_heads": None,
+            "layers": 32, "dtype": "fp16", "accelerator": "A100-40GB", "kv_heads": None,
         },
         tables=[peaks],
         show="show",

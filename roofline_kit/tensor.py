@@ -31,6 +31,7 @@ from numbers import Number
 from typing import Any
 
 import sympy
+import sympy.tensor.tensor  # SymPy asks for it at the first sum: loaded here, not in the first cell that traces
 from array_api_compat import array_namespace, device
 
 from .errors import choose
@@ -68,13 +69,20 @@ def size(value: Any, what: str) -> sympy.Expr:
     (4096, h/H)
     """
     exact = _exact(value, what)
-    for symbol in exact.free_symbols:
-        if not (symbol.is_integer and symbol.is_positive):
-            raise TypeError(f"{what} = {value}: {symbol} is no positive integer; make it with rk.symbols('{symbol}')")
-    impossible = exact.is_positive is False or (exact.is_number and not exact.is_Integer) or exact.has(sympy.Float)
-    if impossible or exact.is_integer is False or isinstance(value, bool):
+    foreign, fraction = _flaws(exact)
+    if foreign:
+        raise TypeError(f"{what} = {value}: {foreign} is no positive integer; make it with rk.symbols('{foreign}')")
+    if fraction or exact.is_positive is False or isinstance(value, bool):
         raise ValueError(f"{what} is {value}; a size must be a positive integer")
     return exact
+
+
+@functools.lru_cache(typed=True)  # SymPy takes its time to tell, and a trace asks for the same few sizes all along
+def _flaws(exact: sympy.Expr) -> tuple[Any, bool]:
+    """What keeps an expression from being a size: a symbol that is not of `symbols`, or that it cannot be whole."""
+    foreign = [symbol for symbol in exact.free_symbols if not (symbol.is_integer and symbol.is_positive)]
+    whole = exact.is_Integer or (not exact.is_number and exact.is_integer is not False)
+    return next(iter(foreign), None), not whole or exact.has(sympy.Float)
 
 
 def _exact(value: Any, what: str) -> sympy.Expr:
@@ -141,9 +149,8 @@ class Tensor:
             raise TypeError(f"a Tensor needs a name, not {self.name!r}")
         single = isinstance(self.shape, str) or not hasattr(self.shape, "__iter__")  # N alone is a vector, as in NumPy
         entries: tuple[Any, ...] = (self.shape,) if single else tuple(self.shape)
-        shape = tuple(size(n, f"{self.name}: size {i}") for i, n in enumerate(entries))
+        object.__setattr__(self, "shape", tuple(size(n, f"{self.name}: size {i}") for i, n in enumerate(entries)))
         object.__setattr__(self, "dtype", choose("dtype", self.dtype, BYTES))
-        object.__setattr__(self, "shape", shape)
 
     @property
     def array(self) -> Tensor:
@@ -210,7 +217,7 @@ class Tensor:
         x: fp16 (H, N, d)
         """
         wanted = tuple(shape[0]) if len(shape) == 1 and isinstance(shape[0], (tuple, list)) else shape
-        known = sympy.Mul(*(size(n, f"reshape of {self}: size {i}") for i, n in enumerate(wanted) if n != -1))
+        known = sympy.Mul(*(size(n, f"reshape of {self.name}: size {i}") for i, n in enumerate(wanted) if n != -1))
         if list(wanted).count(-1) > 1:
             raise ValueError(f"reshape of {self}: only one size can be -1, not {wanted}")
         wanted = tuple(sympy.cancel(self.size / known) if n == -1 else n for n in wanted)
@@ -443,7 +450,7 @@ def _step(operation: str, operands: tuple[Any, ...], shape: Any, flops: Any, **m
     sizes that must be positive besides those of the shapes.
     """
     inputs = [x for x in operands if isinstance(x, Tensor)]
-    name = written(operation, [getattr(x, "name", str(x)) for x in operands])
+    name = written(operation, [x.name if isinstance(x, Tensor) else str(x) for x in operands])
     out = Tensor(name, shape, more.get("dtype") or _common_dtype(operation, inputs), visible=more.get("visible"))
     for x in inputs:
         if x.root.step and not any(x.root is result.root for result in x.root.step.writes):

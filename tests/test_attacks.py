@@ -150,7 +150,9 @@ def run(attacks: list[An], base: Path, jobs: int = 2) -> Campaign:
 
 
 @pytest.fixture(scope="session")
-def campaign(walls: str, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Campaign]:
+def campaign(
+    walls: str, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> Iterator[Campaign]:
     """All attacks that were asked for, graded."""
     assert walls == "bubblewrap"
     asked = {item.callspec.params["attack"].name for item in request.session.items if "attack" in getattr(item, "fixturenames", ()) and "campaign" in item.fixturenames}  # fmt: skip

@@ -180,8 +180,3 @@ def report(name: Name, results: Results = None) -> None:
             soft_wrap=True,
         )
     out.print(f"Open {results / 'index.html'}; grades are in {results / 'grades.csv'}", soft_wrap=True)
-
-
-def main() -> None:
-    """The entry point of the command `roofline-kit`."""
-    app()

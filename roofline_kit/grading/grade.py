@@ -87,7 +87,7 @@ class Session:
     def reported(self, files: Path | None) -> dict[str, Any]:
         """The same of those checks for which they report something: files may be missing, or be anything."""
         run = self.run_of(None, files)
-        execute(self.assignment.path, run)
+        execute(run)
         outcomes = {name: run.outcomes.get(name, Outcome(reason="died")) for name in self.assignment.checks}
         broken = {name for name, check in self.assignment.checks.items() if run.errors.keys() & set(check.of)}
         return {
@@ -102,21 +102,29 @@ class Session:
         return Run(self.assignment, steps, self.seed, self.walls, self.limits, self.expected, files)
 
 
-def execute(path: Path, run: Run) -> None:
+def execute(run: Run) -> None:
     """Has pytest collect and run one submission, and leaves what became of it in `run`."""
     began = time.monotonic()
     quiet = ["-p", "no:cacheprovider", "-p", "no:doctest", "-p", "no:unittest", "-p", "no:python", "-p", "no:logging"]
     arguments = ["-p", "nbval.plugin", *quiet, "--disable-plugin-autoload", "--capture=no", "-qq", "--color=no"]
-    arguments += ["-c", os.devnull, "--rootdir", str(path.parent), "--tb=no", str(path)]
-    with contextlib.redirect_stdout(io.StringIO()) as said:
-        code = pytest.main(arguments, plugins=[Collector(path, run)])
+    # What lies beside a submission is its author's: pytest would run a conftest.py, and take a file's name apart.
+    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()) as said:
+        notebook = Path(folder).resolve() / "submission.ipynb"
+        notebook.touch()
+        arguments += ["-c", os.devnull, "--noconftest", "--rootdir", folder, "--tb=no", str(notebook)]
+        code = pytest.main(arguments, plugins=[Collector(notebook, run)])
     if code not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
         raise RuntimeError(f"pytest ended with {code!r}: {said.getvalue()[-2000:]}")
     run.seconds = time.monotonic() - began
 
 
-def grade(entry: Entry, session: Session) -> dict[str, Any]:
-    """The result of one submission: points by check with reasons, notes for a person, and what it depends on."""
+def grade(entry: Entry, session: Session, spent: float = 0, last: bool = True) -> dict[str, Any]:
+    """The result of one submission: points by check with reasons, notes for a person, and what it depends on.
+
+    All ways to read it take no longer than one and a half times what a notebook may. spent : seconds that an attempt
+    before this one took. last : whether this one counts though it ran out of time.
+    """
+    began, most = time.monotonic() - spent, session.limits.notebook
     given = submission.read(entry.path, session.assignment)
     with _brought(entry, session) as files:
         if session.personal and not given.refused:
@@ -127,13 +135,20 @@ def grade(entry: Entry, session: Session) -> dict[str, Any]:
             given = replace(given, notes=[*given.notes, *told])
         run = session.run_of(given.answers, files)
         if not given.refused:
-            execute(entry.path, run)
+            run.limits = replace(run.limits, notebook=min(most, max(1.5 * most - spent, 0.5 * most)))
+            execute(run)
         result = _result(entry, given, run)
-        for name, answers in given.readings.items():
+        late = any(check["reason"] == "time" for check in result["checks"])
+        for name, answers in given.readings.items() if last or not late else ():
+            left = began + 1.5 * most - time.monotonic()
+            if left < most / 10:
+                result["notes"].append("there was no time to grade all ways to read it")
+                break
             other = session.run_of(answers, files)
-            execute(entry.path, other)
+            other.limits = replace(other.limits, notebook=min(most, left))
+            execute(other)
             result["readings"][name] = _points(other)
-    return result
+    return {**result, "seconds": round(time.monotonic() - began, 2)}
 
 
 @contextlib.contextmanager
@@ -183,7 +198,7 @@ def _result(entry: Entry, given: Submission, run: Run) -> dict[str, Any]:
         "points": _points(run) if not given.refused else 0.0, "of": run.assignment.points, "checks": checks,
         "prose": [{"name": name, "of": points, "text": given.prose.get(name, "")} for name, points in prose.items()],
         "answers": {name: given.answers.get(name, "") for name in answers if name not in prose},
-        "errors": run.errors, "seconds": round(run.seconds, 2),
+        "errors": run.errors, "seconds": 0.0,
     }  # fmt: skip
 
 
@@ -191,9 +206,10 @@ def key(entry: Entry, assignment: Assignment) -> str:
     """What a grade depends on, in one word: the files, the assignment, the kit and the rules of the grader."""
     told = hashlib.sha256(f"{VERSION} {version('roofline-kit')} {assignment.digest}".encode())
     for path in (entry.path, *sorted(entry.files)):
-        told.update(path.name.encode())
-        with path.open("rb") as file:
-            told.update(hashlib.file_digest(file, "sha256").digest())
+        told.update(os.fsencode(path.name))
+        with contextlib.suppress(OSError):  # of what cannot be read, the name
+            with path.open("rb") if path.is_file() and not path.is_symlink() else io.BytesIO() as file:
+                told.update(hashlib.file_digest(file, "sha256").digest())
     return told.hexdigest()
 
 
@@ -212,15 +228,14 @@ def entries(folder: Path) -> list[Entry]:
         raise FileNotFoundError(f"{folder} is not a folder")
     folder = folder.resolve()
     found: dict[str, list[Path]] = {}
-    for path in sorted(folder.rglob("*")):
+    for path in sorted(_files(folder)):
         parts = path.relative_to(folder).parts
-        if path.is_symlink() or not path.is_file() or any(part.startswith((".", "__MACOSX")) for part in parts):
-            continue
-        if any(parent.is_symlink() for parent in path.parents if parent.is_relative_to(folder) and parent != folder):
-            continue
         canvas = CANVAS.match(path.name)
         who = parts[0] if len(parts) > 1 else f"{canvas['who']}_{canvas['id']}" if canvas else path.stem
         found.setdefault(who, []).append(path)
+    for path in folder.iterdir():  # nobody is lost because of a file that cannot be read
+        if path.is_dir() and not path.is_symlink() and not path.name.startswith((".", "__MACOSX")):
+            found.setdefault(path.name, [path])
     made = []
     for who, paths in found.items():
         notebooks = sorted((path for path in paths if path.suffix == ".ipynb"), key=_age)
@@ -228,11 +243,22 @@ def entries(folder: Path) -> list[Entry]:
         if notebooks:
             notes = (f"{len(notebooks)} notebooks: {notebooks[-1].name} was taken",) if len(notebooks) > 1 else ()
             made.append(Entry(who, notebooks[-1], rest, notes))
-        elif len(paths) and folder != paths[0].parent:
+        elif paths[0].is_dir() or folder != paths[0].parent:
             made.append(Entry(who, paths[0], (), ("there is no notebook",)))
     if not made:
         raise FileNotFoundError(f"{folder} has no notebook: expected a folder for each student, or files *.ipynb")
     return made
+
+
+def _files(folder: Path, deep: int = 6) -> Iterator[Path]:
+    """The files in a folder and in its folders, but for hidden ones and links; no deeper than anybody hands in."""
+    for path in folder.iterdir():
+        if path.is_symlink() or path.name.startswith((".", "__MACOSX")):
+            continue
+        if path.is_file():
+            yield path
+        elif path.is_dir() and deep:
+            yield from _files(path, deep - 1)
 
 
 def _brought_as(path: Path) -> str:
@@ -328,31 +354,33 @@ def grade_all(
             done(result, True)
 
         session, again = Session(assignment, unsafe), []
-        for entry, result in _side_by_side(missing, session, jobs, folder):
+        for entry, result in _side_by_side([(entry, 0.0) for entry in missing], session, jobs, folder):
             if result is None or any(check["reason"] == "time" for check in result["checks"]):
-                again.append(entry)
+                again.append((entry, result["seconds"] if result else 0.0))
             else:
                 keep(result)
-        for entry in again:
-            ((_, result),) = _side_by_side([entry], session, 1, folder)
-            keep(result or _lost(entry, session))
+        for entry, result in _side_by_side(again, session, 1, folder, last=True):
+            keep(result or _lost(entry, session, "the grader's own process ended twice"))
 
 
 def _side_by_side(
-    given: Iterable[Entry], session: Session, jobs: int, folder: Path
+    given: Iterable[tuple[Entry, float]], session: Session, jobs: int, folder: Path, last: bool = False
 ) -> Iterator[tuple[Entry, dict[str, Any] | None]]:
-    """Results as they come, or None for a submission during which its process ended."""
-    waiting = list(reversed(list(given)))
+    """Results as they come, or None for a submission during which its process ended.
+
+    given : each with the seconds that an attempt before this one took. last : there is no other attempt after it.
+    """
+    waiting = list(given)[::-1]
     while waiting:
         pool = ProcessPoolExecutor(jobs, get_context("spawn"), _start, (session, str(folder), os.getpid()))
-        running: dict[Future[dict[str, Any]], Entry] = {}
+        running: dict[Future[dict[str, Any]], tuple[Entry, float]] = {}
         try:
             while waiting or running:
                 while waiting and len(running) < jobs:  # no more than can run: if a process ends, few are in doubt
-                    future = pool.submit(_grade, waiting[-1])
+                    future = pool.submit(_grade, *waiting[-1], last)
                     running[future] = waiting.pop()
                 for future in wait(running, return_when=FIRST_COMPLETED).done:
-                    entry = running.pop(future)
+                    entry, _ = running.pop(future)
                     try:
                         yield entry, future.result()
                     except BrokenProcessPool:
@@ -377,8 +405,11 @@ def _start(session: Session, folder: str, parent: int) -> None:
     die_with_parent(parent)
 
 
-def _grade(entry: Entry) -> dict[str, Any]:
-    return grade(entry, _session)
+def _grade(entry: Entry, spent: float, last: bool) -> dict[str, Any]:
+    try:
+        return grade(entry, _session, spent, last)
+    except Exception as error:  # whatever one submission does to the grader, the others are graded
+        return _lost(entry, _session, f"the grader failed: {type(error).__name__}: {error}")
 
 
 def die_with_parent(parent: int) -> None:
@@ -401,7 +432,7 @@ def _workplace() -> Iterator[Path]:
         yield Path(folder)
 
 
-def _lost(entry: Entry, session: Session) -> dict[str, Any]:
+def _lost(entry: Entry, session: Session, why: str) -> dict[str, Any]:
     """The result of a submission that cannot be graded here; it says so, and a person has to look."""
     run = session.run_of({})
-    return _result(replace(entry, notes=(*entry.notes, "the grader's own process ended twice")), Submission(), run)
+    return _result(replace(entry, notes=(*entry.notes, why)), Submission(), run)

@@ -18,8 +18,8 @@ def share(received: Any, expected: Values, tolerance: float) -> float:
     Each named number, or list of numbers, is worth the same. A word or a truth value can be guessed: it is worth its
     share only when all numbers beside it are right.
 
-    >>> expected = {"bytes": 24_000.0, "flops": 48.0, "bound": "memory"}
-    >>> share({"bytes": 24_000.000001, "flops": 48, "bound": "memory"}, expected, 1e-6)
+    >>> expected = {"bytes": 24_000.0, "flops": 4_806.0, "bound": "memory"}
+    >>> share({"bytes": 24_000.000001, "flops": 4806, "bound": "memory"}, expected, 1e-6)
     1.0
     >>> share({"bytes": 24_000, "flops": 47, "bound": "memory"}, expected, 1e-6)
     0.3333333333333333

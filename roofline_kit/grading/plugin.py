@@ -1,6 +1,6 @@
 """nbval, with a stranger's answers in the instructor's notebook, a kernel behind walls, and a judge.
 
-    pytest -p nbval.plugin -p roofline_kit.grading.plugin --assignment assignments/hw1_walk_through one.ipynb
+    pytest --noconftest -p no:python -p roofline_kit.grading.plugin --assignment assignments/hw1_walk_through x.ipynb
 
 nbval's collector and cell runner do here what they do for a lesson: a file becomes cells, a cell is run, and what it
 shows is compared. What differs is where the cells come from (`Graded.collect`), where they run (`Graded.setup`), how
@@ -84,6 +84,8 @@ class Walled(RunningKernel):  # type: ignore[misc]
                 self.spent.append(cell_input)
             else:
                 self.again()
+        else:  # what it said before it ended was said in another cell
+            self.ran = Ran(reason=self.ran.reason or "died")
         self.waiting = list(self.ran.messages)
         return "asked"
 
@@ -231,6 +233,19 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """The plugin can be used without the command line, to see what a submission does, cell by cell."""
     group = parser.getgroup("grading", "assignments of roofline_kit")
     group.addoption("--assignment", help="grade notebooks as submissions to the assignment in this folder")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_load_initial_conftests(early_config: pytest.Config, args: list[str]) -> None:
+    """Refuses to start where pytest would import what a student put beside a notebook."""
+    given = early_config.known_args_namespace
+    if getattr(given, "assignment", None) and not (
+        given.noconftest and early_config.pluginmanager.is_blocked("python")
+    ):
+        raise pytest.UsageError(
+            "--assignment needs --noconftest and -p no:python: a submission may have a conftest.py or an __init__.py "
+            "beside it, which would run with all your rights"
+        )
 
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> Graded | None:

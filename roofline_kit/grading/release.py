@@ -60,7 +60,7 @@ def _unfair(assignment: Assignment, files: Path | None, unsafe: bool) -> Iterato
 
 def _ran(session: Session, answers: dict[str, str], files: Path | None) -> Run:
     run = session.run_of(answers, files)
-    execute(session.assignment.path, run)
+    execute(run)
     return run
 
 

@@ -23,7 +23,6 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from queue import Empty
 from typing import Any
 
 from jupyter_client.blocking.client import BlockingKernelClient
@@ -152,7 +151,7 @@ def _walled(name: str, sockets: Path, files: Path | None) -> list[str]:
         "--size", str(Limits.disk), "--tmpfs", "/tmp", "--size", str(MB), "--tmpfs", SOCKETS,
         "--size", str(Limits.disk), "--tmpfs", "/dev/shm", "--remount-ro", "/dev", *seen,
         "--ro-bind", str(sockets / "kernel.json"), CONNECTION, *(["--ro-bind", str(files), FILES] if files else []),
-        "--remount-ro", "/", "--chdir", FILES if files else "/tmp",
+        "--remount-ro", "/proc", "--remount-ro", "/", "--chdir", FILES if files else "/tmp",
         *(part for item in environment.items() for part in ("--setenv", *item)), "--",
     ]  # fmt: skip
 
@@ -265,9 +264,9 @@ class Kernel:
         self.roots.append(self.process.pid)
         self.client = BlockingKernelClient(session=Session(key=key.encode()))
         context = self.client.context
-        context.MAXMSGSIZE = 2 * limits.output  # what a message can be does not depend on who sends it,
+        context.MAXMSGSIZE = limits.output  # what a message can be does not depend on who sends it,
         context.RECONNECT_IVL = -1  # and a socket that is replaced by something else is not looked at again
-        self.memory = _resident()
+        self.memory, self.count, self.size = _resident(), 0, 0
         try:
             sockets = self._inside() if walls == "bubblewrap" else sockets
             self._wait_for(sockets / f"socket-{i}" for i in ports.values())
@@ -335,19 +334,30 @@ class Kernel:
         if time.monotonic() > self.deadline:
             raise Stopped("time")
         # A message of endless parts, or many large ones, pile up here before one of them can be looked at.
-        if _resident() - self.memory > 200 * MB:
+        if _resident() - self.memory > 150 * MB:
             raise Stopped("output")
-        if _descendants(self.roots, self.limits.processes) > self.limits.processes:
+        count, memory = _used(self.roots, self.limits.processes)
+        if count > self.limits.processes or memory > self.limits.memory:
             raise Stopped("died")
 
     def _published(self, until: float) -> Iterator[dict[str, Any]]:
-        """What the kernel publishes, until a moment. Of what is no message, or not signed, nothing but an empty one."""
+        """What the kernel publishes, until a moment. Of what is no message, or not signed, nothing but an empty one.
+
+        Raises Stopped once there is more of it than a cell may send. Bytes are counted before anything is made of them:
+        three of JSON can become a hundred in memory.
+        """
+        session, socket = self.client.session, self.client.iopub_channel.socket
+        assert socket is not None
         while time.monotonic() < until:
             self._watch()
-            try:
-                message = self.client.get_iopub_msg(timeout=min(0.1, max(until - time.monotonic(), 0)))
-            except Empty:
+            if not socket.poll(20):
                 continue
+            parts = socket.recv_multipart()
+            self.count, self.size = self.count + 1, self.size + sum(map(len, parts))
+            if self.size > self.limits.output or self.count > self.limits.messages:
+                raise Stopped("output")
+            try:
+                message = session.deserialize(session.feed_identities(parts)[1])
             except Exception:  # whatever a stranger's bytes make of the parser
                 message = {}
             well = isinstance(message.get("parent_header"), dict) and isinstance(message.get("content"), dict)
@@ -360,17 +370,15 @@ class Kernel:
 
     def run(self, source: str) -> Ran:
         """Runs a cell. One that takes too long is interrupted, and the kernel is stopped if that does not help."""
-        ran, size = Ran(), 0
+        ran = Ran()
         if not self.alive:
             return Ran(reason="died")
+        self.count = self.size = 0
         sent = self.client.execute(source, store_history=False, allow_stdin=False, stop_on_error=False)
         try:
-            for count, message in enumerate(self._published(time.monotonic() + self.limits.cell)):
+            for message in self._published(time.monotonic() + self.limits.cell):
                 if _is_idle(message, sent):
                     return ran
-                size += len(json.dumps(message["content"], default=str))
-                if size > self.limits.output or count > self.limits.messages:
-                    raise Stopped("output")
                 if message["parent_header"].get("msg_id") == sent and message.get("msg_type") in KEPT:
                     ran.messages.append(message)
             ran.reason = "time"
@@ -408,12 +416,17 @@ def _resident() -> int:
     return 0
 
 
-def _descendants(roots: list[int], most: int) -> int:
-    """How many processes and threads there are below some processes; counted until there are more than `most`."""
-    count, waiting = 0, list(roots)
+def _used(roots: list[int], most: int) -> tuple[int, int]:
+    """How many processes and threads there are below some processes, counted until there are more than `most`, and bytes.
+
+    What each process may take is limited by the system; what they take together is not, unless somebody looks.
+    """
+    count, pages, waiting = 0, 0, list(roots)
     while waiting and count <= most:
+        process = waiting.pop()
         with suppress(OSError):
-            for task in os.scandir(f"/proc/{waiting.pop()}/task"):
+            pages += int(Path(f"/proc/{process}/statm").read_text().split()[1])
+            for task in os.scandir(f"/proc/{process}/task"):
                 count += 1
                 waiting += map(int, Path(task.path, "children").read_text().split())
-    return count
+    return count, pages * resource.getpagesize()

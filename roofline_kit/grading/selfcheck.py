@@ -15,6 +15,8 @@ from nbclient import NotebookClient
 from . import submission
 from .assignment import KEY, Answer, AssignmentError
 
+__all__ = ["AssignmentError", "looked_at"]
+
 
 @dataclass(frozen=True)
 class _Released:

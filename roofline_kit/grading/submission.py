@@ -18,6 +18,7 @@ from .assignment import KEY, Assignment
 
 MB = 10**6
 LARGEST, LONGEST, MOST = 10 * MB, 20_000, 5_000  # bytes of a file, characters of an answer, cells
+BRACKETS = 500_000  # of a file; three bytes of JSON can be a hundred of memory
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,8 @@ class Submission:
 
 def read(path: Path, assignment: Assignment) -> Submission:
     """What a file gives, however odd it is. Raises nothing for what is in the file."""
+    if path.is_symlink() or not path.is_file():
+        return Submission(refused="there is no notebook: neither links nor pipes nor folders are read")
     size = path.stat().st_size
     if size > LARGEST:
         with path.open("rb") as file:
@@ -46,6 +49,9 @@ def read(path: Path, assignment: Assignment) -> Submission:
         return Submission(refused=f"it has {size / MB:.0f} MB, and {LARGEST // MB} are read", digest=digest, size=size)
     data = path.read_bytes()
     found = {"digest": hashlib.sha256(data).hexdigest(), "size": size}
+    if (brackets := data.count(b"[") + data.count(b"{")) > BRACKETS:
+        refused = f"it has {brackets:,} brackets, and {BRACKETS:,} are read"
+        return Submission(refused=refused, **found)  # type: ignore[arg-type]
     try:
         cells = _cells(json.loads(data.decode("utf-8-sig")))
     except UnicodeDecodeError:
@@ -59,9 +65,9 @@ def read(path: Path, assignment: Assignment) -> Submission:
 
 @dataclass
 class _Cell:
-    id: Any
+    id: str | None
     kind: Any
-    name: Any
+    name: str | None
     source: str
 
 
@@ -87,7 +93,12 @@ def _cells(content: Any) -> list[_Cell]:
         metadata = cell.get("metadata")
         grading = metadata.get(KEY) if isinstance(metadata, dict) else None
         name = grading.get("answer") if isinstance(grading, dict) else None
-        read.append(_Cell(cell.get("id"), cell.get("cell_type"), name, source if isinstance(source, str) else ""))
+        named = cell.get("id")
+        kept = _Cell(
+            named if isinstance(named, str) else None, cell.get("cell_type"), name if isinstance(name, str) else None,
+            source if isinstance(source, str) else "",
+        )  # fmt: skip
+        read.append(kept)
     return read
 
 

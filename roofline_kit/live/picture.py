@@ -12,6 +12,7 @@ import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from decimal import ROUND_HALF_UP, Decimal
+from functools import cache
 from html import escape
 from itertools import pairwise
 from typing import Any
@@ -415,14 +416,11 @@ def _attribute(value: Any, look: Mapping[str, str]) -> str:
 
 def png(marks: Sequence[Mark], width: int, height: int, look: Mapping[str, str]) -> bytes:
     """The marks as a PNG of one and a half times the size, drawn at three times and then halved, for smooth lines."""
-    from PIL import Image, ImageColor, ImageDraw, ImageFont
+    from PIL import Image, ImageColor, ImageDraw
 
     fine = 3
     image = Image.new("RGB", (width * fine, height * fine), look["page"])
     draw = ImageDraw.Draw(image)
-
-    def size(x: float) -> int:
-        return max(1, round(x * fine))
 
     def colour(a: Mapping[str, Any], name: str) -> Any:
         """None where there is none; what is translucent is mixed with the page, which is all that lies below it."""
@@ -434,7 +432,7 @@ def png(marks: Sequence[Mark], width: int, height: int, look: Mapping[str, str])
 
     for tag, a, text in marks:
         fill, stroke = (colour(a, name) for name in ("fill", "stroke"))
-        width_ = size(a["stroke-width"]) if stroke else 0
+        width_ = max(1, round(a["stroke-width"] * fine)) if stroke else 0
         if tag == "rect":
             corners = [float(a["x"]), float(a["y"]), a["x"] + a["width"], a["y"] + a["height"]]
             draw.rectangle([v * fine for v in corners], fill, stroke, width_)
@@ -449,25 +447,28 @@ def png(marks: Sequence[Mark], width: int, height: int, look: Mapping[str, str])
                 x, y, w, h = (float(v) * fine for v in (x, y, w, h))
                 draw.rectangle([x, y, x + w, y + h], fill)
         elif tag == "text":
-            font = ImageFont.truetype(_font(bold="font-weight" in a), size(a["font-size"]))
+            font = _font("font-weight" in a, round(a["font-size"] * fine))
             anchor = {"start": "ls", "middle": "ms", "end": "rs"}[a["text-anchor"]]
             if "transform" in a:
                 _turned(image, a, text, font, anchor, fill, fine)
             else:
                 draw.text((a["x"] * fine, a["y"] * fine), text, fill, font, anchor)
     out = io.BytesIO()
-    image.reduce(2).quantize(64, Image.Quantize.FASTOCTREE).save(out, "PNG")
+    out.name = "picture.png"  # Pillow loads one format for a name, and all for "PNG"
+    image.reduce(2).quantize(64, Image.Quantize.FASTOCTREE).save(out)
     return out.getvalue()
 
 
-def _font(bold: bool) -> str:
+@cache
+def _font(bold: bool, size: int) -> Any:
     """DejaVu Sans, the font of our other pictures, which Matplotlib brings along."""
     from importlib.util import find_spec
     from pathlib import Path
 
-    spec = find_spec("matplotlib")
-    assert spec and spec.origin
-    return str(Path(spec.origin).parent / "mpl-data/fonts/ttf" / ("DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"))
+    from PIL import ImageFont
+
+    found = Path(find_spec("matplotlib").origin).parent / "mpl-data/fonts/ttf"  # type: ignore[union-attr, arg-type]
+    return ImageFont.truetype(found / ("DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"), size)
 
 
 def _turned(image: Any, a: Any, text: str, font: Any, anchor: str, fill: Any, fine: int) -> None:

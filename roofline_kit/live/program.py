@@ -14,14 +14,12 @@ from itertools import count
 from typing import Any
 
 import sympy
-from sympy.printing.jscode import JavascriptCodePrinter
 
 from ..errors import unknown
 
-# What SymPy's printer translates. Everything else it would write as it stands: a call of what no browser has.
-KNOWN = (
-    sympy.Add, sympy.Mul, sympy.Pow, sympy.Max, sympy.Min, sympy.floor, sympy.ceiling, sympy.log, sympy.exp, sympy.Abs,
-)  # fmt: skip
+# What both languages have, by its name in them. Any other function would be a call of what no browser knows.
+FUNCTIONS = {sympy.Max: "max", sympy.Min: "min", sympy.floor: "floor", sympy.ceiling: "ceil", sympy.Abs: "abs"}
+FUNCTIONS |= {sympy.log: "log", sympy.exp: "exp"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +34,7 @@ class Program:
     >>> N, flops = sympy.symbols("N flops")
     >>> program = Program(("N",), {"flops": 2 * N**3, "seconds": sympy.Max(flops / 10**12, N)})
     >>> program.javascript
-    'p=>{const a=p[0],b=2*pow(a, 3),c=max(a, (1/1000000000000)*b);return[b,c]}'
+    'p=>{const a=p[0],b=2*pow(a, 3),c=max(a, b/1000000000000);return[b,c]}'
     >>> program.run([1e5])
     [2000000000000000.0, 100000.0]
     """
@@ -46,12 +44,10 @@ class Program:
     outputs: Sequence[str] = ()
 
     def __post_init__(self) -> None:
-        names = list(self.inputs)
-        for name, formula in self.formulas.items():
-            if name in names:
+        for name in self.formulas:
+            if name in self.inputs:
                 raise ValueError(f"two values are called {name!r} here: rename the symbol")
-            _check(name, sympy.sympify(formula), names)
-            names.append(name)
+        self._text  # noqa: B018 (raises for what cannot be translated)
 
     @cached_property
     def javascript(self) -> str:
@@ -71,11 +67,15 @@ class Program:
     @cached_property
     def _text(self) -> tuple[list[str], str]:
         """Assignments, and the list of the outputs, in words that both languages understand."""
-        short = dict(zip([*self.inputs, *self.formulas], _identifiers(), strict=False))
-        write = _Printer(short).doprint
-        lines = [f"{short[name]}=p[{i}]" for i, name in enumerate(self.inputs)]
-        lines += [f"{short[name]}={write(formula)}" for name, formula in self.formulas.items()]
-        return lines, ",".join(short[name] for name in self.outputs or self.formulas)
+        fresh, letters, lines = _identifiers(), dict[str, str](), []
+        for i, (name, formula) in enumerate([*((name, None) for name in self.inputs), *self.formulas.items()]):
+            try:
+                text = f"p[{i}]" if formula is None else _write(sympy.sympify(formula), letters)
+            except LookupError as error:
+                raise ValueError(f"{name} = {formula} cannot be translated to JavaScript: {error}") from None
+            letters[name] = next(fresh)  # a symbol called `new` or `in` is no trouble then
+            lines.append(f"{letters[name]}={text}")
+        return lines, ",".join(letters[name] for name in self.outputs or self.formulas)
 
 
 def _max(*values: float) -> float:
@@ -87,41 +87,49 @@ def _min(*values: float) -> float:
     return math.nan if any(map(math.isnan, values)) else min(values)
 
 
-PRELUDE = "const {pow,max,min,floor,ceil,log,exp,abs,sqrt,cbrt}=Math,nan=NaN;"
+PRELUDE = "const {pow,max,min,floor,ceil,log,exp,abs}=Math,nan=NaN;"
 
 
-class _Printer(JavascriptCodePrinter):  # type: ignore[misc]
-    """Writes functions without `Math.`, and symbols by short names: one called `new` or `in` is no trouble then."""
+def fraction(product: sympy.Expr) -> list[list[sympy.Expr]]:
+    """The factors above the bar, and those below it.
 
-    def __init__(self, short: Mapping[str, str]) -> None:
-        super().__init__()
-        self.short = short
+    >>> fraction(2 * sympy.Symbol("x") / 3 / sympy.Symbol("y"))
+    [[2, x], [3, y]]
+    """
+    pairs = [
+        (part.p, part.q) if part.is_Rational
+        else (1, part.base**-part.exp) if part.is_Pow and part.exp.is_Rational and part.exp.p < 0 else (part, 1)
+        for part in (product.args if product.is_Mul else (product,))
+    ]  # fmt: skip
+    return [[sympy.sympify(part) for part in side if part != 1] for side in zip(*pairs, strict=True)]
 
-    def _print_Symbol(self, symbol: sympy.Symbol) -> str:
-        return self.short[symbol.name]
 
-    def _print_NaN(self, _: Any) -> str:
-        return "nan"
+def _write(formula: sympy.Expr, letters: Mapping[str, str]) -> str:
+    """A formula in words of both languages, with letters for the symbols.
 
-    def doprint(self, formula: Any, assign_to: Any = None) -> str:
-        return super().doprint(sympy.sympify(formula), assign_to).replace("Math.", "")
+    SymPy's own printers sort all terms first, and that takes longer than to trace them.
+    """
+
+    def write(part: sympy.Expr) -> str:
+        return f"({_write(part, letters)})" if part.is_Add or part.is_Mul else _write(part, letters)
+
+    over, under = fraction(formula)
+    if formula.is_Symbol and formula.name in letters:
+        return letters[formula.name]
+    if formula.is_Integer or formula.is_Float or formula is sympy.nan:
+        return repr(float(formula)) if formula.is_Float else str(formula)
+    if formula.is_Add:
+        return "+".join(_write(part, letters) for part in formula.args)
+    if under or formula.is_Mul:
+        return "/".join(["*".join(map(write, over)) or "1", *map(write, under)])
+    if formula.is_Pow or formula.func in FUNCTIONS:
+        return f"{FUNCTIONS.get(formula.func, 'pow')}({', '.join(_write(part, letters) for part in formula.args)})"
+    if formula.is_Symbol:
+        raise LookupError(unknown("symbol", formula.name, letters))
+    raise LookupError(unknown("function", formula.func.__name__, [function.__name__ for function in FUNCTIONS]))
 
 
 def _identifiers() -> Iterator[str]:
     """a, b, …, z, a1, b1, …: none of them a word of JavaScript, none of them p."""
     for round_ in count():
         yield from (f"{letter}{round_ or ''}" for letter in "abcdefghijklmnoqrstuvwxyz")
-
-
-def _check(name: str, formula: sympy.Expr, names: Sequence[str]) -> None:
-    """Raises ValueError for a part of a formula that would not mean the same in a browser."""
-    for part in sympy.preorder_traversal(formula):
-        if isinstance(part, sympy.Symbol):
-            if str(part) not in names:
-                raise ValueError(f"{name} = {formula}: {unknown('symbol', str(part), names)}")
-        elif part is sympy.nan or (isinstance(part, (sympy.Rational, sympy.Float)) and part.is_finite):
-            continue
-        elif part.func not in KNOWN:
-            known = [function.__name__ for function in KNOWN]
-            problem = unknown("function", part.func.__name__, known)
-            raise ValueError(f"{name} = {formula} cannot be translated to JavaScript: {problem}")

@@ -20,7 +20,7 @@ import sympy
 from ..errors import choose, unknown
 from ..themes import THEMES
 from .picture import data_uri, filled, picture, png, svg
-from .program import PRELUDE, Program
+from .program import PRELUDE, Program, fraction
 
 
 @dataclass(frozen=True)
@@ -204,7 +204,7 @@ class Explorer:
             "show": self.show, "state": self.state, "defaults": self.defaults, "frozen": self.frozen,
             "controls": [_described(control) for control in self.controls],
             "inputs": any_of.inputs, "outputs": any_of.outputs,
-            "themes": {name: _roles(name) for name in THEMES},
+            "themes": {name: look._asdict() for name, look in THEMES.items()},
         }  # fmt: skip
         text = json.dumps(spec, ensure_ascii=False, separators=(",", ":"))
         text = text.replace("</", "<\\/").replace("<!--", "<\\!--")  # which would end the script that it stands in
@@ -224,7 +224,7 @@ class Explorer:
     def html(self) -> str:
         """A picture that turns live: HTML that needs no kernel and no network."""
         marks, height = self._still
-        still = data_uri(svg(marks, 720, height, _roles("light")))
+        still = data_uri(svg(marks, 720, height, THEMES["light"]._asdict()))
         key = hashlib.sha256((self._script + still).encode()).hexdigest()[:12]
         words = escape(repr(self))
         hint = "This is a picture. It becomes live when the notebook is trusted, or the cell is run."
@@ -237,7 +237,8 @@ class Explorer:
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
         marks, height = self._still
-        return {"text/plain": repr(self), "text/html": self.html, "image/png": png(marks, 720, height, _roles("light"))}
+        drawn = png(marks, 720, height, THEMES["light"]._asdict())
+        return {"text/plain": repr(self), "text/html": self.html, "image/png": drawn}
 
     # --- the widget ---
 
@@ -271,11 +272,6 @@ def asset(name: str) -> str:
     return "\n".join(line.strip() for line in lines if line.strip() and not line.strip().startswith("// "))
 
 
-@cache
-def _roles(theme: str) -> dict[str, str]:
-    return THEMES[theme]._asdict()
-
-
 # How formulas write what is too long for them; live.js tells what the letters mean.
 LETTERS = {
     "batch": "b", "context": "s", "hidden": "h", "heads": "n", "kv_heads": "g", "head_dim": "d", "layers": "L",
@@ -289,14 +285,41 @@ def mathml(formula: sympy.Expr) -> str:
     >>> mathml(2 * sympy.Symbol("N"))
     '<mrow><mn>2</mn><mo>·</mo><mi data-s="N">N</mi></mrow>'
     """
-    from sympy.printing.mathml import MathMLPresentationPrinter
+    if formula.is_Symbol:
+        letter = LETTERS.get(formula.name, formula.name).replace("_", " ")
+        return f'<mi data-s="{escape(formula.name)}">{escape(letter)}</mi>'
+    if formula.is_Add:
+        first, *rest = _as_written(formula)
+        return _row(mathml(first), *(_signed(term) for term in rest))
+    over, under = fraction(formula)
+    if under:
+        return _row(f"<mfrac>{mathml(sympy.Mul(*over))}{mathml(sympy.Mul(*under))}</mfrac>")
+    if formula.is_Mul:
+        return _row("<mo>·</mo>".join(map(_factor, formula.as_ordered_factors())))
+    if formula.is_Pow:
+        return f"<msup>{_factor(formula.base)}{mathml(formula.exp)}</msup>"
+    if not formula.args:
+        return f"<mn>{formula}</mn>"
+    left, right = "⌈⌉" if formula.func is sympy.ceiling else "⌊⌋" if formula.func is sympy.floor else "()"
+    inside = _row(f"<mo>{left}</mo>{'<mo>,</mo>'.join(map(mathml, formula.args))}<mo>{right}</mo>")
+    return inside if left != "(" else _row(f"<mo>{escape(formula.func.__name__.lower())}</mo>", inside)
 
-    class Printer(MathMLPresentationPrinter):  # type: ignore[misc]
-        def _print_Symbol(self, symbol: sympy.Symbol, style: str = "plain") -> Any:
-            made = self.dom.createElement("mi")
-            made.setAttribute("data-s", symbol.name)
-            letter = escape(LETTERS.get(symbol.name, symbol.name).replace("_", " "))  # SymPy's printer does not
-            made.appendChild(self.dom.createTextNode(letter))
-            return made
 
-    return Printer().doprint(formula).replace("&InvisibleTimes;", "·")
+def _row(*parts: str) -> str:
+    return f"<mrow>{''.join(parts)}</mrow>"
+
+
+def _signed(term: sympy.Expr) -> str:
+    return f"<mo>-</mo>{mathml(-term)}" if term.as_coeff_Mul()[0].is_negative else f"<mo>+</mo>{mathml(term)}"
+
+
+def _factor(part: sympy.Expr) -> str:
+    return _row(f"<mo>(</mo>{mathml(part)}<mo>)</mo>") if part.is_Add else mathml(part)
+
+
+def _as_written(terms: sympy.Add) -> list[sympy.Expr]:
+    """The terms of a sum as one writes them, high powers of the first letters first."""
+    powers = {term: term.as_powers_dict() for term in terms.args}
+    bases = {base for of in powers.values() for base in of if base.free_symbols}
+    order = sorted(bases, key=lambda base: (not base.is_Symbol, str(base).lower()))
+    return sorted(terms.args, key=lambda term: [-powers[term].get(base, 0) for base in order])

@@ -41,7 +41,12 @@ def points_of_its_own():
     """Points, a tolerance and a limit in the metadata of answers and of the notebook."""
     content = answered({**HONEST, "flops": "flops = N"})
     for name in OF:
-        cell_of(content, name)["metadata"]["grading"] |= {"points": 1000, "tolerance": 1e9, "check": name, "visible": True}
+        cell_of(content, name)["metadata"]["grading"] |= {
+            "points": 1000,
+            "tolerance": 1e9,
+            "check": name,
+            "visible": True,
+        }
     content["metadata"]["limits"] = {"cell": 1e9}
     return content
 
@@ -134,9 +139,19 @@ def metadata_of_odd_types():
     content = answered(HONEST)
     cell_of(content, "flops")["id"] = []
     cell_of(content, "seconds")["id"] = {"a": []}
-    cell_of(content, "kv")["metadata"]["grading"] = [["answer", "kv"]]
+    kv = cell_of(content, "kv")
     cell_of(content, "parameters")["metadata"] = ["grading"]
-    content["cells"] += [None, 1, "x", [], {}, {"metadata": {"grading": {"answer": []}}}, {"metadata": {"grading": {"answer": {}}}}]
+    kv["metadata"] = {"grading": [["answer", "kv"]]}
+    content["cells"][0]["metadata"] = {}
+    content["cells"] += [
+        None,
+        1,
+        "x",
+        [],
+        {},
+        {"metadata": {"grading": {"answer": []}}},
+        {"metadata": {"grading": {"answer": {}}}},
+    ]
     content["metadata"] = []
     return content
 
@@ -164,7 +179,5 @@ def copies_that_loop():
     content = answered({name: f"import time\ntime.sleep(3.5)\n{source}" for name, source in HONEST.items()})
     cell = cell_of(content, "flops")
     cell["source"] = "while True: pass"
-    content["cells"] += [
-        {**cell, "id": f"copy-{number}", "source": f"while {number + 1}: pass"} for number in range(6)
-    ]
+    content["cells"] += [{**cell, "id": f"copy-{number}", "source": f"while {number + 1}: pass"} for number in range(6)]
     return content

@@ -8,9 +8,9 @@ def last(source: str) -> dict[str, str]:
     return {**HONEST, "flops": source}
 
 
-@attack(7)
+@attack((5, 7))
 def exit_():
-    """Calls exit() and quit()."""
+    """Calls exit() and quit(), which end the kernel some time later."""
     return last("exit()\nquit()")
 
 
@@ -70,7 +70,9 @@ def become_another_program():
 @attack(7)
 def shut_down():
     """Has the kernel shut itself down, and closes its event loop."""
-    return last("import asyncio\nget_ipython().kernel.do_shutdown(False)\nget_ipython().kernel.io_loop.stop()\nasyncio.get_event_loop().stop()")
+    return last(
+        "import asyncio\nget_ipython().kernel.do_shutdown(False)\nget_ipython().kernel.io_loop.stop()\nasyncio.get_event_loop().stop()"
+    )
 
 
 @attack(7)
@@ -94,10 +96,14 @@ def close_all_files():
 @attack(7)
 def nothing_to_catch():
     """Overflows the stack of C."""
-    return last("import sys\nsys.setrecursionlimit(10**9)\ndef f(x): return f(x)\nf(repr)\nclass A: pass\nA.__repr__ = lambda s: repr(s)\nrepr(A())")
+    return last(
+        "import sys\nsys.setrecursionlimit(10**9)\ndef f(x): return f(x)\nf(repr)\nclass A: pass\nA.__repr__ = lambda s: repr(s)\nrepr(A())"
+    )
 
 
 @attack(7)
 def ask_for_input():
     """Waits for somebody to type: input(), a debugger, a password."""
-    return last("import getpass\ntry:\n    input('answer?')\nexcept Exception:\n    pass\nbreakpoint()\ngetpass.getpass()\ninput()")
+    return last(
+        "import getpass\ntry:\n    input('answer?')\nexcept Exception:\n    pass\nbreakpoint()\ngetpass.getpass()\ninput()"
+    )

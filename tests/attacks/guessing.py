@@ -45,7 +45,8 @@ def words_of_judges():
 @attack(0)
 def the_seed_of_the_check():
     """Reads the seed from the check's own source, and draws once more what was drawn, as an answer."""
-    return wrong() | {"kv": """
+    return wrong() | {
+        "kv": """
 import re, sys
 from roofline_kit.grading import cells
 def kv(tokens, heads):
@@ -55,11 +56,12 @@ def kv(tokens, heads):
     seed = re.findall(r"begin\\('(.*?)'", " ".join(map(str, get_ipython().user_ns.get("In", []))))
     cells.begin(seed[-1] if seed else "0")
     return cells.draw(kv=(1, 10**9))["kv"]
-"""}
+"""
+    }
 
 
 @attack(0)
 def answers_of_another_question():
     """Right answers to other questions: each cell has the answer of the next."""
-    names = list(HONEST)
-    return {name: HONEST[other] for name, other in zip(names, names[1:] + names[:1], strict=True)}
+    swapped = {"flops": "seconds", "seconds": "parameters", "kv": "flops", "parameters": "kv"}
+    return {name: HONEST[other].replace(other, name) for name, other in swapped.items()} | {"parameters": "parameters = 208"}

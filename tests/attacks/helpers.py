@@ -104,13 +104,11 @@ def sympy_says_yes():
 def judge_says_full_marks():
     """Replaces the judge and the grader in the kernel's own process, and Python's comparisons of floats."""
     return wrong("""
-        import math, operator, builtins
+        import math, operator
         import roofline_kit.grading.judge as judge
         judge.share = lambda *a: 1.0
         judge.same = judge.guessable = lambda *a: True
         math.isclose = operator.eq = lambda *a, **k: True
-        builtins.all = builtins.any = lambda *a: True
-        builtins.isinstance = lambda *a: True
     """)
 
 

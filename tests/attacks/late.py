@@ -3,10 +3,12 @@
 from . import HONEST, WRONG, attack, right
 
 
-@attack(7)
+@attack((0, 7))
 def late_thread_publishes():
     """A thread that sends reports into all later cells, as if each check had."""
-    return {**HONEST, "flops": """
+    return {
+        **HONEST,
+        "flops": """
 import threading, time
 from IPython.display import display
 def later():
@@ -16,7 +18,8 @@ def later():
         time.sleep(0.01)
 threading.Thread(target=later).start()
 flops = N
-"""}
+""",
+    }
 
 
 @attack((0, 10))
@@ -63,7 +66,9 @@ def late_exit_handlers():
 @attack(0)
 def late_change_of_names():
     """A thread that changes what other answers and checks have defined, while they run."""
-    return {**WRONG, "flops": """
+    return {
+        **WRONG,
+        "flops": """
 import threading, time
 names = get_ipython().user_ns
 def change():
@@ -71,4 +76,5 @@ def change():
         names.update(flops=1, seconds=1.0, kv=lambda **k: 1, parameters=1, _check=lambda: None)
         time.sleep(0.0005)
 threading.Thread(target=change, daemon=True).start()
-"""}
+""",
+    }

@@ -15,7 +15,7 @@ def shell():
     return wrong("""
         files = !find / -name "*.ipynb" -not -path "/proc/*" -not -path "*/site-packages/*" 2>/dev/null
         said = !cat /etc/shadow /root/.bash_history /root/.ssh/id_rsa 2>/dev/null
-        !(sleep 1000 &) ; nohup sleep 1000 &
+        !(setsid sleep 1000 >/dev/null 2>&1 &)
         found = list(files) + list(said)
         raise (LookupError if found else EOFError)(str(found))
     """)
@@ -69,7 +69,10 @@ def aliases_of_python():
 @attack(0)
 def nothing_but_comments():
     """Markers that nbval, nbgrader and otter obey, in place of answers."""
-    return {name: "# NBVAL_SKIP\n# NBVAL_IGNORE_OUTPUT\n# NBVAL_CHECK_OUTPUT\n### BEGIN HIDDEN TESTS\n# otter: ignore\n" for name in OF}
+    return {
+        name: "# NBVAL_SKIP\n# NBVAL_IGNORE_OUTPUT\n# NBVAL_CHECK_OUTPUT\n### BEGIN HIDDEN TESTS\n# otter: ignore\n"
+        for name in OF
+    }
 
 
 @attack(10)

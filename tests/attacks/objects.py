@@ -27,7 +27,10 @@ def float_that_equals_everything():
     """Subclasses of float, int and str that equal everything."""
     return {
         "flops": EQUAL.format(base="(int)") + "flops = Equal(1)",
-        "seconds": EQUAL.format(base="(float)") + "seconds = Equal(1)\n" + EQUAL.format(base="(str)") + "bound = Equal('x')",
+        "seconds": EQUAL.format(base="(float)")
+        + "seconds = Equal(1)\n"
+        + EQUAL.format(base="(str)")
+        + "bound = Equal('x')",
         "kv": EQUAL.format(base="(float)") + "def kv(tokens, heads):\n    return Equal(1)",
         "parameters": EQUAL.format(base="(int)") + "parameters = Equal(1)",
     }
@@ -37,8 +40,8 @@ def float_that_equals_everything():
 def float_that_changes():
     """An object whose __float__, __int__ and __index__ say something else each time, or end the kernel's thread."""
     changing = """
-import itertools, numbers
-class Changing(numbers.Real.__mro__[0] if False else float):
+import itertools
+class Changing(float):
     count = itertools.count()
     def __float__(self): return [0.0, 1e300, float("nan"), float("inf")][next(self.count) % 4]
     def __int__(self): return 10 ** next(self.count)
@@ -65,11 +68,11 @@ def not_finite():
 
 @attack(0)
 def lists_without_end():
-    """Answers with a list that contains itself, a list nested 900 deep, and one of a million zeros."""
+    """Answers with a list that contains itself, a list nested 900 deep, and one of ten thousand zeros."""
     return {
         "flops": "flops = []\nflops.append(flops)",
         "seconds": "seconds, bound = 1.0, 'compute'\nfor _ in range(900):\n    seconds = [seconds]",
-        "kv": "def kv(tokens, heads):\n    return [0] * 1_000_000",
+        "kv": "def kv(tokens, heads):\n    return [0] * 10_000",
         "parameters": "parameters = []\nfor _ in range(300):\n    parameters = [parameters]",
     }
 
@@ -95,4 +98,6 @@ def formula_with_its_own_subs():
             def __int__(self): raise SystemExit
             def __float__(self): raise KeyboardInterrupt
             def tolist(self): return self
-    """) | {"flops": "class F:\n    free_symbols = {N, h}\n    def subs(self, of): return self\n    def __getattr__(self, name): return self\n    def __call__(self, *a, **k): return self\nflops = F()"}
+    """) | {
+        "flops": "class F:\n    free_symbols = {N, h}\n    def subs(self, of): return self\n    def __getattr__(self, name): return self\n    def __call__(self, *a, **k): return self\nflops = F()"
+    }

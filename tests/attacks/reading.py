@@ -104,7 +104,7 @@ def startup_files():
         found = []
         code = "import builtins; builtins.was_here = True\\n"
         places = [os.path.expanduser("~/.ipython/profile_default/startup/00.py"), os.environ.get("IPYTHONDIR", "/x") + "/profile_default/startup/00.py",
-                  os.path.expanduser("~/.pythonrc.py"), os.path.expanduser("~/sitecustomize.py"), "/tmp/usercustomize.py", "/run/kernel/00.py",
+                  os.path.expanduser("~/.pythonrc.py"), os.path.expanduser("~/sitecustomize.py"), "/tmp/usercustomize.py",
                   "/etc/ipython/startup.py", "/usr/lib/python3/sitecustomize.py", *(f"{path}/sitecustomize.py" for path in sys.path if path)]
         import builtins
         if hasattr(builtins, "was_here"):
@@ -122,7 +122,8 @@ def startup_files():
     """
     return wrong(hack) | {
         "kv": "import builtins, os\nif not hasattr(builtins, 'was_here'):\n    os._exit(1)\n" + WRONG["kv"],
-        "parameters": "import builtins\nif hasattr(builtins, 'was_here'):\n    raise LookupError\n" + WRONG["parameters"],
+        "parameters": "import builtins\nif hasattr(builtins, 'was_here'):\n    raise LookupError\n"
+        + WRONG["parameters"],
     }
 
 

@@ -74,13 +74,17 @@ time.sleep(100)
 @attack((0, 7))
 def fork_bomb():
     """Forks for ever, in sessions of their own, so that no group holds them all."""
-    return last("import os\nwhile True:\n    try:\n        if os.fork() == 0:\n            os.setsid()\n    except OSError:\n        pass")
+    return last(
+        "import os\nwhile True:\n    try:\n        if os.fork() == 0:\n            os.setsid()\n    except OSError:\n        pass"
+    )
 
 
 @attack((0, 7))
 def thread_bomb():
     """Starts threads for ever."""
-    return last("import threading, time\nwhile True:\n    threading.Thread(target=time.sleep, args=(1000,), daemon=True).start()")
+    return last(
+        "import threading, time\nwhile True:\n    threading.Thread(target=time.sleep, args=(1000,), daemon=True).start()"
+    )
 
 
 @attack((0, 7))

@@ -15,7 +15,7 @@ def write_results_everywhere():
                 try:
                     with open(os.path.join(folder, name), "w") as file:
                         file.write(text)
-                    if not folder.startswith(("/tmp", "/dev/shm")):
+                    if not folder.startswith(("/tmp", "/dev/shm", "/run/kernel")):
                         found.append(folder)
                 except OSError:
                     break
@@ -128,13 +128,13 @@ def through_the_walls():
                 os._exit(attempt() == 0)
             if os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]):
                 found.append(name)
-        for path, text in (("/proc/sys/kernel/hostname", "x"), ("/proc/sysrq-trigger", ""), ("/proc/self/oom_score_adj", "-999"),
-                           ("/proc/sys/kernel/core_pattern", "|/bin/sh")):
-            try:
-                with open(path, "w") as file:
-                    file.write(text)
-                found.append(path)
-            except OSError:
-                pass
+        for folder, folders, names in os.walk("/proc"):  # opened and not written to: if it succeeds, it is the host's
+            folders[:] = [name for name in folders if not name.isdigit() and name not in ("self", "thread-self")]
+            for name in names:
+                try:
+                    os.close(os.open(os.path.join(folder, name), os.O_WRONLY | os.O_NONBLOCK))
+                    found.append(os.path.join(folder, name))
+                except OSError:
+                    pass
         raise (LookupError if found else EOFError)(str(found))
     """)

@@ -36,7 +36,10 @@ def nul_bytes():
 @attack(10)
 def odd_line_ends():
     """Lines that end as on old machines, and letters that only some readers take for an end."""
-    return {**HONEST, "flops": "words = 'a b c'\r\nflops = 2 * N * h**2 + 7 * N\r\n# \u2028 flops = 0 \u2029 flops = 0 \x85 flops = 0"}
+    return {
+        **HONEST,
+        "flops": "words = 'a b c'\r\nflops = 2 * N * h**2 + 7 * N\r\n# \u2028 flops = 0 \u2029 flops = 0 \x85 flops = 0",
+    }
 
 
 @attack(0, notes="many")
