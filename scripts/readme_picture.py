@@ -1,6 +1,6 @@
 """Draw the pictures of the README from traces like those of the notebooks: docs/images/roofline.png and explorer.png.
 
-The second is a photograph of the live explorer, and needs a browser (scripts/install_browser.sh) and Playwright.
+The second is a photograph of the live explorer, and needs a browser (scripts/install_tools.sh) and Playwright.
 """
 
 import shutil

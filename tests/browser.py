@@ -28,7 +28,7 @@ import roofline_kit
 from roofline_kit.live.picture import filled, significant, written
 
 REPOSITORY = Path(__file__).parent.parent
-HOW = "`scripts/install_browser.sh` installs what this test needs"
+HOW = "`scripts/install_tools.sh` installs what this test needs"
 # What JupyterLab itself says when all is well; nothing else may stand in the console.
 LAB_SAYS = (
     "ms to activate",  # on a slow machine

@@ -64,4 +64,6 @@ def kv(tokens, heads):
 def answers_of_another_question():
     """Right answers to other questions: each cell has the answer of the next."""
     swapped = {"flops": "seconds", "seconds": "parameters", "kv": "flops", "parameters": "kv"}
-    return {name: HONEST[other].replace(other, name) for name, other in swapped.items()} | {"parameters": "parameters = 208"}
+    return {name: HONEST[other].replace(other, name) for name, other in swapped.items()} | {
+        "parameters": "parameters = 208"
+    }

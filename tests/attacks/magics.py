@@ -69,10 +69,9 @@ def aliases_of_python():
 @attack(0)
 def nothing_but_comments():
     """Markers that nbval, nbgrader and otter obey, in place of answers."""
-    return {
-        name: "# NBVAL_SKIP\n# NBVAL_IGNORE_OUTPUT\n# NBVAL_CHECK_OUTPUT\n### BEGIN HIDDEN TESTS\n# otter: ignore\n"
-        for name in OF
-    }
+    return dict.fromkeys(
+        OF, "# NBVAL_SKIP\n# NBVAL_IGNORE_OUTPUT\n# NBVAL_CHECK_OUTPUT\n### BEGIN HIDDEN TESTS\n# otter: ignore\n"
+    )
 
 
 @attack(10)

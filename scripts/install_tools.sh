@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# Installs what the browser tests need from Debian: Chromium, and the font of our pictures. Does nothing where both are there.
+# Installs what some tests need from Debian: Chromium and the font of our pictures, and bubblewrap, the walls around
+# what students hand in. Does nothing where all are there.
 set -euo pipefail
 missing=()
-for package in chromium fonts-dejavu-core; do
+for package in chromium fonts-dejavu-core bubblewrap; do
   dpkg-query --show --showformat='${Status}' "$package" 2>/dev/null | grep -q ' installed$' || missing+=("$package")
 done
 if command -v chromium chromium-browser google-chrome >/dev/null && [[ " ${missing[*]-} " == *" chromium "* ]]; then
@@ -10,7 +11,7 @@ if command -v chromium chromium-browser google-chrome >/dev/null && [[ " ${missi
 fi
 ((${#missing[@]})) || exit 0
 if ! command -v apt-get >/dev/null; then
-  echo "install_browser.sh knows Debian and Ubuntu only: install Chromium, so that \`chromium\` or \`google-chrome\` runs." >&2
+  echo "install_tools.sh knows Debian and Ubuntu only: install Chromium and bubblewrap, so that \`chromium\` and \`bwrap\` run." >&2
   exit 1
 fi
 as_root=()

@@ -1,0 +1,52 @@
+"""Grades all attacks of tests/attacks in one run, and writes the table of docs/attacks.md from what came of it.
+
+.venv/bin/python scripts/attack_table.py
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+HEAD = """# What was tried, and what came of it
+
+Each row is a submission that tries to get points, secrets or the grader's machine; `tests/attacks/` has them all, and the
+tests grade each with an honest neighbour after it. The fair score is what its right answers are worth, of {full} points:
+a range where a clock decides whether the rest of a submission can still be graded. Written by `scripts/attack_table.py`.
+"""
+
+
+def main() -> None:
+    """Grades, and writes the table."""
+    sys.path.insert(0, str(REPOSITORY / "tests"))
+    import test_attacks as tests  # type: ignore[import-not-found]
+
+    with tempfile.TemporaryDirectory() as folder:
+        campaign = tests.run(tests.ATTACKS, Path(folder))
+    lines, kind, harmed = [HEAD.format(full=tests.FULL)], "", 0
+    for attack in tests.ATTACKS:
+        if attack.kind != kind:
+            kind = attack.kind
+            lines += [
+                f"\n## {tests.title(kind)}\n",
+                "| attack | what it tries | fair | got | because |",
+                "| --- | --- | --- | --- | --- |",
+            ]
+        result = tests.result_of(campaign, attack)
+        harmed += tests.result_of(campaign, attack, neighbour=True)["points"] < tests.FULL
+        because = _because(result)
+        lines.append(f"| `{attack.name}` | {attack.tries} | {attack.fair} | {result['points']:g} | {because} |")
+    lines.append(f"\n{len(tests.ATTACKS)} attacks, {harmed} honest neighbours harmed.\n")
+    (REPOSITORY / "docs" / "attacks.md").write_text("\n".join(lines), encoding="utf-8")
+
+
+def _because(result: dict[str, Any]) -> str:
+    reasons = dict.fromkeys(check["reason"] for check in result["checks"] if check["reason"])
+    return f"refused: {result['refused']}" if result["refused"] else ", ".join(reasons) or "all right"
+
+
+if __name__ == "__main__":
+    main()
