@@ -47,7 +47,9 @@ TESTS = {
 
 def busy() -> float:
     """Seconds that the processors of this machine have worked since it started."""
-    user, nice, system, _idle, _wait, irq, soft, steal, *_ = map(int, Path("/proc/stat").read_text().split("\n")[0].split()[1:])
+    user, nice, system, _idle, _wait, irq, soft, *_ = map(
+        int, Path("/proc/stat").read_text().split("\n")[0].split()[1:]
+    )
     return (user + nice + system + irq + soft) / os.sysconf("SC_CLK_TCK")
 
 
@@ -71,7 +73,9 @@ def ours(folder: Path, count: int, jobs: int) -> tuple[float, float, float]:
         notebook = given.release()
         for cell in notebook.cells:
             name = cell.metadata.get(assignment.KEY, {}).get("answer")
-            cell.source = "seconds, bound = flops / 1.25e14, 'compute'" if name == "seconds" else ANSWERS.get(name, cell.source)
+            cell.source = (
+                "seconds, bound = flops / 1.25e14, 'compute'" if name == "seconds" else ANSWERS.get(name, cell.source)
+            )
         (folder / "in").mkdir(parents=True, exist_ok=True)
         nbformat.write(notebook, folder / "in" / f"s{i}.ipynb")
     line = ["roofline_kit.grading", "grade", str(ASSIGNMENT), "in", "--results", "out", "--jobs", str(jobs)]
@@ -85,9 +89,24 @@ def nbgrader(folder: Path, count: int) -> tuple[float, float]:
     """The same of `nbgrader autograde`."""
     cells = [new_code_cell(FRAME)]
     for i, (name, answer) in enumerate(ANSWERS.items()):
-        marks = {"schema_version": 3, "grade_id": f"a{i}", "grade": False, "solution": True, "locked": False, "task": False}
+        marks = {
+            "schema_version": 3,
+            "grade_id": f"a{i}",
+            "grade": False,
+            "solution": True,
+            "locked": False,
+            "task": False,
+        }
         cells.append(new_code_cell(f"### BEGIN SOLUTION\n{answer}\n### END SOLUTION", metadata={"nbgrader": marks}))
-        marks = {"schema_version": 3, "grade_id": f"t{i}", "grade": True, "solution": False, "locked": True, "task": False, "points": 2}
+        marks = {
+            "schema_version": 3,
+            "grade_id": f"t{i}",
+            "grade": True,
+            "solution": False,
+            "locked": True,
+            "task": False,
+            "points": 2,
+        }
         hidden = f"### BEGIN HIDDEN TESTS\n{TESTS[name]}\n### END HIDDEN TESTS"
         cells.append(new_code_cell(hidden, metadata={"nbgrader": marks}))
     kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
@@ -113,8 +132,16 @@ def otter(folder: Path, count: int) -> tuple[float, float]:
     cells = [raw("# ASSIGNMENT CONFIG\ntests:\n  files: false\ngenerate: true\nrun_tests: false"), new_code_cell(FRAME)]
     for name, answer in ANSWERS.items():
         cells += [raw(f"# BEGIN QUESTION\nname: {name}\npoints: 2"), new_markdown_cell(name), raw("# BEGIN SOLUTION")]
-        cells += [new_code_cell(f"{answer} # SOLUTION" if "\n" not in answer else f"# BEGIN SOLUTION\n{answer}\n# END SOLUTION")]
-        cells += [raw("# END SOLUTION"), raw("# BEGIN TESTS"), new_code_cell(f'""" # BEGIN TEST CONFIG\nhidden: true\n""" # END TEST CONFIG\n{TESTS[name]}')]
+        cells += [
+            new_code_cell(
+                f"{answer} # SOLUTION" if "\n" not in answer else f"# BEGIN SOLUTION\n{answer}\n# END SOLUTION"
+            )
+        ]
+        cells += [
+            raw("# END SOLUTION"),
+            raw("# BEGIN TESTS"),
+            new_code_cell(f'""" # BEGIN TEST CONFIG\nhidden: true\n""" # END TEST CONFIG\n{TESTS[name]}'),
+        ]
         cells += [raw("# END TESTS"), raw("# END QUESTION")]
     kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
     nbformat.write(new_notebook(cells=cells, metadata=kernel), folder / "hw.ipynb")
@@ -149,7 +176,10 @@ def main() -> None:
         both = ours(folder / "ours2", given.count, 2)
         for name in ("nbgrader", "otter"):
             (folder / name).mkdir()
-        theirs = {"nbgrader autograde": nbgrader(folder / "nbgrader", given.count), "otter run": otter(folder / "otter", given.count)}
+        theirs = {
+            "nbgrader autograde": nbgrader(folder / "nbgrader", given.count),
+            "otter run": otter(folder / "otter", given.count),
+        }
         many = ours(folder / "many", given.many, 2) if given.many else None
         n = given.count
         each = [(b - a) / (n - 1) for a, b in zip(one[:2], alone[:2], strict=True)]

@@ -1,9 +1,10 @@
-"""The assignments as instructors use them: released, solved, half solved, not solved; every score is the expected one."""
+"""The assignments as instructors use them: released, solved, half solved, not solved, with the expected scores."""
 
 from __future__ import annotations
 
 import ast
 import json
+import textwrap
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -86,7 +87,7 @@ def test_a_release_has_no_answer_and_no_expected_value(folder: Path, tmp_path: P
     lines = {line.strip() for source in code for line in source.splitlines()}
     for answer in given.answers.values():
         if not answer.prose:
-            solved = ast.unparse(ast.parse(assignment.solution(answer.source))).splitlines()
+            solved = ast.unparse(ast.parse(textwrap.dedent(assignment.solution(answer.source)))).splitlines()
             own = [line.strip() for line in solved if len(line.strip()) > 25 and not line.strip().startswith("def ")]
             assert not lines & set(own), answer.name
 

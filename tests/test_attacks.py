@@ -1,4 +1,4 @@
-"""Submissions of people who cheat, each graded with an honest neighbour after it: nobody is fooled, nobody is harmed."""
+"""Submissions of people who cheat, each with an honest neighbour after it: nobody is fooled, nobody is harmed."""
 
 from __future__ import annotations
 
@@ -152,7 +152,8 @@ def campaign(
 ) -> Iterator[Campaign]:
     """All attacks that were asked for, graded."""
     assert walls == "bubblewrap"
-    asked = {item.callspec.params["attack"].name for item in request.session.items if "attack" in getattr(item, "fixturenames", ()) and "campaign" in item.fixturenames}  # fmt: skip
+    using = [item for item in request.session.items if {"attack", "campaign"} <= {*getattr(item, "fixturenames", ())}]
+    asked = {item.callspec.params["attack"].name for item in using}
     base = tmp_path_factory.mktemp("attacks")
     yield run([attack for attack in ATTACKS if attack.name in asked] or ATTACKS, base)
     shutil.rmtree(base, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""kill -9 of the grader, at moments that nobody chose: nothing is lost, nothing is graded otherwise, nothing is left."""
+"""kill -9 of the grader, at moments that nobody chose: nothing is lost, graded otherwise, or left behind."""
 
 from __future__ import annotations
 

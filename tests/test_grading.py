@@ -259,8 +259,12 @@ def other_kernel() -> Any:
 
 
 HONEST_VARIANTS: dict[str, Any] = {
-    "prints": answered({**HONEST, "flops": "print('so')\nimport warnings\nwarnings.warn('x')\n" + HONEST["flops"] + "\nflops"}),
-    "figure": answered({**HONEST, "flops": "import matplotlib.pyplot as plt\nplt.figure(figsize=(3, 9)).show()\nplt.plot([1, 2])\n" + HONEST["flops"]}),
+    "prints": answered({
+        **HONEST, "flops": "print('so')\nimport warnings\nwarnings.warn('x')\n" + HONEST["flops"] + "\nflops",
+    }),
+    "figure": answered({
+        **HONEST, "flops": "import matplotlib.pyplot as plt\nplt.figure(figsize=(3, 9)).show()\n" + HONEST["flops"],
+    }),
     "numpy": answered({**HONEST, "parameters": "import numpy as np\nparameters = np.float64(6738415616)",
                        "kv": "import numpy as np\ndef kv(tokens, heads):\n    return np.int64(512) * tokens * heads"}),
     "noise": answered({**HONEST, "seconds": "seconds = flops / 125e12 * (1 + 1e-12)\nbound = ' Compute'"}),

@@ -417,7 +417,7 @@ def _resident() -> int:
 
 
 def _used(roots: list[int], most: int) -> tuple[int, int]:
-    """How many processes and threads there are below some processes, counted until there are more than `most`, and bytes.
+    """How many processes and threads there are below some, counted until there are more than `most`; and bytes.
 
     What each process may take is limited by the system; what they take together is not, unless somebody looks.
     """

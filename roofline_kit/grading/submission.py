@@ -111,7 +111,7 @@ def _matched(cells: list[_Cell], assignment: Assignment, found: dict[str, Any]) 
     for name, answer in assignment.answers.items():
         # JupyterLab gives a copy a new id and the same metadata, so the id is the better witness.
         by_id = [i for i, cell in enumerate(cells) if cell.id == answer.cell]
-        by_name = [i for i, cell in enumerate(cells) if cell.name == name and ids.get(cell.id, name) == name]
+        by_name = [i for i, cell in enumerate(cells) if cell.name == name and ids.get(cell.id or "", name) == name]
         places = sorted({*by_id, *by_name})
         places = [i for i in places if cells[i].source.strip()] or places[:1]
         if not places:
