@@ -82,7 +82,7 @@ def _flaws(exact: sympy.Expr) -> tuple[Any, bool]:
     """What keeps an expression from being a size: a symbol that is not of `symbols`, or that it cannot be whole."""
     foreign = [symbol for symbol in exact.free_symbols if not (symbol.is_integer and symbol.is_positive)]
     whole = exact.is_Integer or (not exact.is_number and exact.is_integer is not False)
-    return next(iter(foreign), None), not whole or exact.has(sympy.Float)
+    return next(iter(foreign), None), exact.has(sympy.Float) or not whole
 
 
 def _exact(value: Any, what: str) -> sympy.Expr:
@@ -217,10 +217,10 @@ class Tensor:
         x: fp16 (H, N, d)
         """
         wanted = tuple(shape[0]) if len(shape) == 1 and isinstance(shape[0], (tuple, list)) else shape
-        known = sympy.Mul(*(size(n, f"reshape of {self.name}: size {i}") for i, n in enumerate(wanted) if n != -1))
+        rest = self.size / sympy.Mul(*(size(n, f"reshape of {self.name}") for n in wanted if n != -1))
         if list(wanted).count(-1) > 1:
             raise ValueError(f"reshape of {self}: only one size can be -1, not {wanted}")
-        wanted = tuple(sympy.cancel(self.size / known) if n == -1 else n for n in wanted)
+        wanted = tuple((sympy.cancel(rest) if rest.has(sympy.Add) else rest) if n == -1 else n for n in wanted)
         view = self._view(wanted)
         if not same(view.size, self.size):
             raise ValueError(f"cannot reshape {self} of {self.size} elements to {view.shape} of {view.size}; try a -1")

@@ -97,11 +97,11 @@ def fraction(product: sympy.Expr) -> list[list[sympy.Expr]]:
     [[2, x], [3, y]]
     """
     pairs = [
-        (part.p, part.q) if part.is_Rational
-        else (1, part.base**-part.exp) if part.is_Pow and part.exp.is_Rational and part.exp.p < 0 else (part, 1)
-        for part in (product.args if product.is_Mul else (product,))
+        (sympy.Integer(part.p), sympy.Integer(part.q)) if part.is_Rational
+        else (sympy.S.One, part.base**-part.exp) if part.is_Pow and part.exp.is_Rational and part.exp.p < 0
+        else (part, sympy.S.One) for part in sympy.Mul.make_args(product)
     ]  # fmt: skip
-    return [[sympy.sympify(part) for part in side if part != 1] for side in zip(*pairs, strict=True)]
+    return [[part for part in side if part is not sympy.S.One] for side in zip(*pairs, strict=True)]
 
 
 def _write(formula: sympy.Expr, letters: Mapping[str, str]) -> str:
@@ -113,13 +113,13 @@ def _write(formula: sympy.Expr, letters: Mapping[str, str]) -> str:
     def write(part: sympy.Expr) -> str:
         return f"({_write(part, letters)})" if part.is_Add or part.is_Mul else _write(part, letters)
 
-    over, under = fraction(formula)
     if formula.is_Symbol and formula.name in letters:
         return letters[formula.name]
     if formula.is_Integer or formula.is_Float or formula is sympy.nan:
         return repr(float(formula)) if formula.is_Float else str(formula)
     if formula.is_Add:
         return "+".join(_write(part, letters) for part in formula.args)
+    over, under = fraction(formula)
     if under or formula.is_Mul:
         return "/".join(["*".join(map(write, over)) or "1", *map(write, under)])
     if formula.is_Pow or formula.func in FUNCTIONS:

@@ -320,6 +320,6 @@ def _factor(part: sympy.Expr) -> str:
 def _as_written(terms: sympy.Add) -> list[sympy.Expr]:
     """The terms of a sum as one writes them, high powers of the first letters first."""
     powers = {term: term.as_powers_dict() for term in terms.args}
-    bases = {base for of in powers.values() for base in of if base.free_symbols}
+    bases = {base for of in powers.values() for base in of if not base.is_Number}
     order = sorted(bases, key=lambda base: (not base.is_Symbol, str(base).lower()))
     return sorted(terms.args, key=lambda term: [-powers[term].get(base, 0) for base in order])
