@@ -196,9 +196,10 @@ def key(entry: Entry, assignment: Assignment) -> str:
     told = hashlib.sha256(f"{VERSION} {version('roofline-kit')} {assignment.digest}".encode())
     for path in (entry.path, *sorted(entry.files)):
         told.update(os.fsencode(path.name))
-        with contextlib.suppress(OSError):  # of what cannot be read, the name
-            with path.open("rb") if path.is_file() and not path.is_symlink() else io.BytesIO() as file:
-                told.update(hashlib.file_digest(file, "sha256").digest())
+        if path.is_symlink() or not path.is_file():
+            continue
+        with contextlib.suppress(OSError), path.open("rb") as file:  # of what cannot be read, the name
+            told.update(hashlib.file_digest(file, "sha256").digest())
     return told.hexdigest()
 
 
