@@ -207,8 +207,9 @@ def key(entry: Entry, assignment: Assignment) -> str:
     told = hashlib.sha256(f"{VERSION} {version('roofline-kit')} {assignment.digest}".encode())
     for path in (entry.path, *sorted(entry.files)):
         told.update(os.fsencode(path.name))
-        readable = path.is_file() and not path.is_symlink()  # of what is not, the name
-        with contextlib.suppress(OSError), path.open("rb") if readable else io.BytesIO() as file:
+        if path.is_symlink() or not path.is_file():
+            continue
+        with contextlib.suppress(OSError), path.open("rb") as file:  # of what cannot be read, the name
             told.update(hashlib.file_digest(file, "sha256").digest())
     return told.hexdigest()
 

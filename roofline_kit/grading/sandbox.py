@@ -25,6 +25,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import zmq
 from jupyter_client.blocking.client import BlockingKernelClient
 from jupyter_client.session import Session
 
@@ -267,12 +268,15 @@ class Kernel:
         context.MAXMSGSIZE = limits.output  # what a message can be does not depend on who sends it,
         context.RECONNECT_IVL = -1  # and a socket that is replaced by something else is not looked at again
         self.memory, self.count, self.size = _resident(), 0, 0
+        self.ends: list[Any] = []  # what tells of a channel that its other end is gone
         try:
             sockets = self._inside() if walls == "bubblewrap" else sockets
             self._wait_for(sockets / f"socket-{i}" for i in ports.values())
             known_here: Any = {**info, "ip": f"{sockets}/socket", "key": key.encode()}
             self.client.load_connection_info(known_here)
             self.client.start_channels(hb=False, stdin=False)
+            channels = (self.client.iopub_channel, self.client.shell_channel)
+            self.ends = [channel.socket.get_monitor_socket(zmq.EVENT_DISCONNECTED) for channel in channels]
             self._wait_for_answer()
         except BaseException:
             self.stop()
@@ -333,6 +337,8 @@ class Kernel:
             raise Stopped("died")
         if time.monotonic() > self.deadline:
             raise Stopped("time")
+        if any(end.poll(0) for end in self.ends):  # it has just died, or sent what no message may be
+            raise Stopped("died" if self.born >= 0 and select.select([self.born], [], [], 0.5)[0] else "output")
         # A message of endless parts, or many large ones, pile up here before one of them can be looked at.
         if _resident() - self.memory > 150 * MB:
             raise Stopped("output")
@@ -417,7 +423,7 @@ def _resident() -> int:
 
 
 def _used(roots: list[int], most: int) -> tuple[int, int]:
-    """How many processes and threads there are below some, counted until there are more than `most`; and bytes.
+    """How many processes and threads there are below some processes, counted to `most`, and their bytes of memory.
 
     What each process may take is limited by the system; what they take together is not, unless somebody looks.
     """
