@@ -366,8 +366,8 @@ function mount(root, options) {
       else if (Number(input.value) !== i) input.value = i;
       if (c.kind === "slider" && value.textContent !== c.texts[i]) { value.textContent = c.texts[i]; input.setAttribute("aria-valuetext", c.texts[i]); }
     }
-    if (!last) write(at); // typesetting takes longer than all the rest, so that a drag does not wait for it
-    else slow ||= setTimeout(() => { slow = 0; write(last); }, 150);
+    // Typesetting takes longer than all the rest: neither the first picture nor a drag waits for it.
+    slow ||= setTimeout(() => { slow = 0; write(last); }, last ? 150 : 30);
     clearTimeout(said); // a screen reader hears the end of a drag, not each step
     said = setTimeout(() => { spoken.textContent = message ? message.text : words; }, 600);
     last = at;
@@ -489,8 +489,8 @@ function mount(root, options) {
   paintTheme();
   listen(root.isConnected);
   keep(frozen, true);
-  update();
   fit();
+  if (!last) update();
   return {
     set(next, ghost) { state = { ...state, ...next }; if (ghost !== undefined) keep(ghost, true); update(); },
     state: () => ({ ...state }), frozen: () => frozen, python, csv, values: () => last,
