@@ -13,9 +13,9 @@ from typing import Any
 REPOSITORY = Path(__file__).resolve().parents[1]
 HEAD = """# What was tried, and what came of it
 
-Each row is a submission that tries to get points, secrets or the grader's machine; `tests/attacks/` has them all, and
+Each row is a submission that tries to get points, secrets or the grader's machine. `tests/attacks/` has them all, and
 the tests grade each with an honest neighbour after it. The fair score is what its right answers are worth, of {full}
-points: a range where a clock decides whether the rest of a submission can still be graded. Written by `scripts/attack_table.py`.
+points: a range where a clock decides whether the rest can still be graded. Written by `scripts/attack_table.py`.
 """
 
 

@@ -11,7 +11,7 @@ import sys
 import time
 from pathlib import Path
 
-from attacks import HERE, HONEST, WRONG, answered
+from attacks import FULL, HERE, HONEST, OF, WRONG, answered
 
 KILLS, SECONDS = 20, 60
 GRADER = """
@@ -46,9 +46,7 @@ def test_a_grader_that_is_killed_twenty_times_ends_with_the_same_grades(walls: s
     temporary.mkdir()
     for number in range(12):
         wrong = dict(list(WRONG.items())[: number % 5])
-        fair[f"student{number:02}"] = 10.0 - sum(
-            {"flops": 3, "seconds": 2, "kv": 3, "parameters": 2}[name] for name in wrong
-        )
+        fair[f"student{number:02}"] = float(FULL - sum(OF[name] for name in wrong))
         (submissions / f"student{number:02}").mkdir(parents=True)
         (submissions / f"student{number:02}" / "a.ipynb").write_text(json.dumps(answered({**HONEST, **wrong})))
     command = [sys.executable, str(program), str(HERE / "assignment"), str(submissions), str(results), str(temporary)]

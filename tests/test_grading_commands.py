@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
+import pytest
 from test_assignments import ROOT
 
 from roofline_kit.grading import assignment, grade
@@ -212,3 +213,23 @@ def test_the_student_is_the_folder_or_the_name_that_canvas_gives(tmp_path: Path)
     assert sorted(found) == ["a", "b", "doe_12", "flat"]
     assert found["doe_12"].path.name == "doe_12_56_hw-1.ipynb"
     assert found["doe_12"].notes
+
+
+def test_an_answer_that_needs_what_a_visible_cell_defines_is_told_so_and_one_that_never_ends_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from roofline_kit.grading import selfcheck
+
+    monkeypatch.setattr(selfcheck, "PATIENCE", 3)
+    path = handed_in(tmp_path / "mine.ipynb", **RIGHT | {"kv": "kv = helper", "parameters": "while True: pass"})
+    notebook = nbformat.read(path, as_version=4)
+    visible = {"grading": {"visible": True}}
+    first, second = "import math\ndef helper(): return later", "later = 7\nprint('the helper says', helper())"
+    for i, source in enumerate((first, second)):
+        notebook.cells.insert(i, nbformat.v4.new_code_cell(source, metadata=visible))
+    nbformat.write(notebook, path)
+    lines, good = selfcheck.looked_at(path)
+    assert not good
+    assert "the helper says 7" in lines
+    assert "✗ kv: NameError: name 'helper' is not defined" in lines
+    assert "✗ parameters: still at it after 3 s" in lines

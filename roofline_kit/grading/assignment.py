@@ -143,10 +143,10 @@ class Assignment:
                 "language_info": {"name": "python"},
                 KEY: {
                     "assignment": self.name,
-                    "answers": {
-                        name: {"cell": answer.cell, "stub": answer.stub, "prose": answer.prose}
+                    "answers": [  # in order; JSON's objects are sorted when a notebook is saved
+                        {"name": name, "cell": answer.cell, "stub": answer.stub, "prose": answer.prose}
                         for name, answer in self.answers.items()
-                    },
+                    ],
                 },
             }
         )

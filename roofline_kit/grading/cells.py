@@ -88,7 +88,7 @@ def plain(value: Any) -> Any:
 
     >>> import numpy as np, sympy
     >>> plain([np.float32(0.5), sympy.Rational(1, 3), 10**30, "memory", None])
-    [0.5, 0.3333333333333333, 1000000000000000000000000000000, 'memory', {'type': 'NoneType'}]
+    [0.5, 0.333333333333, 1000000000000000000000000000000, 'memory', {'type': 'NoneType'}]
     """
     if isinstance(value, Exception):
         return {"error": type(value).__name__}
@@ -114,4 +114,7 @@ def _float(value: Any) -> Any:
         number = float(value)
     except (TypeError, ValueError, OverflowError):
         return {"type": type(value).__name__}
-    return number if math.isfinite(number) else {"type": repr(number)}  # JSON has no word for it
+    if not math.isfinite(number):
+        return {"type": repr(number)}  # JSON has no word for it
+    # The last digits differ from one C library to the next, and the stored notebooks are to be the same everywhere.
+    return float(f"{number:.12g}")

@@ -48,7 +48,8 @@ def guessable(value: Any) -> bool:
 def same(received: Any, expected: Any, tolerance: float) -> bool:
     """Whether two values of JSON are the same: words without regard to capitals, numbers within the tolerance.
 
-    A truth value is no number, and nothing equals what is not finite.
+    A truth value is no number, and nothing equals what is not finite. Where zero is expected, there is nothing to be
+    relative to: the tolerance is then that of one.
     """
     if isinstance(expected, list):
         return (
@@ -63,6 +64,6 @@ def same(received: Any, expected: Any, tolerance: float) -> bool:
     if not isinstance(expected, (int, float)) or not isinstance(received, (int, float)):
         return False
     try:
-        return math.isclose(received, expected, rel_tol=tolerance, abs_tol=0.0)
+        return math.isclose(received, expected, rel_tol=tolerance, abs_tol=0.0 if expected else tolerance)
     except OverflowError:  # ints that no float can hold
         return received == expected

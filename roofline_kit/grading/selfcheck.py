@@ -42,7 +42,10 @@ def looked_at(path: Path) -> tuple[list[str], bool]:
     for name, outputs in zip(names, _run(cells, path.parent), strict=True):
         for output in outputs:
             if output.output_type == "error" and name not in open_:
-                errors.setdefault(name, f"{output.ename}: {output.evalue}")
+                slow = output.ename == "KeyboardInterrupt"
+                errors.setdefault(
+                    name, f"still at it after {PATIENCE} s" if slow else f"{output.ename}: {output.evalue}"
+                )
             elif not name and output.output_type == "stream":
                 lines += output.text.rstrip().splitlines()
             elif not name and "text/plain" in output.get("data", {}):
@@ -66,7 +69,7 @@ def _released(path: Path) -> tuple[_Released, Any]:
     try:
         content = json.loads(path.read_text("utf-8"))
         told = content["metadata"][KEY]["answers"]
-        answers = {name: Answer(name, of["cell"], "", of["stub"], of["prose"]) for name, of in told.items()}
+        answers = {of["name"]: Answer(of["name"], of["cell"], "", of["stub"], of["prose"]) for of in told}
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise AssignmentError(f"{path} is not a notebook that was released as an assignment, or is damaged") from None
     return _Released(answers), content
@@ -77,6 +80,20 @@ def _unanswered(found: submission.Submission, name: str, answer: Answer) -> bool
     return source.strip() in ("", answer.stub.strip())
 
 
+# What visible cells define is for visible cells only: the grader does not run them.
+ALOOF = """
+_own = set(globals())
+globals().update(globals().get("_theirs", {{}}))
+try:
+    get_ipython().run_cell({!r}).raise_error()
+finally:
+    _theirs = {{name: value for name, value in globals().items() if name not in _own and name[0] != "_"}}
+    for _name in _theirs:
+        del globals()[_name]
+"""
+PATIENCE = 60  # seconds for a cell, as long as students wait
+
+
 def _cells(content: Any, found: submission.Submission) -> tuple[list[str], list[str]]:
     """The sources to run, and the name of the answer that each is, or ""."""
     sources, names = [], []
@@ -84,7 +101,8 @@ def _cells(content: Any, found: submission.Submission) -> tuple[list[str], list[
     for cell in nbformat.from_dict(content).cells:
         grading = cell.get("metadata", {}).get(KEY, {})
         if cell.get("cell_type") == "code" and ("frame" in grading or "visible" in grading):
-            sources.append("".join(cell.source))
+            source = "".join(cell.source)
+            sources.append(source if "frame" in grading else ALOOF.format(source))
             names.append("")
         elif (name := grading.get("answer")) in left:
             sources.append(left.pop(name))
@@ -92,11 +110,18 @@ def _cells(content: Any, found: submission.Submission) -> tuple[list[str], list[
     return sources, names
 
 
+class _Manager(AsyncKernelManager):
+    """Starts the Python that runs this, whatever kernels are installed."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(kernel_spec_manager=KernelSpecManager(kernel_dirs=[]), **settings)
+
+
 def _run(sources: list[str], folder: Path) -> list[list[Any]]:
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in sources])
-    kernel = AsyncKernelManager(kernel_spec_manager=KernelSpecManager(kernel_dirs=[]))
     client = NotebookClient(
-        notebook, km=kernel, allow_errors=True, timeout=120, resources={"metadata": {"path": str(folder)}}
-    )
+        notebook, kernel_manager_class=_Manager, allow_errors=True, timeout=PATIENCE, interrupt_on_timeout=True,
+        resources={"metadata": {"path": str(folder)}},
+    )  # fmt: skip
     client.execute()
     return [cell.outputs for cell in notebook.cells]

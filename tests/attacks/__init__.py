@@ -46,8 +46,8 @@ class Attack:
     """kind, name, tries : for the table. make : writes the submission into a student's folder.
 
     low, high : the fair score; two numbers where a clock decides. notes : what a person must be told, if anything: a
-    word of it. searches : whether it ends its first answer with
-    LookupError if it found what it may not see, and with EOFError if there was nothing.
+    word of it. searches : whether it ends its first answer with LookupError if it found what it may not see, and with
+    EOFError if there was nothing.
     """
 
     kind: str
