@@ -25,15 +25,19 @@ site: .venv/site  ## make pages for reading alone, to be opened without a server
 	.venv/bin/python scripts/build_site.py build/site
 	@echo "Open build/site/index.html"
 
+# Two processes: one for the browser, one for the grader, and both for the rest; a notebook stays in one.
+TWO       = -n 2 --dist loadgroup
+BY_FILE   = -n 2 --dist loadscope
+
 test: .venv/dev  ## run the unit tests, the examples in docstrings and the notebooks
-	.venv/bin/python -m pytest $(if $(wildcard .venv/lib/python3*/site-packages/torch),,-m "not torch")
-	.venv/bin/python -m pytest --nbval notebooks assignments
+	.venv/bin/python -m pytest $(TWO) $(if $(wildcard .venv/lib/python3*/site-packages/torch),,-m "not torch")
+	.venv/bin/python -m pytest $(BY_FILE) --nbval notebooks assignments
 
 # Any build of PyTorch will do. On Linux, pip takes the CUDA build, several GB: to get the small one, put the address of
 # PyTorch's CPU index into the environment variable PIP_EXTRA_INDEX_URL and ask for TORCH=torch==2.13.0+cpu.
 test-torch: .venv/dev  ## install PyTorch and transformers and run the tests that compare with them
 	.venv/bin/python -m pip install --quiet "$(TORCH)" "$(TRANSFORMERS)"
-	.venv/bin/python -m pytest -m torch
+	.venv/bin/python -m pytest $(TWO) -m torch
 
 notebooks: .venv/dev  ## run all notebooks and store their outputs (or only NOTEBOOKS=...)
 	.venv/bin/python scripts/execute_notebooks.py $(NOTEBOOKS)

@@ -24,8 +24,11 @@ def main() -> None:
     sys.path.insert(0, str(REPOSITORY / "tests"))
     import test_attacks as tests  # type: ignore[import-not-found]
 
-    with tempfile.TemporaryDirectory() as folder:
-        campaign = tests.run(tests.ATTACKS, Path(folder))
+    folder = Path(tempfile.mkdtemp())
+    try:
+        campaign = tests.run(tests.ATTACKS, folder)
+    finally:
+        tests.remove(folder)
     lines, kind, harmed = [HEAD.format(full=tests.FULL)], "", 0
     for attack in tests.ATTACKS:
         if attack.kind != kind:
