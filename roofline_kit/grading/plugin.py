@@ -65,6 +65,7 @@ class Walled(RunningKernel):  # type: ignore[misc]
 
     def __init__(self, run: Run) -> None:  # nbval's own would start a kernel without walls
         self.run, self.ran, self.restarts = run, Ran(), 0
+        self.answers = {step.source for step in run.steps if step.kind == "answer"}
         self.spent: list[str] = []  # the sources that a fresh kernel has to run again
         self.start(run.limits.notebook)
 
@@ -83,6 +84,8 @@ class Walled(RunningKernel):  # type: ignore[misc]
             if self.kernel.alive:
                 self.spent.append(cell_input)
             else:
+                if self.spent and cell_input not in self.answers and self.spent[-1] in self.answers:
+                    del self.spent[-1]  # no check ends a kernel by itself
                 self.again()
         else:  # what it said before it ended was said in another cell
             self.ran = Ran(reason=self.ran.reason or "died")
@@ -91,17 +94,21 @@ class Walled(RunningKernel):  # type: ignore[misc]
 
     def again(self) -> None:
         """A fresh kernel with what was there before: one answer that dies takes no other answer with it."""
-        assert self.kernel is not None
-        left = self.kernel.left
-        self.restarts += 1
-        if left <= 1 or self.restarts > 3:
-            self.kernel = None
-            return
         ran = self.ran
-        self.start(left)
-        for source in self.spent:
-            if self.kernel is None or self.kernel.run(source).reason:
+        while self.kernel is not None and (left := self.kernel.left) > 1 and self.restarts < 3:
+            self.restarts += 1
+            self.start(left)
+            last = None
+            for number, source in enumerate(self.spent if self.kernel else ()):
+                last = number if source in self.answers else last
+                self.kernel.run(source)
+                if not self.kernel.alive:
+                    break
+            else:
                 break
+            if last is None:
+                break
+            del self.spent[last]  # an answer can end a kernel some time after it was run
         self.ran = ran
         if self.kernel is not None and not self.kernel.alive:
             self.kernel = None

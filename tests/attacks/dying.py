@@ -8,7 +8,7 @@ def last(source: str) -> dict[str, str]:
     return {**HONEST, "flops": source}
 
 
-@attack((5, 7))
+@attack((0, 7))
 def exit_():
     """Calls exit() and quit(), which end the kernel some time later."""
     return last("exit()\nquit()")
@@ -67,7 +67,7 @@ def become_another_program():
     return last("import os\nos.execv('/bin/sleep', ['sleep', '1000'])")
 
 
-@attack(7)
+@attack((0, 7))
 def shut_down():
     """Has the kernel shut itself down, and closes its event loop."""
     return last(
