@@ -88,27 +88,14 @@ def ours(folder: Path, count: int, jobs: int) -> tuple[float, float, float]:
 def nbgrader(folder: Path, count: int) -> tuple[float, float]:
     """The same of `nbgrader autograde`."""
     cells = [new_code_cell(FRAME)]
-    for i, (name, answer) in enumerate(ANSWERS.items()):
-        marks = {
-            "schema_version": 3,
-            "grade_id": f"a{i}",
-            "grade": False,
-            "solution": True,
-            "locked": False,
-            "task": False,
-        }
-        cells.append(new_code_cell(f"### BEGIN SOLUTION\n{answer}\n### END SOLUTION", metadata={"nbgrader": marks}))
-        marks = {
-            "schema_version": 3,
-            "grade_id": f"t{i}",
-            "grade": True,
-            "solution": False,
-            "locked": True,
-            "task": False,
-            "points": 2,
-        }
+    marks = {"schema_version": 3, "locked": False, "task": False}
+    for name, answer in ANSWERS.items():
+        solution = {**marks, "grade_id": f"answer-{name}", "grade": False, "solution": True}
+        tests = {**marks, "grade_id": f"tests-{name}", "grade": True, "solution": False, "locked": True, "points": 2}
         hidden = f"### BEGIN HIDDEN TESTS\n{TESTS[name]}\n### END HIDDEN TESTS"
-        cells.append(new_code_cell(hidden, metadata={"nbgrader": marks}))
+        marked = f"### BEGIN SOLUTION\n{answer}\n### END SOLUTION"
+        cells += [new_code_cell(marked, metadata={"nbgrader": solution})]
+        cells += [new_code_cell(hidden, metadata={"nbgrader": tests})]
     kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
     source = folder / "source" / "hw" / "hw.ipynb"
     source.parent.mkdir(parents=True)
@@ -128,28 +115,19 @@ def nbgrader(folder: Path, count: int) -> tuple[float, float]:
 
 def otter(folder: Path, count: int) -> tuple[float, float]:
     """The same of `otter run`, one call for each submission, as its autograder on a platform does."""
-    raw = lambda text: nbformat.v4.new_raw_cell(text)  # noqa: E731
+    raw = nbformat.v4.new_raw_cell
     cells = [raw("# ASSIGNMENT CONFIG\ntests:\n  files: false\ngenerate: true\nrun_tests: false"), new_code_cell(FRAME)]
     for name, answer in ANSWERS.items():
         cells += [raw(f"# BEGIN QUESTION\nname: {name}\npoints: 2"), new_markdown_cell(name), raw("# BEGIN SOLUTION")]
-        cells += [
-            new_code_cell(
-                f"{answer} # SOLUTION" if "\n" not in answer else f"# BEGIN SOLUTION\n{answer}\n# END SOLUTION"
-            )
-        ]
-        cells += [
-            raw("# END SOLUTION"),
-            raw("# BEGIN TESTS"),
-            new_code_cell(f'""" # BEGIN TEST CONFIG\nhidden: true\n""" # END TEST CONFIG\n{TESTS[name]}'),
-        ]
-        cells += [raw("# END TESTS"), raw("# END QUESTION")]
+        several = f"# BEGIN SOLUTION\n{answer}\n# END SOLUTION"
+        tests = f'""" # BEGIN TEST CONFIG\nhidden: true\n""" # END TEST CONFIG\n{TESTS[name]}'
+        cells += [new_code_cell(several if "\n" in answer else f"{answer} # SOLUTION"), raw("# END SOLUTION")]
+        cells += [raw("# BEGIN TESTS"), new_code_cell(tests), raw("# END TESTS"), raw("# END QUESTION")]
     kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
     nbformat.write(new_notebook(cells=cells, metadata=kernel), folder / "hw.ipynb")
     timed(["otter", "assign", "hw.ipynb", "dist", "--no-run-tests", "--no-pdfs"], folder)
     (archive,) = (folder / "dist" / "autograder").glob("*.zip")
-    notebook = nbformat.read(folder / "hw.ipynb", as_version=4)
     submitted = nbformat.read(next((folder / "dist" / "student").glob("*.ipynb")), as_version=4)
-    del notebook
     solved = iter(ANSWERS.values())
     for cell in submitted.cells:
         if cell.cell_type == "code" and "..." in cell.source:
