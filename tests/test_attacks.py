@@ -122,11 +122,10 @@ def run(attacks: list[An], base: Path, jobs: int = 2) -> Campaign:
         patch.setattr(tempfile, "tempdir", str(temporary))
         begin = grade.Session.__post_init__
         patch.setattr(grade.Session, "__post_init__", lambda session: sessions.append(session) or begin(session))
-        for family, address in ((socket.AF_INET, ("127.0.0.1", 48613)), (socket.AF_UNIX, "\0roofline-attack-test")):
-            server = stack.enter_context(socket.socket(family))
-            server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            server.bind(address)
-            server.listen()
+        server = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+        abstract = stack.enter_context(socket.socket(socket.AF_UNIX))
+        abstract.bind(f"\0roofline-{server.getsockname()[1]}")  # no two runs of the tests have the same
+        abstract.listen()
         watch.start()
         began = time.monotonic()
         graded = assignment.read(HERE / "assignment")
@@ -147,14 +146,12 @@ def run(attacks: list[An], base: Path, jobs: int = 2) -> Campaign:
 
 
 @pytest.fixture(scope="session")
-def campaign(
-    walls: str, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
-) -> Iterator[Campaign]:
+def campaign(walls: str, request: pytest.FixtureRequest) -> Iterator[Campaign]:
     """All attacks that were asked for, graded."""
     assert walls == "bubblewrap"
     using = [item for item in request.session.items if {"attack", "campaign"} <= {*getattr(item, "fixturenames", ())}]
     asked = {item.callspec.params["attack"].name for item in using}
-    base = tmp_path_factory.mktemp("attacks")
+    base = Path(tempfile.mkdtemp())  # pytest's own folders are removed with Python's rmtree, see `remove`
     yield run([attack for attack in ATTACKS if attack.name in asked] or ATTACKS, base)
     remove(base)
 

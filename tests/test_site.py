@@ -82,14 +82,14 @@ def local(page: Page, reference: str) -> tuple[Path, str]:
 # --- what is in it ---
 
 
-def test_next_leads_through_all_notebooks_to_the_reference(site: Path, pages: dict[str, Page]) -> None:
+def test_next_leads_through_all_notebooks_to_the_reference_and_to_grading(site: Path, pages: dict[str, Page]) -> None:
     page, way = pages["index.html"], []
     while following := page.find("a", "right-next"):
         before, path = page, local(page, following[0]["href"])[0]
         page = pages[path.relative_to(site).as_posix()]
         assert local(page, page.find("a", "left-prev")[0]["href"])[0] == before.path
         way.append(path.stem)
-    assert way == [path.stem for path in NOTEBOOKS] + ["api"]
+    assert way == [path.stem for path in NOTEBOOKS] + ["api", "grading", "attacks"]
 
 
 def test_the_first_page_links_to_every_notebook_in_its_text(pages: dict[str, Page]) -> None:

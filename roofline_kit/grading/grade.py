@@ -430,7 +430,11 @@ def _workplace() -> Iterator[Path]:
         if pid.isdigit() and not Path("/proc", pid).exists() and old.stat().st_uid == os.getuid():
             shutil.rmtree(old, ignore_errors=True)
     with tempfile.TemporaryDirectory(prefix=f"roofline-grading-{os.getpid()}-") as folder:
-        yield Path(folder)
+        before, tempfile.tempdir = tempfile.tempdir, folder  # the instructor's own answers run in this process
+        try:
+            yield Path(folder)
+        finally:
+            tempfile.tempdir = before
 
 
 def _lost(entry: Entry, session: Session, why: str) -> dict[str, Any]:

@@ -287,9 +287,7 @@ class Kernel:
         """Puts up the walls, with a kernel in them."""
         command, resources = _walled(walls, sockets, files), self.limits.resources
         quiet: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "start_new_session": True}
-        quiet["env"] = {
-            "PATH": os.environ.get("PATH", os.defpath)
-        }  # process 1 has it, and /proc shows it to the kernel
+        quiet["env"] = {"PATH": os.environ.get("PATH", os.defpath)}  # that of process 1 is shown to the kernel
         if walls != "bubblewrap" or (warm := nursery()) is None:
             return subprocess.Popen(
                 [*command, sys.executable, "-m", "ipykernel_launcher", *arguments], stdout=subprocess.DEVNULL,
@@ -430,9 +428,9 @@ def _used(roots: list[int], most: int) -> tuple[int, int]:
     count, pages, waiting = 0, 0, list(roots)
     while waiting and count <= most:
         process = waiting.pop()
-        with suppress(OSError):
+        with suppress(OSError), os.scandir(f"/proc/{process}/task") as tasks:
             pages += int(Path(f"/proc/{process}/statm").read_text().split()[1])
-            for task in os.scandir(f"/proc/{process}/task"):
+            for task in tasks:
                 count += 1
                 waiting += map(int, Path(task.path, "children").read_text().split())
     return count, pages * resource.getpagesize()

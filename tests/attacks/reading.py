@@ -134,10 +134,11 @@ def the_network():
         import socket
         found = []
         for host in ("127.0.0.1", "::1", "10.0.0.1", "172.17.0.1", "192.168.1.1", "169.254.169.254", "1.1.1.1", "example.org"):
-            for port in (22, 53, 80, 443, 8888, 48613):
+            for port in range(1, 65536) if host == "127.0.0.1" else (22, 53, 80, 443, 8888):
                 try:
-                    socket.create_connection((host, port), timeout=0.02).close()
-                    found.append((host, port))
+                    with socket.create_connection((host, port), timeout=0.02) as other:
+                        if other.getsockname() != other.getpeername():
+                            found.append((host, port))
                 except OSError:
                     pass
         raise (LookupError if found else EOFError)(str(found))
@@ -160,10 +161,9 @@ def sockets_of_the_host():
                     path = os.path.join(folder, name)
                     if stat.S_ISSOCK(os.lstat(path).st_mode) and not path.startswith("/run/kernel/"):
                         found.append(path)
-        try:
-            socket.socket(socket.AF_UNIX).connect("\\0roofline-attack-test")
-            found.append("an abstract socket")
-        except OSError:
-            pass
+        for number in range(1, 65536):
+            with socket.socket(socket.AF_UNIX) as abstract:
+                if abstract.connect_ex(f"\\0roofline-{number}") == 0:
+                    found.append(number)
         raise (LookupError if found else EOFError)(str(found))
     """)
