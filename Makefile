@@ -25,13 +25,12 @@ site: .venv/site  ## make pages for reading alone, to be opened without a server
 	.venv/bin/python scripts/build_site.py build/site
 	@echo "Open build/site/index.html"
 
-# Two processes: one for the browser, one for the grader, and both for the rest; a notebook stays in one.
-TWO       = -n 2 --dist loadgroup
-BY_FILE   = -n 2 --dist loadscope
+# Two processes, each with whole files: a notebook is run from its top, and one browser or grader serves a file's tests.
+TWO       = -n 2 --dist loadfile
 
 test: .venv/dev  ## run the unit tests, the examples in docstrings and the notebooks
 	.venv/bin/python -m pytest $(TWO) $(if $(wildcard .venv/lib/python3*/site-packages/torch),,-m "not torch")
-	.venv/bin/python -m pytest $(BY_FILE) --nbval notebooks assignments
+	.venv/bin/python -m pytest $(TWO) --nbval notebooks assignments
 
 # Any build of PyTorch will do. On Linux, pip takes the CUDA build, several GB: to get the small one, put the address of
 # PyTorch's CPU index into the environment variable PIP_EXTRA_INDEX_URL and ask for TORCH=torch==2.13.0+cpu.

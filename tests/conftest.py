@@ -18,15 +18,6 @@ settings.register_profile("ci", settings.get_profile("default"), derandomize=Tru
 settings.load_profile("ci" if os.environ.get("CI") else "default")
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """With `-n 2 --dist loadgroup`: what shares a browser, a grader or a file stays in one process."""
-    for item in items:
-        needs = {*getattr(item, "fixturenames", ())}
-        group = "grader" if "walls" in needs else "browser" if needs & {"chromium", "site"} else item.path.name
-        item.add_marker(pytest.mark.xdist_group(group))
-
-
 @pytest.fixture(autouse=True)
 def close_figures() -> Iterator[None]:
     """Closes what a test has drawn: Matplotlib warns of the twentieth figure, when its culprit is long gone."""

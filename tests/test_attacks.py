@@ -12,7 +12,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -106,6 +106,23 @@ def content(folder: Path) -> dict[str, Any]:
     return found
 
 
+@contextmanager
+def listening() -> Iterator[int]:
+    """Two sockets of the host for attacks to find: one on the network, one with an abstract name; their number."""
+    for number in range(20000, 20100):  # other tests may run at the same time
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(socket.create_server(("127.0.0.1", number)))
+                abstract = stack.enter_context(socket.socket(socket.AF_UNIX))
+                abstract.bind(f"\0roofline-{number}")
+            except OSError:
+                continue
+            abstract.listen()
+            yield number
+            return
+    raise OSError("all ports from 20000 to 20099 are in use")
+
+
 def run(attacks: list[An], base: Path, jobs: int = 2) -> Campaign:
     """Grades attacks and their neighbours in one run."""
     submissions, results, temporary = base / "submissions", base / "results", base / "temporary"
@@ -117,15 +134,11 @@ def run(attacks: list[An], base: Path, jobs: int = 2) -> Campaign:
         (submissions / f"{student}.honest" / "submission.ipynb").write_text(json.dumps(honest))
     given, found = content(submissions), Campaign()
     watch, sessions = Watch(), []
-    with pytest.MonkeyPatch.context() as patch, ExitStack() as stack:
+    with pytest.MonkeyPatch.context() as patch, listening():
         patch.setenv("GRADERS_SECRET", "graders-secret")
         patch.setattr(tempfile, "tempdir", str(temporary))
         begin = grade.Session.__post_init__
         patch.setattr(grade.Session, "__post_init__", lambda session: sessions.append(session) or begin(session))
-        server = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
-        abstract = stack.enter_context(socket.socket(socket.AF_UNIX))
-        abstract.bind(f"\0roofline-{server.getsockname()[1]}")  # no two runs of the tests have the same
-        abstract.listen()
         watch.start()
         began = time.monotonic()
         graded = assignment.read(HERE / "assignment")

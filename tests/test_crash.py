@@ -54,7 +54,7 @@ def test_a_grader_that_is_killed_twenty_times_ends_with_the_same_grades(walls: s
     graded: set[str] = set()
     for _ in range(KILLS):
         with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment, text=True) as grader:
-            time.sleep(chance.uniform(0.2, 5.0 if len(graded) < 9 else 1.0))
+            time.sleep(chance.uniform(0.2, 4.0 if len(graded) < 9 else 1.0))
             grader.send_signal(signal.SIGKILL)
             assert grader.stdout is not None
             for line in grader.stdout:

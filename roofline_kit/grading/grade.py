@@ -31,7 +31,7 @@ from typing import Any
 
 import pytest
 
-from . import submission
+from . import sandbox, submission
 from .assignment import Assignment, AssignmentError
 from .plugin import Collector, Outcome, Run
 from .sandbox import Limits, walls
@@ -423,7 +423,7 @@ def die_with_parent(parent: int) -> None:
 
 @contextlib.contextmanager
 def _workplace() -> Iterator[Path]:
-    """A folder for what kernels need while they run, and an end to those of graders that were killed."""
+    """A folder for what kernels need while they run, and an end to those of graders that were killed. Nothing stays."""
     base = Path(tempfile.gettempdir())
     for old in base.glob("roofline-grading-*-*"):
         pid = old.name.split("-")[2]
@@ -435,6 +435,7 @@ def _workplace() -> Iterator[Path]:
             yield Path(folder)
         finally:
             tempfile.tempdir = before
+            sandbox.retire()
 
 
 def _lost(entry: Entry, session: Session, why: str) -> dict[str, Any]:

@@ -215,6 +215,14 @@ def nursery() -> Nursery | None:
     return made
 
 
+def retire() -> None:
+    """Ends this process's nursery, if there is one; the next kernel would get a new one."""
+    warm = nursery() if nursery.cache_info().currsize else None
+    if warm is not None:
+        warm.process.communicate()  # it ends with its input
+    nursery.cache_clear()
+
+
 def _deepest(pid: int) -> int:
     """The last of a process's line of only children."""
     while children := Path(f"/proc/{pid}/task/{pid}/children").read_text().split():

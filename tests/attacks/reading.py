@@ -13,9 +13,8 @@ def the_disk():
         found = []
         for top in ("/tmp", "/run", "/home", "/root", "/work", "/var", "/srv", "/mnt", "/opt", "/etc", "/dev/shm", "/usr/src",
                     "/usr/local", *os.environ.get("PYTHONPATH", "").split(":"), os.getcwd(), *(f"/proc/{{n}}/cwd" for n in range(9))):
-            for folder, _, names in os.walk(top):
-                if "site-packages" in folder or "/lib/python" in folder:
-                    continue
+            for folder, folders, names in os.walk(top):
+                folders[:] = [name for name in folders if name != "lib"]
                 for name in names:
                     path = os.path.join(folder, name)
                     if name.endswith((".ipynb", ".toml", ".csv")) and "assignment" in path:
@@ -134,11 +133,10 @@ def the_network():
         import socket
         found = []
         for host in ("127.0.0.1", "::1", "10.0.0.1", "172.17.0.1", "192.168.1.1", "169.254.169.254", "1.1.1.1", "example.org"):
-            for port in range(1, 65536) if host == "127.0.0.1" else (22, 53, 80, 443, 8888):
+            for port in (22, 53, 80, 443, 8888, *(range(20000, 20100) if host == "127.0.0.1" else ())):
                 try:
-                    with socket.create_connection((host, port), timeout=0.02) as other:
-                        if other.getsockname() != other.getpeername():
-                            found.append((host, port))
+                    socket.create_connection((host, port), timeout=0.02).close()
+                    found.append((host, port))
                 except OSError:
                     pass
         raise (LookupError if found else EOFError)(str(found))
@@ -156,12 +154,13 @@ def sockets_of_the_host():
             if name.startswith(("@", "/")) and "/run/kernel/" not in name:
                 found.append(name)
         for top in ("/run", "/var/run", "/tmp", "/root", "/home", "/dev"):
-            for folder, _, names in os.walk(top):
+            for folder, folders, names in os.walk(top):
+                folders[:] = [name for name in folders if name != "lib"]
                 for name in names:
                     path = os.path.join(folder, name)
                     if stat.S_ISSOCK(os.lstat(path).st_mode) and not path.startswith("/run/kernel/"):
                         found.append(path)
-        for number in range(1, 65536):
+        for number in range(20000, 20100):
             with socket.socket(socket.AF_UNIX) as abstract:
                 if abstract.connect_ex(f"\\0roofline-{number}") == 0:
                     found.append(number)
