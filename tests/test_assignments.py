@@ -6,6 +6,7 @@ import ast
 import json
 import textwrap
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,8 @@ def written(given: assignment.Assignment, case: dict[str, Any], folder: Path) ->
 @OF_ALL
 def test_every_submission_gets_its_points(folder: Path, tmp_path: Path, walls: str) -> None:
     given, cases = assignment.read(folder), submissions(folder)
+    shorter = {**given.settings["limits"], "cell": 8}  # for the one that loops
+    given = replace(given, settings={**given.settings, "limits": shorter})
     for i, case in enumerate(cases):
         written(given, case, tmp_path / "in" / f"{i:02}")
     entries = grade.entries(tmp_path / "in")
@@ -64,7 +67,7 @@ def test_points_are_many_spread_out_and_mostly_for_what_is_right_in_general(fold
     given = assignment.read(folder)
     assert 12 <= given.points <= 20
     assert len(given.checks) >= 8
-    reports = [grade.Session(given).reference(folder) for _ in range(2)]
+    reports = [grade.Session(given).expected or {} for _ in range(2)]
     changing = [check.points for name, check in given.checks.items() if reports[0][name] != reports[1][name]]
     assert sum(changing) >= given.points / 2
 

@@ -105,13 +105,15 @@ class Session:
 def execute(run: Run) -> None:
     """Has pytest collect and run one submission, and leaves what became of it in `run`."""
     began = time.monotonic()
-    quiet = ["-p", "no:cacheprovider", "-p", "no:doctest", "-p", "no:unittest", "-p", "no:python", "-p", "no:logging"]
-    arguments = ["-p", "nbval.plugin", *quiet, "--disable-plugin-autoload", "--capture=no", "-qq", "--color=no"]
+    # The last two collect garbage after every run, which would be a quarter of all the time.
+    without = ("cacheprovider", "doctest", "unittest", "python", "logging", "unraisableexception", "threadexception")
+    quiet = [*(f"-pno:{name}" for name in without), "--disable-plugin-autoload", "--capture=no", "-qq", "--color=no"]
     # What lies beside a submission is its author's: pytest would run a conftest.py, and take a file's name apart.
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()) as said:
         notebook = Path(folder).resolve() / "submission.ipynb"
         notebook.touch()
-        arguments += ["-c", os.devnull, "--noconftest", "--rootdir", folder, "--tb=no", str(notebook)]
+        place = ["-c", os.devnull, "--noconftest", "--rootdir", folder, "--confcutdir", folder, "--tb=no"]
+        arguments = ["-pnbval.plugin", *quiet, *place, str(notebook)]
         code = pytest.main(arguments, plugins=[Collector(notebook, run)])
     if code not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
         raise RuntimeError(f"pytest ended with {code!r}: {said.getvalue()[-2000:]}")

@@ -275,7 +275,7 @@ class Kernel:
         context = self.client.context
         context.MAXMSGSIZE = limits.output  # what a message can be does not depend on who sends it,
         context.RECONNECT_IVL = -1  # and a socket that is replaced by something else is not looked at again
-        self.memory, self.count, self.size = _resident(), 0, 0
+        self.memory, self.count, self.size, self.next_look = _resident(), 0, 0, 0.0
         self.ends: list[Any] = []  # what tells of a channel that its other end is gone
         try:
             sockets = self._inside() if walls == "bubblewrap" else sockets
@@ -348,6 +348,9 @@ class Kernel:
         # A message of endless parts, or many large ones, pile up here before one of them can be looked at.
         if _resident() - self.memory > 150 * MB:
             raise Stopped("output")
+        if time.monotonic() < self.next_look:
+            return
+        self.next_look = time.monotonic() + 0.05
         count, memory = _used(self.roots, self.limits.processes)
         if count > self.limits.processes or memory > self.limits.memory:
             raise Stopped("died")

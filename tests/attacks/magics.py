@@ -13,7 +13,7 @@ def reset():
 def shell():
     """!commands and %%script: a shell that looks for the instructor's notebook and starts programs."""
     return wrong("""
-        files = !find / -name "*.ipynb" -not -path "/proc/*" -not -path "*/site-packages/*" 2>/dev/null
+        files = !find / -path /proc -prune -o -name lib -prune -o -name "*.ipynb" -print 2>/dev/null
         said = !cat /etc/shadow /root/.bash_history /root/.ssh/id_rsa 2>/dev/null
         !(setsid sleep 1000 >/dev/null 2>&1 &)
         found = list(files) + list(said)
