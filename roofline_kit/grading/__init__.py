@@ -14,3 +14,15 @@ where a student's code could read it.
     report       pages and tables
     cli          the commands
 """
+
+import sys
+from contextlib import suppress
+from importlib import import_module
+
+# nbformat needs jsonschema, which compiles a grammar of internationalized addresses for two seconds wherever JupyterLab
+# has brought it. No notebook is checked against that, and every process of the grader would wait for it.
+if "jsonschema" not in sys.modules and "rfc3987_syntax" not in sys.modules:
+    sys.modules["rfc3987_syntax"] = None  # type: ignore[assignment]
+    with suppress(ImportError):
+        import_module("jsonschema")
+    del sys.modules["rfc3987_syntax"]
