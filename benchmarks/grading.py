@@ -166,9 +166,9 @@ def main() -> None:
         rows += [(name, wall / n, cpu / n) for name, (wall, cpu) in theirs.items()]
     packages = ", ".join(f"{name} {version(name)}" for name in ("nbgrader", "otter-grader", "nbval", "ipykernel"))
     print(f"Python {platform.python_version()}, {packages}, {platform.machine()}, {n} submissions\n")
-    print("| per submission | wall | processor | processor, theirs / ours |\n| --- | ---: | ---: | ---: |")
+    print("| per submission | wall | processor | processor, theirs / ours (--jobs 1) |\n| --- | ---: | ---: | ---: |")
     for name, wall, cpu in rows:
-        ratio = f"{cpu / (both[1] / n):.1f}" if name in theirs else ""
+        ratio = f"{cpu / (alone[1] / n):.1f}" if name in theirs else ""
         print(f"| {name} | {wall:.2f} s | {cpu:.2f} s | {ratio} |")
     print(f"\nLargest process of ours: {both[2]:.0f} MB with {n} submissions", end="")
     print(f", {many[2]:.0f} MB with {given.many}." if many else ".")
