@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import re
 import subprocess
@@ -23,14 +22,6 @@ from roofline_kit import lessons
 ROOT = Path(__file__).parent.parent
 NOTEBOOKS = sorted(ROOT.glob("notebooks/*.ipynb"))
 NET = re.compile(r"\s*(https?:)?//", re.IGNORECASE)
-
-
-def needed(there: Any, what: str) -> None:
-    """Skip where something is missing that the tests can do without on somebody's machine, and not in CI."""
-    if not there and os.environ.get("CI"):
-        pytest.fail(what)
-    if not there:
-        pytest.skip(what)
 
 
 class Page(HTMLParser):
@@ -58,7 +49,6 @@ class Page(HTMLParser):
 
 @pytest.fixture(scope="session")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    needed(importlib.util.find_spec("sphinx"), "Sphinx is not installed; `make test` installs it")
     folder: Path = tmp_path_factory.mktemp("build") / "site"
     script = ROOT / "scripts" / "build_site.py"
     made = subprocess.run([sys.executable, str(script), str(folder)], capture_output=True, text=True, encoding="utf-8")

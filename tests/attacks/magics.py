@@ -14,7 +14,7 @@ def shell():
     """!commands and %%script: a shell that looks for the instructor's notebook and starts programs."""
     return wrong("""
         files = !find / -path /proc -prune -o -name lib -prune -o -name "*.ipynb" -print 2>/dev/null
-        said = !cat /etc/shadow /root/.bash_history /root/.ssh/id_rsa 2>/dev/null
+        said = !cat /etc/shadow ~root/.bash_history ~root/.ssh/id_rsa 2>/dev/null
         !(setsid sleep 1000 >/dev/null 2>&1 &)
         found = list(files) + list(said)
         raise (LookupError if found else EOFError)(str(found))
@@ -25,7 +25,7 @@ def shell():
 def run_and_load():
     """%run, %load, %store, %edit and %macro on files of others."""
     return wrong("""
-        %run /work/assignment.ipynb
+        %run /srv/assignment/assignment.ipynb
         %load ../assignment/assignment.ipynb
         %store -r
         %rerun 1-100

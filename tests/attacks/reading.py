@@ -11,7 +11,7 @@ def the_disk():
     return wrong(f"""
         import os
         found = []
-        for top in ("/tmp", "/run", "/home", "/root", "/work", "/var", "/srv", "/mnt", "/opt", "/etc", "/dev/shm", "/usr/src",
+        for top in ("/tmp", "/run", "/home", "/root", "/var", "/srv", "/mnt", "/opt", "/etc", "/dev/shm", "/usr/src",
                     "/usr/local", *os.environ.get("PYTHONPATH", "").split(":"), os.getcwd(), *(f"/proc/{{n}}/cwd" for n in range(9))):
             for folder, folders, names in os.walk(top):
                 folders[:] = [name for name in folders if name != "lib"]
