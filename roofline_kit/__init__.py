@@ -14,6 +14,7 @@ from typing import Any
 
 from .cost import CompiledCost, Cost, Sweep, trace
 from .hardware import Accelerator, accelerator, accelerators
+from .measure import Measurement, Point, ceilings, measure
 from .models import Model, model, models
 from .roofline import Roofline, roofline
 from .tensor import Causal, Step, Tensor, flip, fuse, matmul, store, symbols, take, tensors, tiled, top, windows
@@ -27,9 +28,10 @@ _LATER |= dict.fromkeys(("explore_attention", "explore_batch", "explore_roofline
 _LATER |= {"plot_sweep": "plots", "published": "lecture"}
 
 __all__ = [
-    "Accelerator", "Causal", "CompiledCost", "Cost", "Model", "Roofline", "Step", "Sweep", "Tensor",
-    "accelerator", "accelerators", "attention", "compress", "decoder_layer", "exp", "flip", "fuse", "gelu",
-    "layer_norm", "linear", "matmul", "max", "mean", "merge_heads", "mlp", "model", "models",
+    "Accelerator", "Causal", "CompiledCost", "Cost", "Measurement", "Model", "Point", "Roofline", "Step", "Sweep",
+    "Tensor",
+    "accelerator", "accelerators", "attention", "ceilings", "compress", "decoder_layer", "exp", "flip", "fuse", "gelu",
+    "layer_norm", "linear", "matmul", "max", "mean", "measure", "merge_heads", "mlp", "model", "models",
     "multi_head_attention", "norm", "relu", "rms_norm", "roofline", "rotary", "silu", "softmax", "sparse_attention",
     "split_heads", "sqrt", "store", "sum", "symbols", "take", "tanh", "tensors", "tiled", "top", "trace", "windows",
     *_LATER,

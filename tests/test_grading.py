@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from roofline_kit.grading import assignment, cells, grade, judge, submission
 from roofline_kit.grading.assignment import AssignmentError
+from roofline_kit.measure import write
 
 GRADED = assignment.read(HERE / "assignment")
 FINITE = st.floats(allow_nan=False, allow_infinity=False, min_value=1e-300) | st.integers(1, 10**400)
@@ -215,14 +216,14 @@ def test_names_of_files_are_safe_and_different(students: list[str]) -> None:
 
 
 def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    grade.write(tmp_path / "a.json", "old")
+    write(tmp_path / "a.json", "old")
 
     def full(_: int) -> None:
         raise OSError("no space left")
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match="no space"):
-        grade.write(tmp_path / "a.json", "new")
+        write(tmp_path / "a.json", "new")
     assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("a.json", "old")]
 
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from ..cluster import outside_of_jobs
 from ..errors import unknown
 from .assignment import Assignment
 
@@ -16,7 +17,7 @@ def submit(cluster: str, assignment: Assignment, submissions: Path, results: Pat
     """Hands a job array in and waits for its end. What it grades is as if it had been graded here.
 
     tasks : how many parts the submissions are dealt to. Account, partition and time come from the environment
-    (SBATCH_ACCOUNT, SBATCH_PARTITION, SBATCH_TIMELIMIT), which is how sbatch takes them.
+    (SBATCH_ACCOUNT, SBATCH_PARTITION, SBATCH_TIMELIMIT), which is how sbatch takes them, in a job as well.
 
     Raises ValueError for another cluster, and RuntimeError with what Slurm said if the array fails.
     """
@@ -31,7 +32,8 @@ def submit(cluster: str, assignment: Assignment, submissions: Path, results: Pat
     script = f'#!/bin/bash\nexec {shlex.join(command)} --part "$SLURM_ARRAY_TASK_ID/{tasks}"\n'
     given = ["sbatch", "--wait", f"--array=0-{tasks - 1}", "--ntasks=1", "--cpus-per-task=1", "--mem=6G"]
     given += ["--job-name", f"grade-{assignment.name}", "--output", str(folder / "logs" / "%a.log")]
-    done = subprocess.run(given, input=script, capture_output=True, text=True)
+    with outside_of_jobs():
+        done = subprocess.run(given, input=script, capture_output=True, text=True)
     if done.returncode:
         said = [path.read_text("utf-8", "replace")[-500:] for path in sorted((folder / "logs").glob("*.log"))]
         raise RuntimeError(

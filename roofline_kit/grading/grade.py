@@ -31,6 +31,7 @@ from typing import Any
 
 import pytest
 
+from ..measure import write
 from . import sandbox, submission
 from .assignment import Assignment, AssignmentError
 from .plugin import Collector, Outcome, Run
@@ -289,20 +290,6 @@ def name_of(student: str) -> str:
     if safe == student and student:
         return safe
     return f"{safe}-{hashlib.sha256(student.encode('utf-8', 'surrogateescape')).hexdigest()[:8]}"
-
-
-def write(path: Path, text: str) -> None:
-    """Writes a file whole or not at all, whenever the machine stops."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=path.parent, prefix=".", delete=False) as file:
-        try:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-            os.replace(file.name, path)
-        except BaseException:
-            os.unlink(file.name)
-            raise
 
 
 def stored(results: Path) -> dict[str, dict[str, Any]]:

@@ -10,8 +10,9 @@ from typing import Any
 
 import nbformat
 
+from ..measure import write
 from .assignment import Assignment, AssignmentError, solution
-from .grade import Session, execute, write
+from .grade import Session, execute
 from .judge import guessable
 from .plugin import Run
 

@@ -20,8 +20,9 @@ from typing import Any
 import jinja2
 
 from ..errors import unknown
+from ..measure import write
 from .assignment import Assignment
-from .grade import name_of, stored, write
+from .grade import name_of, stored
 
 REASONS = {
     "": "right",

@@ -1,0 +1,58 @@
+"""Work in a copy: an update of the course then reaches the lesson, and leaves what you wrote alone."""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+from pathlib import Path
+
+from .errors import unknown
+
+
+def lessons(course: Path) -> dict[str, Path]:
+    """The notebooks that can be begun, by the name of their file: lessons, and released assignments."""
+    found = [*course.glob("notebooks/*.ipynb"), *course.glob("release/**/*.ipynb")]
+    return {path.stem: path for path in sorted(found) if ".ipynb_checkpoints" not in path.parts}
+
+
+def course_folder() -> Path:
+    """The folder of the course: the working folder or one above it, or where the kit was installed from.
+
+    Raises ValueError where there is none.
+    """
+    here = Path.cwd()
+    for folder in (here, *here.parents, Path(__file__).resolve().parent.parent):
+        if (folder / "notebooks" / "00_start_here.ipynb").is_file():
+            return folder
+    raise ValueError(f"the course is not in {here.name!r} nor above it: go to the folder that has notebooks/ first")
+
+
+def start(name: str, into: Path | str = "work", course: Path | None = None) -> tuple[Path, bool]:
+    """Copies a lesson or a released assignment into a folder, never over a file that is there.
+
+    name : its number or the beginning of its name, as in "02" or "hw1". into : under the course's folder, unless it is
+    absolute. Returns the copy, and whether it is new.
+
+    Raises ValueError, with the nearest names, where none or several begin like that.
+    """
+    course = course or course_folder()
+    known = lessons(course)
+    wanted = re.sub(r"\.ipynb$", "", Path(name).name)
+    if len(matching := [stem for stem in known if stem == wanted] or [s for s in known if s.startswith(wanted)]) != 1:
+        raise ValueError(
+            f"{name!r} could be {' or '.join(map(repr, matching))}" if wanted and matching
+            else unknown("lesson", name, known)
+        )  # fmt: skip
+    source, target = known[matching[0]], course / into / f"{matching[0]}.ipynb"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    # Written aside and then linked, which fails if the name is taken: no half file, and nobody's work is overwritten.
+    with tempfile.NamedTemporaryFile(dir=target.parent, prefix=".") as file:
+        file.write(source.read_bytes())
+        file.flush()
+        os.chmod(file.name, 0o644)
+        try:
+            os.link(file.name, target)
+        except FileExistsError:
+            return target, False
+    return target, True

@@ -1,0 +1,322 @@
+"""What is measured is what is traced, each point is a file, and nothing that was measured is lost."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import statistics
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import roofline_kit as rk
+from roofline_kit import cli
+from roofline_kit.measure import (
+    BATCHES,
+    Measurement,
+    Point,
+    _NumPy,
+    ceiling_points,
+    ceilings,
+    matching,
+    measure,
+    read,
+    results,
+    sweep,
+    table,
+    take,
+    take_all,
+)  # fmt: skip
+
+SMALL: dict[str, Any] = {"h": 64, "heads": 2}
+POINT = Point("dense", "auto-regressive", batch=2, **SMALL)
+
+
+def test_a_measurement_is_counted_as_its_trace_is() -> None:
+    Q, K, V = (np.random.default_rng(0).random((2, 16, 8), np.float32) for _ in "QKV")
+    taken = measure(rk.attention, Q, K, V, repeats=4, seconds=0)
+    cost = rk.trace(rk.attention, *rk.tensors("Q K V", (2, 16, 8), "fp32"))
+    assert (taken.flops, taken.bytes) == (cost.flops, cost.bytes)
+    assert taken.dtype == "fp32" and taken.shapes == ((2, 16, 8),) * 3 and len(taken.seconds) == 4
+    assert taken.median == statistics.median(taken.seconds) and taken.rate == taken.flops / taken.median
+    roof = rk.Roofline(rk.Accelerator("mine", {"fp32": 10**9}, 10**9, 10**9), "fp32")
+    assert taken.predicted(roof) == pytest.approx(roof.time(cost), rel=1e-12)
+    assert taken.share(roof) == taken.predicted(roof) / taken.median
+
+
+def test_a_nap_takes_as_long_as_it_says() -> None:
+    def nap(x: Any) -> Any:
+        if isinstance(x, np.ndarray):
+            time.sleep(0.02)
+        return x + x
+
+    taken = measure(nap, np.ones(10, np.float32), repeats=3, seconds=0)
+    assert 0.02 <= taken.median < 0.2
+
+
+def test_calls_take_turns_with_copies_where_the_arrays_fit_into_the_cache(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_NumPy, "cache", 1000)
+    seen: list[int] = []
+
+    def f(x: Any) -> Any:
+        if isinstance(x, np.ndarray):
+            seen.append(id(x))
+        return x + x
+
+    measure(f, np.ones(100, np.float32), repeats=40, seconds=0)
+    assert len(set(seen)) == 10  # ten times 400 bytes are four times the cache
+    assert all(a != b for a, b in pairwise(seen))
+
+
+@pytest.mark.parametrize(
+    ("arrays", "error", "said"),
+    [
+        (([1, 2],), TypeError, "needs NumPy arrays, or PyTorch tensors"),
+        ((np.ones(2, np.float32), 3.0), TypeError, "needs NumPy arrays"),
+        ((np.ones(2, np.int32),), ValueError, "one dtype out of float64, float32, float16, bfloat16, not int32"),
+        ((np.ones(2), np.ones(2, np.float32)), ValueError, "not float32, float64"),
+    ],
+)
+def test_what_is_no_array_is_refused(arrays: Any, error: type[Exception], said: str) -> None:
+    with pytest.raises(error, match=said):
+        measure(lambda *x: x[0] + x[-1], *arrays)
+
+
+def test_a_clock_that_goes_backwards_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    ticks = iter(range(10**6, 0, -1))
+    monkeypatch.setattr(time, "perf_counter", lambda: float(next(ticks)))
+    with pytest.raises(RuntimeError, match=r"the clock went backwards: a call took -"):
+        measure(rk.linear, np.ones((4, 4), np.float32), np.ones((4, 4), np.float32))
+
+
+def test_memory_is_looked_at_before_it_is_taken(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(_NumPy, "memory", 10_000)
+    with pytest.raises(MemoryError, match=r"this point needs 0\.0 GB, and 0\.0 GB are free"):
+        POINT.measure()
+    assert not take(POINT, tmp_path)
+    (result,) = results(tmp_path)[0]
+    assert result.measurement is None and "are free" in result.left_out
+    monkeypatch.undo()
+    assert take(POINT, tmp_path)  # with more memory it is measured
+    assert results(tmp_path)[0][0].measurement is not None
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"layer": "dens"}, "unknown layer 'dens'; did you mean 'dense'"),
+        ({"stage": "decode"}, "unknown stage 'decode'"),
+        ({"dtype": "half"}, "unknown dtype 'half'"),
+        ({"device": "gpu"}, "unknown device 'gpu'.*'cuda'"),
+        ({"batch": 0}, "batch is 0; it must be a positive integer"),
+        ({"tokens": 1.5}, "tokens is 1.5"),
+        ({"heads": 3}, "h = 4096 does not divide into 3 heads"),
+    ],
+)
+def test_a_point_that_cannot_be_is_refused(given: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        Point(**{"layer": "dense", **given})
+
+
+def test_half_precision_and_fused_attention_need_pytorch() -> None:
+    with pytest.raises(ValueError, match=r"numpy measures unknown dtype 'fp16'.*Known: 'fp32', 'fp64'"):
+        replace(POINT, dtype="fp16").measure()
+    with pytest.raises(ValueError, match="NumPy has no fused attention"):
+        Point("fused attention", batch=1, tokens=4, **SMALL).measure()
+
+
+@given(layer=st.sampled_from(["dense", "attention", "copy"]), stage=st.sampled_from(["initial", "auto-regressive"]),
+       batch=st.integers(1, 5), tokens=st.integers(1, 9), dtype=st.sampled_from(["fp32", "fp64"]))  # fmt: skip
+def test_a_point_computes_what_it_counts(layer: str, stage: str, batch: int, tokens: int, dtype: str) -> None:
+    point = Point(layer, stage, batch, tokens, dtype=dtype, **SMALL)
+    taken = point.measure(repeats=3, seconds=0)
+    itemsize = {"fp32": 4, "fp64": 8}[dtype]
+    assert taken.shapes == point.shapes
+    if layer == "copy":
+        assert taken.steps == ((0, 2 * 64 * itemsize),)
+    elif layer == "dense":
+        rows = batch * (tokens if stage == "initial" else 1)
+        assert taken.steps == ((2 * rows * 64 * 64, itemsize * (2 * rows * 64 + 64 * 64)),)
+    else:
+        rows = tokens if stage == "initial" else 1
+        assert taken.steps[0][0] == taken.steps[-1][0] == 2 * batch * rows * tokens * 64
+
+
+def test_the_sweep_is_the_lecture_s() -> None:
+    points = sweep()
+    assert points[:3] == ceiling_points()
+    assert [p.batch for p in points[3:] if p.layer == "dense" and p.stage == "auto-regressive"] == list(BATCHES)
+    assert {p.tokens for p in points[3:] if p.layer == "attention"} == {50, 1000}
+    assert len(set(points)) == len({point.file for point in points}) == len(points) == 3 + 10 + 20 + 40
+    assert {p.layer for p in sweep("cuda", "fp16")} == {"dense", "attention", "fused attention", "copy"}
+
+
+def test_a_point_is_measured_once_and_a_damaged_file_anew(tmp_path: Path) -> None:
+    assert take(POINT, tmp_path)
+    path = tmp_path / POINT.file
+    first = path.read_bytes()
+    assert not take(POINT, tmp_path) and path.read_bytes() == first
+    path.write_bytes(first[:100])
+    with pytest.raises(ValueError, match=f"{POINT.file} is damaged: JSONDecodeError"):
+        read(path)
+    assert results(tmp_path)[0] == [] and "is damaged" in results(tmp_path)[1][0]
+    assert take(POINT, tmp_path) and read(path).point == POINT
+    assert path.with_suffix(".damaged").read_bytes() == first[:100]
+
+
+@pytest.mark.parametrize("seconds", [[0.0, 1.0], [1.0], [math.nan, 1.0], [-1.0, 2.0], "abc", None])
+def test_a_file_with_impossible_seconds_is_damaged(seconds: Any, tmp_path: Path) -> None:
+    take(POINT, tmp_path)
+    data = json.loads((tmp_path / POINT.file).read_text())
+    data["measurement"]["seconds"] = seconds
+    (tmp_path / POINT.file).write_text(json.dumps(data))
+    with pytest.raises(ValueError, match="is damaged"):
+        read(tmp_path / POINT.file)
+
+
+def test_a_full_disk_loses_nothing_that_was_measured(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    other = replace(POINT, batch=3)
+    take(POINT, tmp_path)
+
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        take_all([POINT, other], tmp_path, progress=False)
+    assert [result.point for result in results(tmp_path)[0]] == [POINT]
+    assert [path.name for path in tmp_path.iterdir()] == [POINT.file]
+
+
+def made(point: Point, seconds: float, steps: tuple[tuple[int, int], ...]) -> Measurement:
+    return Measurement(point.layer, "a machine", point.dtype, point.shapes, (seconds, 2 * seconds, 3 * seconds), steps)
+
+
+def test_ceilings_are_the_fastest_repetitions(tmp_path: Path) -> None:
+    small, large, copy = ceiling_points()
+    taken = {small: made(small, 1.0, ((8 * 10**9, 1),)), large: made(large, 2.0, ((10**10, 1),))}
+    taken[copy] = made(copy, 0.5, ((0, 10**9),))
+    found = [Result(point, measurement, {}) for point, measurement in taken.items()]
+    machine = ceilings(measured=found)
+    assert (machine.peak("fp32"), machine.bandwidth, machine.name) == (8 * 10**9, 2 * 10**9, "a machine")
+    with pytest.raises(ValueError, match=r"have no 'copy of \d+ numbers, fp32'"):
+        ceilings(measured=found[:2])
+
+
+def test_a_call_that_would_take_too_long_is_left_out_by_the_ceilings(tmp_path: Path) -> None:
+    for point in ceiling_points():
+        steps = ((0, 10**3),) if point.layer == "copy" else ((10**3, 1),)
+        data = {"point": point.__dict__, "machine": {}, "left_out": ""}
+        data["measurement"] = made(point, 1.0, steps).__dict__
+        (tmp_path / point.file).write_text(json.dumps(data))
+    assert not take(POINT, tmp_path, most_seconds=1)
+    assert "more than 1 s is too long" in read(tmp_path / POINT.file).left_out
+    assert take(POINT, tmp_path, most_seconds=1e6)
+
+
+def test_the_table_has_a_row_for_each_point(tmp_path: Path) -> None:
+    take(POINT, tmp_path)
+    found = results(tmp_path)[0]
+    roof = rk.Roofline(rk.Accelerator("mine", {"fp32": 10**9}, 10**9, 10**9), "fp32")
+    (row,) = table(found, roof)
+    taken = found[0].measurement
+    assert taken is not None
+    assert (row["flops"], row["seconds"], row["share"]) == (taken.flops, taken.median, taken.share(roof))
+    assert matching(found, layer="dense") == [taken] and matching(found, batch=7) == []
+    with pytest.raises(ValueError, match=r"unknown property 'batches'; did you mean 'batch'"):
+        matching(found, batches=2)
+
+
+# --- the command ------------------------------------------------------------------------------------------
+
+
+def command(*line: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    program = [sys.executable, "-m", "roofline_kit", *line]
+    return subprocess.run(program, cwd=folder, capture_output=True, text=True, timeout=300)
+
+
+def test_the_command_measures_and_collects_and_goes_on(tmp_path: Path) -> None:
+    folder = tmp_path / "m"
+    for point in ceiling_points():  # these would take their time
+        steps = ((0, 10**9),) if point.layer == "copy" else ((10**12, 1),)
+        data = {"point": point.__dict__, "machine": {"device": "x"}, "left_out": ""}
+        data["measurement"] = made(point, 1.0, steps).__dict__
+        folder.mkdir(exist_ok=True)
+        (folder / point.file).write_text(json.dumps(data))
+    small = ["measure", "--to", "m", "--h", "64", "--heads", "2", "--tokens", "8", "--batches", "1,2"]
+    done = command(*small, folder=tmp_path)
+    assert done.returncode == 0 and "11 points measured, 0 left out, 0 missing" in done.stdout, done.stderr
+    rows = (folder / "results.csv").read_text().splitlines()
+    assert len(rows) == 12 and rows[0].split(",")[0] == "what" and "share" in rows[0]
+    (folder / POINT.file).write_text("{")
+    done = command("collect", "--to", "m", folder=tmp_path)
+    assert done.returncode == 1 and f"damaged: {POINT.file} is damaged" in done.stdout
+    assert "10 points measured, 0 left out, 1 missing" in done.stdout
+    assert command(*small, folder=tmp_path).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        (["--device", "gpu"], "unknown device 'gpu'"),
+        (["--batches", "1,x"], "expected whole numbers with commas between"),
+        (["--layers", "mlp"], "unknown layer 'mlp'"),
+        (["--cluster", "pbs"], "unknown cluster 'pbs'"),
+    ],
+)
+def test_the_command_says_what_is_wrong(line: list[str], said: str, tmp_path: Path) -> None:
+    done = command("measure", *line, folder=tmp_path)
+    assert done.returncode == 1 and said in done.stderr
+
+
+def test_collecting_where_nothing_is_says_how_to_begin(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"has no sweep: `roofline-kit measure --to"):
+        cli.collected(tmp_path)
+
+
+# --- PyTorch ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("layer", ["dense", "attention", "fused attention", "copy"])
+def test_pytorch_measures_the_same_points(torch: Any, layer: str) -> None:
+    point = Point(layer, "initial", 2, 5, device="cpu", dtype="bf16", **SMALL)
+    taken = point.measure(repeats=3, seconds=0)
+    assert len(taken.seconds) >= 3 and taken.dtype == "bf16" and taken.bytes > 0
+    X = torch.ones(4, 8)
+    assert measure(rk.linear, X, X.T, repeats=3, seconds=0).flops == 2 * 4 * 8 * 4
+
+
+@pytest.mark.torch
+def test_fused_attention_computes_what_attention_does(torch: Any) -> None:
+    point = Point("fused attention", tokens=6, device="cpu", **SMALL)
+    from roofline_kit.measure import _machine
+
+    machine = _machine("cpu")
+    arrays = [machine.random(shape, "fp32") for shape in point.shapes]
+    torch.testing.assert_close(machine.fused_attention(*arrays), rk.attention(*arrays))
+
+
+@pytest.mark.torch
+def test_a_gpu_that_is_not_there_is_missed_in_words(torch: Any, tmp_path: Path) -> None:
+    if torch.cuda.is_available():
+        assert take(Point("dense", device="cuda", dtype="fp16", **SMALL), tmp_path)
+    else:
+        with pytest.raises(ValueError, match="PyTorch finds no GPU here"):
+            take(Point("dense", device="cuda", dtype="fp16", **SMALL), tmp_path)
+
+
+def test_without_pytorch_its_devices_say_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torch", None)
+    with pytest.raises(ValueError, match="needs PyTorch, which is not installed"):
+        replace(POINT, device="cpu").measure()
