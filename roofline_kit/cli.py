@@ -18,7 +18,7 @@ from .measure import Point, ceilings, results, sweep, table, take, take_all, wri
 from .roofline import Roofline
 
 if find_spec("nbval") and find_spec("jinja2"):  # the extra [grading]
-    from .grading.cli import app
+    from .grading.cli import app as app
 else:
     app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode="markdown")
 app.info.help = "The course on the roofline model: measure your machine, begin a lesson, release and grade."

@@ -11,11 +11,13 @@ from typing import Any
 
 import sympy
 
+from .cluster import Settings, service_units
 from .cost import trace
 from .errors import choose, data
+from .hardware import Accelerator
 from .lecture import published
 from .models import model
-from .roofline import roofline
+from .roofline import Roofline, roofline
 from .tensor import Tensor, exp, fuse, matmul, symbols, tensors
 from .transformer import attention, linear
 
@@ -97,6 +99,8 @@ def _answers() -> dict[str, Any]:
     layers = {t: trace(linear, Tensor("X", (N, 4096), t), Tensor("W", (4096, 4096), t)) for t in ("fp16", "int8")}
     half, byte = (roofline("A10", t).crossing(dense, "N") for t, dense in layers.items())
     long, short = (n / a100.time(llama2.decode(n, context, fused=True)) for n, context in [(32, 1024), (64, 512)])
+    laptop = Roofline(Accelerator("laptop", {"fp32": 160 * 10**9}, 32 * 10**9, 16 * 10**9), "fp32")
+    X32, W32 = Tensor("X", (N, 4096), "fp32"), Tensor("W", (4096, 4096), "fp32")
     rule = 6 * llama2.parameters * int(published("llama2-training").column("tokens")[0])
     return {
         "00.ridge": h100.ridge,
@@ -139,6 +143,9 @@ def _answers() -> dict[str, Any]:
         "08.gqa": llama3.largest_batch("A100-40GB", 4096),
         "08.walk": _nearest(byte / half, 0.5, 1, 2),
         "08.drag": _nearest(short / long, 1, 2, 4),
+        "09.laptop": sympy.ceiling(laptop.crossing(trace(linear, X32, W32), "N")),
+        "09.tasks": service_units(Settings(partition="gpuA100x4-preempt", minutes=120), 4),
+        "09.predict": service_units(Settings(partition="gpuA100x4", cpus=64), 1),
     }
 
 

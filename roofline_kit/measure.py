@@ -423,7 +423,7 @@ def sweep(
     attention is left out where the device has none. Raises what `Point` raises.
 
     >>> len(sweep(tokens=[50], batches=[1, 8], layers=["dense"]))
-    8
+    7
     """
     batches = list(batches)
     how: Any = {"h": h, "heads": heads, "dtype": dtype, "device": device}

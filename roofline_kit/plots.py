@@ -22,6 +22,7 @@ from matplotlib.ticker import EngFormatter, FuncFormatter, LogLocator, NullForma
 
 from .cost import Cost, Sweep
 from .errors import choose
+from .measure import Measurement
 from .roofline import Roofline, roofline
 from .tensor import Step
 from .themes import THEMES, Theme
@@ -35,10 +36,10 @@ def plot_roofline(
 
     machines : a name, an `Accelerator` or a `Roofline`, or several in a list. The first is drawn in
         full (regions, ridge, labels); the others are dashed lines to compare with.
-    points : {label: what}. What can be a `Cost` or a step with
-        numbers in it, an intensity in FLOPs per byte, or a `Sweep` over one size, which is drawn as a
-        path. A cost stands at its intensity and at FLOPs / predicted time, where the time is the sum
-        over its steps: on the roof for one step, below it where steps of different intensity add up.
+    points : {label: what}. What can be a `Cost` or a step with numbers in it, an intensity in FLOPs per byte, a
+        `Sweep` over one size, which is drawn as a path, or a `Measurement`, which stands at the FLOP/s that it
+        achieved. A cost stands at its intensity and at FLOPs / predicted time, where the time is the sum over its
+        steps: on the roof for one step, below it where steps of different intensity add up.
     dtype : of the peak, for machines given by name. title : the finding, in a sentence.
     theme : "light" or "dark". ax : Axes to draw in.
 
@@ -61,7 +62,10 @@ def plot_roofline(
     y0, y1 = 0.8 * min([roof.attainable(x0), *(0.6 * ys)]), 4 * max(r.peak for r in roofs)
     look, ax = _axes(theme, ax)
     ax.set(xscale="log", yscale="log", xlim=(x0, x1), ylim=(y0, y1), facecolor=look.memory_region)
+    measured = sum(isinstance(what, Measurement) for what in points.values())
     note = "Points: predicted by the roofline, FLOPs over the sum of the steps' times. Not measurements."
+    if measured:
+        note = "Points: measured." if measured == len(points) else "Points: measured, or predicted by the roofline."
     names = ("arithmetic intensity [FLOPs per byte]", "attainable performance [FLOP/s]")
     placer = _dress(ax, look, names, title, note if tracks else "")
     for x, y in zip(xs, ys, strict=True):
@@ -154,11 +158,15 @@ def _track(label: str, what: Any, roof: Roofline) -> tuple[Any, Any]:
     """Where a cost stands: its intensity, and its FLOPs over its predicted time. A sweep stands in many places."""
     if isinstance(what, Sweep):
         return _over_one_size(label, what)[1], what.flops / roof.time(what)
+    if isinstance(what, Measurement):
+        return np.array([what.intensity]), np.array([what.rate])
     if isinstance(what, (Cost, Step)):
         roof.bound(what)  # raises, with the names of the sizes, where some are open
         return np.array([float(what.intensity)]), np.array([float(what.flops) / roof.time(what)])
     if not isinstance(what, Real) or not 0 < float(what) < np.inf:
-        raise TypeError(f"the point {label!r} must be a Cost, a Sweep or a number of FLOPs per byte, not {what!r}")
+        raise TypeError(
+            f"the point {label!r} must be a Cost, a Sweep, a Measurement or a number of FLOPs per byte, not {what!r}"
+        )
     return np.array([float(what)]), np.array([roof.attainable(what)])
 
 

@@ -25,6 +25,7 @@ from roofline_kit.measure import (
     BATCHES,
     Measurement,
     Point,
+    Result,
     _NumPy,
     ceiling_points,
     ceilings,

@@ -1,0 +1,125 @@
+"""What students write survives the course's updates: real git, and nbgitpuller as a hub runs it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from roofline_kit.start import course_folder, start
+
+REPOSITORY = Path(__file__).parent.parent
+
+
+def git(folder: Path, *line: str) -> str:
+    identity = ["-c", "user.name=teacher", "-c", "user.email=teacher@example.org", "-c", "init.defaultBranch=main"]
+    done = subprocess.run(["git", *identity, *line], cwd=folder, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def edit(path: Path, change: Callable[[list[dict[str, object]]], None]) -> None:
+    notebook = json.loads(path.read_text("utf-8"))
+    change(notebook["cells"])
+    path.write_text(json.dumps(notebook, indent=1), "utf-8")
+
+
+def cell(name: str, source: str) -> dict[str, object]:
+    return {"cell_type": "markdown", "id": name, "metadata": {}, "source": source.splitlines(keepends=True)}
+
+
+@pytest.fixture
+def upstream(tmp_path: Path) -> Path:
+    folder = tmp_path / "upstream"
+    (folder / "notebooks").mkdir(parents=True)
+    for name in ("00_start_here", "02_attention", "04_heads_and_kv_cache"):
+        shutil.copy(REPOSITORY / "notebooks" / f"{name}.ipynb", folder / "notebooks")
+    shutil.copy(REPOSITORY / ".gitignore", folder)
+    git(folder, "init", "--quiet")
+    published(folder)
+    return folder
+
+
+def published(folder: Path) -> None:
+    git(folder, "add", "--all")
+    git(folder, "commit", "--quiet", "--message", "an update")
+
+
+def pulled(upstream: Path, into: Path) -> None:
+    """What a link to the hub does."""
+    if "CI" not in os.environ:
+        pytest.importorskip("nbgitpuller", reason="nbgitpuller is not installed; `make test` installs it")
+    program = "import sys; from nbgitpuller.pull import GitPuller\n"
+    program += "for line in GitPuller(sys.argv[1], sys.argv[2], branch='main').pull(): print(line, end='')"
+    done = subprocess.run([sys.executable, "-c", program, upstream.as_uri(), str(into)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_copy_survives_five_updates_and_each_update_arrives(upstream: Path, tmp_path: Path) -> None:
+    mine = tmp_path / "student"
+    pulled(upstream, mine)
+    copy, new = start("02", course=mine)
+    assert new and copy == mine / "work" / "02_attention.ipynb"
+    edit(copy, lambda cells: cells.insert(3, cell("mine", "my own words")))
+    work = copy.read_bytes()
+
+    page, other = (Path("notebooks", f"{name}.ipynb") for name in ("02_attention", "04_heads_and_kv_cache"))
+    updates: list[Callable[[], object]] = [
+        lambda: edit(upstream / page, lambda cells: cells[2].update(source=["a correction"])),
+        lambda: edit(upstream / page, lambda cells: cells.insert(3, cell("new", "a new cell"))),
+        lambda: edit(upstream / page, lambda cells: cells.pop(5)),
+        lambda: (upstream / other).rename(upstream / "notebooks" / "04_heads.ipynb"),
+        lambda: shutil.copy(upstream / page, upstream / "notebooks" / "10_more.ipynb"),
+    ]
+    for update in updates:
+        update()
+        published(upstream)
+        pulled(upstream, mine)
+        for path in (upstream / "notebooks").iterdir():
+            assert (mine / "notebooks" / path.name).read_bytes() == path.read_bytes()
+        assert copy.read_bytes() == work
+        assert start("02", course=mine) == (copy, False)
+        assert copy.read_bytes() == work
+    assert not (mine / other).exists()
+    assert start("10", course=mine)[1]
+
+
+def test_without_a_copy_a_correction_is_lost_without_a_word(upstream: Path, tmp_path: Path) -> None:
+    """Why students work in a copy: beside cells that they changed, what the course corrects does not arrive."""
+    mine, page = tmp_path / "student", Path("notebooks", "02_attention.ipynb")
+    pulled(upstream, mine)
+    edit(mine / page, lambda cells: cells[2].update(source=["my own words"]))
+    edit(upstream / page, lambda cells: cells[2].update(source=["a correction"]))
+    published(upstream)
+    pulled(upstream, mine)
+    text = (mine / page).read_text("utf-8")
+    assert "my own words" in text and "a correction" not in text
+
+
+def test_a_lesson_is_found_by_its_number_or_the_beginning_of_its_name(tmp_path: Path) -> None:
+    assert start("02", tmp_path)[0] == tmp_path / "02_attention.ipynb"
+    assert (
+        start("04_heads", tmp_path)[0].read_bytes()
+        == (REPOSITORY / "notebooks" / "04_heads_and_kv_cache.ipynb").read_bytes()
+    )
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["02_attention.ipynb", "04_heads_and_kv_cache.ipynb"]
+
+
+@pytest.mark.parametrize(
+    ("name", "said"), [("02_atention", "did you mean '02_attention'"), ("0", "could be '00_start")]
+)
+def test_a_lesson_that_is_not_there_is_refused(name: str, said: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=said):
+        start(name, tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_course_is_found_from_its_folders(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(REPOSITORY / "notebooks")
+    assert course_folder() == REPOSITORY
