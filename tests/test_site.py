@@ -79,7 +79,7 @@ def test_next_leads_through_all_notebooks_to_the_reference_and_to_grading(site: 
         page = pages[path.relative_to(site).as_posix()]
         assert local(page, page.find("a", "left-prev")[0]["href"])[0] == before.path
         way.append(path.stem)
-    assert way == [path.stem for path in NOTEBOOKS] + ["api", "grading", "attacks"]
+    assert way == [path.stem for path in NOTEBOOKS] + ["api", "grading", "instructors", "attacks"]
 
 
 def test_the_first_page_links_to_every_notebook_in_its_text(pages: dict[str, Page]) -> None:
