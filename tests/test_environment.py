@@ -1,4 +1,4 @@
-"""environment.yml says what conda can read and solve: strictly parsed, and solved against a small channel of our own."""
+"""environment.yml says what conda can read and solve: strictly parsed, and solved against a channel of our own."""
 
 from __future__ import annotations
 
@@ -33,7 +33,8 @@ def channel(folder: Path, **versions: list[str]) -> Path:
         packages = {
             f"{name}-{version}-0.conda": {
                 "name": name, "version": version, "build": "0", "build_number": 0, "subdir": platform, "size": 1,
-                "depends": ["python >=3.9"] if name == "pip" else [], "sha256": "0" * 64, "timestamp": 1_700_000_000_000,
+                "depends": ["python >=3.9"] if name == "pip" else [], "sha256": "0" * 64,
+                "timestamp": 1_700_000_000_000,
             }
             for name, found in versions.items() for version in found
         }  # fmt: skip
