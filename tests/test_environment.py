@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -52,7 +53,13 @@ def channel(folder: Path, **versions: list[str]) -> Path:
 
 def solved(rattler: Any, folder: Path) -> dict[str, str]:
     specs = [spec for spec in given()["dependencies"] if isinstance(spec, str)]
-    made = asyncio.run(rattler.solve([folder.as_uri()], specs, platforms=["linux-64", "noarch"]))
+
+    async def answer() -> Any:
+        return await rattler.solve([folder.as_uri()], specs, platforms=["linux-64", "noarch"])
+
+    # In a thread of its own: where browsers were tested before, this one has an event loop already.
+    with ThreadPoolExecutor(1) as thread:
+        made = thread.submit(lambda: asyncio.run(answer())).result()
     return {record.name.normalized: str(record.version) for record in made}
 
 

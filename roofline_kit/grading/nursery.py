@@ -95,6 +95,9 @@ def born(request: dict[str, Any]) -> int:
 
 def main() -> None:
     """Imports what kernels need, and forks one for each line that is read, until there are no more."""
+    # Nobody debugs a submission, and each kernel would import its debugger after the fork, for half of its start.
+    sys.modules["debugpy"] = None  # type: ignore[assignment]
+    import ipykernel.debugger
     import ipykernel.ipkernel
     import ipykernel.kernelapp
     import ipykernel.zmqshell  # noqa: F401
@@ -103,6 +106,7 @@ def main() -> None:
     import roofline_kit.grading.cells
     import roofline_kit.models  # noqa: F401
 
+    del sys.modules["debugpy"]
     print("ready", flush=True)
     for line in sys.stdin:
         try:
