@@ -16,7 +16,7 @@ from typing import Any
 import sympy
 
 from .errors import unknown
-from .tensor import INFIX, Step, Tensor, leaves, record, size, written
+from .tensor import INFIX, Step, Tensor, certain, leaves, record, size, written
 
 
 def trace(f: Callable[..., Any], *args: Any, **kwargs: Any) -> Cost:
@@ -364,7 +364,7 @@ class CompiledCost:
     @cached_property
     def fractions(self) -> dict[sympy.Expr, Callable[..., Any]]:
         """Sizes that may come out fractional, zero or negative, such as h/heads and N - 1, as functions."""
-        return {n: self._function([n]) for n in self.cost.sizes if not (n.is_integer and n.is_positive)}
+        return {n: self._function([n]) for n in self.cost.sizes if not certain(n)}
 
     def __call__(self, *sizes: Any) -> Sweep:
         """The cost at these sizes, each a number or an array; arrays are broadcast."""

@@ -19,7 +19,7 @@ from .hardware import Accelerator, accelerator, accelerators
 from .live import Control, Explorer, Program, mathml, slider, steps
 from .models import Model, model, models
 from .roofline import step_time
-from .tensor import BYTES, Step, Tensor, bytes_of, fuse, leaves, size, symbols
+from .tensor import Step, Tensor, bytes_of, certain, fuse, leaves, size, symbols
 from .transformer import attention, sparse_attention
 
 CHIP = ("peak", "bandwidth", "memory", "dtype_bytes")
@@ -56,8 +56,8 @@ NO_PEAK = {"when": "no_peak", "text": "{accelerator} has no {dtype} peak: choose
 
 def _moved(step: Step) -> sympy.Expr:
     """The bytes of a step traced in half precision, for any bytes per element: dtype scales bytes alone."""
-    scale = {"fp16": WIDTH / BYTES["fp16"]}
-    return step.count * sympy.Add(*(x.nbytes * scale.get(x.dtype, 1) for x in (*step.reads, *step.writes)))
+    arrays = (*step.reads, *step.writes)
+    return step.count * sympy.Add(*(x.size * WIDTH if x.dtype == "fp16" else x.nbytes for x in arrays))
 
 
 def _costs(parts: Mapping[str, Sequence[Step]]) -> dict[str, sympy.Expr]:
@@ -70,7 +70,7 @@ def _costs(parts: Mapping[str, Sequence[Step]]) -> dict[str, sympy.Expr]:
     for step in (step for of in parts.values() for step in of):
         if id(step) not in names:
             names[id(step)] = i = str(len(names))
-            flops, moved = symbols(f"flops{i} bytes{i}")
+            flops, moved = sympy.symbols(f"flops{i} bytes{i}")  # that they are positive helps nobody, and takes long
             # At least a byte: at an end of its slider a size may be 0, and the rest of the curve is still right.
             made |= {f"flops{i}": step.flops, f"bytes{i}": sympy.Max(_moved(step), 1, evaluate=False)}
             made[f"time{i}"] = step_time(flops, moved, PEAK, BANDWIDTH, evaluate=False)
@@ -93,12 +93,13 @@ def _outputs(parts: Iterable[str], *more: str) -> list[str]:
 
 def _whole_sizes(costs: Sequence[Cost]) -> tuple[dict[str, sympy.Expr], list[dict[str, Any]]]:
     """Sizes that may come out fractional, zero or negative: their formulas, and messages for when they do."""
-    open_sizes = sorted({n for cost in costs for n in cost.sizes if not (n.is_integer and n.is_positive)}, key=str)
+    open_sizes = sorted({n for cost in costs for n in cost.sizes if not certain(n)}, key=str)
     formulas: dict[str, sympy.Expr] = {}
     messages = []
     for i, n in enumerate(open_sizes):
         value = sympy.Symbol(f"size{i}")
-        formulas |= {f"size{i}": n, f"broken{i}": sympy.Max(value - sympy.floor(value), 1 - value, evaluate=False)}
+        rest = value - sympy.floor(value, evaluate=False)
+        formulas |= {f"size{i}": n, f"broken{i}": sympy.Max(rest, 1 - value, evaluate=False)}
         text = f"{n} is {{size{i}}} here, and must be a whole number of 1 or more.".replace("*", "·")
         messages.append({"when": f"broken{i}", "text": text, "blocks": True})
     return formulas, messages
@@ -224,8 +225,9 @@ def _model_programs(
         seconds = {part: sympy.Symbol(f"{part}_time") for part in parts}
         extra = {
             "weights": weights * WIDTH, "cache_of_one": one_cache * WIDTH, "cache": b * one, "needed": held + b * one,
-            "largest": sympy.floor((MEMORY - held) / one), "excess": needed - MEMORY, "hopeless": 1 - largest,
-            "memory_share": needed / MEMORY, "attention_share": seconds["attention"] / seconds["whole"],
+            "largest": sympy.floor((MEMORY - held) / one, evaluate=False), "excess": needed - MEMORY,
+            "hopeless": 1 - largest, "memory_share": needed / MEMORY,
+            "attention_share": seconds["attention"] / seconds["whole"],
             **{f"{part}_throughput": tokens / time for part, time in seconds.items()}, "ridge": PEAK / BANDWIDTH,
             **more,
         }  # fmt: skip
@@ -252,7 +254,7 @@ def _by_layer(steps: Sequence[Step], figure: Any) -> sympy.Expr:
     """The sum over steps, with the number of layers in front of what each layer has."""
     counts = dict.fromkeys(step.count for step in steps)
     each = {n: sympy.Add(*(figure(step) / n for step in steps if step.count == n)) for n in counts}
-    return sympy.Add(*(n * sympy.expand(terms) for n, terms in each.items()))
+    return sympy.Add(*(n * sympy.expand_mul(terms) for n, terms in each.items()))
 
 
 def _a_model(given: Model | str | None, h: Any) -> Model | None:

@@ -72,17 +72,26 @@ def size(value: Any, what: str) -> sympy.Expr:
     foreign, fraction = _flaws(exact)
     if foreign:
         raise TypeError(f"{what} = {value}: {foreign} is no positive integer; make it with rk.symbols('{foreign}')")
-    if fraction or exact.is_positive is False or isinstance(value, bool):
+    if fraction or isinstance(value, bool):
         raise ValueError(f"{what} is {value}; a size must be a positive integer")
     return exact
 
 
-@functools.lru_cache(typed=True)  # SymPy takes its time to tell, and a trace asks for the same few sizes all along
+@functools.lru_cache(typed=True)  # a trace asks for the same few sizes all along
 def _flaws(exact: sympy.Expr) -> tuple[Any, bool]:
     """What keeps an expression from being a size: a symbol that is not of `symbols`, or that it cannot be whole."""
     foreign = [symbol for symbol in exact.free_symbols if not (symbol.is_integer and symbol.is_positive)]
+    parts = [part.base if part.is_Pow and part.base.is_Symbol else part for part in sympy.Mul.make_args(exact)]
+    if all(part.is_Symbol or (part.is_Integer and part.p > 0) for part in parts):
+        return next(iter(foreign), None), False  # SymPy takes its time to tell what one sees of a product
     whole = exact.is_Integer or (not exact.is_number and exact.is_integer is not False)
-    return next(iter(foreign), None), exact.has(sympy.Float) or not whole
+    return next(iter(foreign), None), exact.has(sympy.Float) or not whole or exact.is_positive is False
+
+
+def certain(exact: sympy.Expr) -> bool:
+    """Whether it is a positive integer whatever its symbols are: 2·N is one, but h/heads and N - 1 may not be."""
+    quotient = any(part.is_Pow and part.exp.is_negative for part in sympy.Mul.make_args(exact))
+    return not quotient and bool(exact.is_integer and exact.is_extended_positive)
 
 
 def _exact(value: Any, what: str) -> sympy.Expr:
@@ -883,7 +892,7 @@ def store(x: Any, into: Any) -> Any:
     True
     """
     same_rows = (*x.shape[:-2], *x.shape[-1:]) == (*into.shape[:-2], *into.shape[-1:]) and len(x.shape) > 1
-    if not same_rows or sympy.sympify(into.shape[-2] - x.shape[-2]).is_negative:
+    if not same_rows or sympy.sympify(into.shape[-2] - x.shape[-2]).is_extended_negative:
         raise ValueError(f"store: {tuple(x.shape)} does not fit into {tuple(into.shape)}")
     part = into[..., into.shape[-2] - x.shape[-2] :, :]
     if _tracing("store", x, into):

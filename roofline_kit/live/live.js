@@ -237,7 +237,7 @@ function picture(view, now, ghost, message, width, height) {
   const scale = width >= 1000 ? 1.3 : 1;
   if (!view.mask) return { width, height, marks: draw(view, now, ghost, message, { width, height, scale }) };
   const wide = width >= 640, part = wide ? Math.floor(width * 0.6) : width;
-  const side = wide ? Math.min(width - part - 24 * scale, height - 64 * scale) : width - 32 * scale;
+  const room = wide ? Math.min(width - part - 24 * scale, height - 64 * scale) : width - 32 * scale, side = room - (room % view.mask.cells);
   const chart = draw(view, now, ghost, message, { width: part, height, scale });
   const frame = { scale, side, left: Math.round(wide ? part + 8 * scale : 16 * scale), top: Math.round(wide ? 44 * scale : height + 30 * scale) };
   const total = wide ? height : height + side + 50 * scale;
@@ -288,7 +288,7 @@ function mount(root, options) {
   let shown = [], last = null;
   const alert = h("p", { class: "rk-spoken", role: "status", "aria-live": "off" }), sentence = h("p", { class: "rk-sentence" });
   const spoken = h("p", { class: "rk-spoken", "aria-live": "polite" });
-  const table = h("table", {}, h("thead", {}, h("tr", {}, ...SPEC.table.columns.map((name, i) => h(i ? "th" : "td", i ? { scope: "col" } : {}, name)))), h("tbody"));
+  const table = h("table", { style: `--rk-columns: ${SPEC.table.columns.length - 1}` }, h("thead", {}, h("tr", {}, ...SPEC.table.columns.map((name, i) => h(i ? "th" : "td", i ? { scope: "col" } : {}, name)))), h("tbody"));
   const cells = SPEC.table.rows.map(([name, ...values]) => {
     const row = h("tr", {}, h("th", { scope: "row" }, name), ...values.map(() => h("td")), h("td", { class: "rk-ratio" }));
     table.lastChild.append(row);
@@ -367,12 +367,14 @@ function mount(root, options) {
       if (c.kind === "slider" && value.textContent !== c.texts[i]) { value.textContent = c.texts[i]; input.setAttribute("aria-valuetext", c.texts[i]); }
     }
     // Typesetting takes longer than all the rest: neither the first picture nor a drag waits for it.
-    slow ||= setTimeout(() => { slow = 0; write(last); }, last ? 150 : 30);
+    if (!last) requestAnimationFrame(() => { slow ||= setTimeout(typeset); });
+    else slow ||= setTimeout(typeset, 150);
     clearTimeout(said); // a screen reader hears the end of a drag, not each step
     said = setTimeout(() => { spoken.textContent = message ? message.text : words; }, 600);
     last = at;
   }
 
+  const typeset = () => { slow = 0; write(last); };
   let written = null, symbols = [];
   function write(at) { // the formulas, and the same with the numbers put in
     const key = SPEC.select.map(name => state[name]).join("|");

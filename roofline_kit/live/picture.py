@@ -415,10 +415,13 @@ def _attribute(value: Any, look: Mapping[str, str]) -> str:
 
 
 def png(marks: Sequence[Mark], width: int, height: int, look: Mapping[str, str]) -> bytes:
-    """The marks as a PNG of one and a half times the size, drawn at three times and then halved, for smooth lines."""
+    """The marks as a PNG of one and a half times the size, with shapes drawn twice as large and halved, to be smooth.
+
+    Words, which Pillow draws smoothly, come last: nothing of ours lies above them.
+    """
     from PIL import Image, ImageColor, ImageDraw
 
-    fine = 3
+    half, fine = 1.5, 3
     image = Image.new("RGB", (width * fine, height * fine), look["page"])
     draw = ImageDraw.Draw(image)
 
@@ -430,7 +433,7 @@ def png(marks: Sequence[Mark], width: int, height: int, look: Mapping[str, str])
         above, below = ImageColor.getrgb(opaque), ImageColor.getrgb(look["page"])
         return tuple(round(x * share + y * (1 - share)) for x, y in zip(above, below, strict=True))
 
-    for tag, a, text in marks:
+    for tag, a, _ in marks:
         fill, stroke = (colour(a, name) for name in ("fill", "stroke"))
         width_ = max(1, round(a["stroke-width"] * fine)) if stroke else 0
         if tag == "rect":
@@ -446,16 +449,20 @@ def png(marks: Sequence[Mark], width: int, height: int, look: Mapping[str, str])
             for x, y, w, h in re.findall(r"M([\d.]+),([\d.]+)h([\d.]+)v([\d.]+)", a["d"]):
                 x, y, w, h = (float(v) * fine for v in (x, y, w, h))
                 draw.rectangle([x, y, x + w, y + h], fill)
-        elif tag == "text":
-            font = _font("font-weight" in a, round(a["font-size"] * fine))
+    image = image.reduce(2)
+    draw = ImageDraw.Draw(image)
+    for tag, a, text in marks:
+        if tag == "text":
+            fill, font = colour(a, "fill"), _font("font-weight" in a, round(a["font-size"] * half))
             anchor = {"start": "ls", "middle": "ms", "end": "rs"}[a["text-anchor"]]
             if "transform" in a:
-                _turned(image, a, text, font, anchor, fill, fine)
+                _turned(image, a, text, font, anchor, fill, half)
             else:
-                draw.text((a["x"] * fine, a["y"] * fine), text, fill, font, anchor)
+                draw.text((a["x"] * half, a["y"] * half), text, fill, font, anchor)
     out = io.BytesIO()
     out.name = "picture.png"  # Pillow loads one format for a name, and all for "PNG"
-    image.reduce(2).quantize(64, Image.Quantize.FASTOCTREE).save(out)
+    few = image.quantize(64, Image.Quantize.FASTOCTREE)
+    few.save(out, compress_level=3)  # a tenth larger than by default, in a quarter of the time
     return out.getvalue()
 
 
@@ -471,14 +478,14 @@ def _font(bold: bool, size: int) -> Any:
     return ImageFont.truetype(found / ("DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"), size)
 
 
-def _turned(image: Any, a: Any, text: str, font: Any, anchor: str, fill: Any, fine: int) -> None:
+def _turned(image: Any, a: Any, text: str, font: Any, anchor: str, fill: Any, scale: float) -> None:
     """Text turned about the point that its `transform` names."""
     from PIL import Image, ImageDraw
 
     angle, x, y = map(float, re.findall(r"-?[\d.]+", a["transform"]))
     layer = Image.new("L", image.size, 0)
-    ImageDraw.Draw(layer).text((a["x"] * fine, a["y"] * fine), text, 255, font, anchor)
-    layer = layer.rotate(-angle, Image.Resampling.BICUBIC, center=(x * fine, y * fine))
+    ImageDraw.Draw(layer).text((a["x"] * scale, a["y"] * scale), text, 255, font, anchor)
+    layer = layer.rotate(-angle, Image.Resampling.BICUBIC, center=(x * scale, y * scale))
     image.paste(Image.new("RGB", image.size, fill), mask=layer)
 
 

@@ -228,7 +228,8 @@ class Explorer:
         key = hashlib.sha256((self._script + still).encode()).hexdigest()[:12]
         words = escape(repr(self))
         hint = "This is a picture. It becomes live when the notebook is trusted, or the cell is run."
-        figure = f'<figure style="margin:0"><img alt="{words}" src="{still}" style="max-width:100%"><figcaption>{words}'
+        image = f'<img loading="lazy" alt="{words}" src="{still}" style="max-width:100%">'  # no use to paint what goes
+        figure = f'<figure style="margin:0">{image}<figcaption>{words}'
         live = f'{self._script}\nliven("{key}",{json.dumps(asset("live.css"))})'
         return (
             f'<div data-rk="{key}">{figure}<br><small>{hint}</small></figcaption></figure></div>\n'
@@ -320,6 +321,6 @@ def _factor(part: sympy.Expr) -> str:
 def _as_written(terms: sympy.Add) -> list[sympy.Expr]:
     """The terms of a sum as one writes them, high powers of the first letters first."""
     powers = {term: term.as_powers_dict() for term in terms.args}
-    bases = {base for of in powers.values() for base in of if not base.is_Number}
-    order = sorted(bases, key=lambda base: (not base.is_Symbol, str(base).lower()))
+    bases = {base: str(base).lower() for of in powers.values() for base in of if not base.is_Number}
+    order = sorted(bases, key=lambda base: (not base.is_Symbol, bases[base]))
     return sorted(terms.args, key=lambda term: [-powers[term].get(base, 0) for base in order])
