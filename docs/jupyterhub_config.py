@@ -20,3 +20,6 @@ c.Authenticator.allow_all = True
 
 # Kernels that nobody has used for an hour give back their memory.
 c.Spawner.args = ["--MappingKernelManager.cull_idle_timeout=3600"]
+
+# A class comes all at once, and its labs then start slowly.
+c.Spawner.start_timeout = c.Spawner.http_timeout = 180

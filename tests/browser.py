@@ -37,15 +37,20 @@ FOUR: dict[str, Callable[..., Any]] = {
 HOW = "`scripts/install_tools.sh` installs what this test needs"
 # What JupyterLab itself says when all is well; nothing else may stand in the console.
 LAB_SAYS = (
-    "ms to activate",  # on a slow machine
+    "to activate",  # on a slow machine
     "did not appear within",  # on a slow machine: a cell far down that it wanted to scroll to
 )
+
+
+def executable() -> str | None:
+    """The system's Chromium, under one of its names."""
+    return next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
 
 @pytest.fixture(scope="session")
 def chromium() -> Iterator[Any]:
     """The system's Chromium, headless; in CI it must be there."""
-    path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    path = executable()
     if path is None:
         (pytest.fail if os.environ.get("CI") else pytest.skip)(f"there is no Chromium; {HOW}")
     with installed("playwright.sync_api", "playwright").sync_playwright() as playwright:
@@ -241,7 +246,7 @@ class Lab:
 
     def wait(self) -> None:
         """Until it is there."""
-        self.page.wait_for_function("globalThis.jupyterapp?.restored", timeout=60_000)
+        self.page.wait_for_function("globalThis.jupyterapp?.restored", timeout=180_000)
         self.page.evaluate("async () => { await jupyterapp.restored }")
 
     def write(self, name: str, *cells: str) -> Path:

@@ -1,7 +1,7 @@
 """The course in a real JupyterHub: two students, each with a browser, a lab and a copy of the course of their own.
 
-The hub is the one of docs/jupyterhub_config.py, and its link the one of docs/instructors.md. Only the spawner differs from a
-hub with students: its labs run as whoever runs the tests, because these students have no account on this machine.
+The hub is the one of docs/jupyterhub_config.py, and its link the one of docs/instructors.md. Only the spawner differs
+from a hub with students: its labs run as whoever runs the tests, as these students have no account on this machine.
 """
 
 from __future__ import annotations
