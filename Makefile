@@ -56,7 +56,7 @@ LOCK = --quiet --upgrade --universal --python-version 3.11 --fork-strategy fewes
        --annotation-style line --custom-compile-command "make lock"
 
 clean:  ## remove .venv and everything that can be made again
-	rm -rf .venv build dist .pytest_cache .hypothesis .mypy_cache .ruff_cache
+	rm -rf .venv .node build dist .pytest_cache .hypothesis .mypy_cache .ruff_cache
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 # What is installed is recorded by an empty file, newer than what it was installed from.

@@ -1,7 +1,9 @@
 #!/usr/bin/env bash
-# Installs what some tests need from Debian: Chromium and the font of our pictures, and bubblewrap, the walls around
-# what students hand in; Slurm with its database, which the tests start for themselves. Does nothing where all are there.
+# Installs what some tests need beside Python, from Debian: Chromium and the font of our pictures; bubblewrap, the walls
+# around what students hand in; Slurm with its database, which the tests start for themselves. And from npm, into .node, the
+# proxy that JupyterHub needs. Does nothing where all are there.
 set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
 missing=()
 slurm=(slurm-wlm slurm-wlm-basic-plugins munge slurmdbd slurm-wlm-mysql-plugin mariadb-server-core mariadb-client-core)
 for package in chromium fonts-dejavu-core bubblewrap "${slurm[@]}"; do
@@ -10,13 +12,22 @@ done
 if command -v chromium chromium-browser google-chrome >/dev/null && [[ " ${missing[*]-} " == *" chromium "* ]]; then
   missing=(${missing[@]/#chromium}) # another build of it will do
 fi
-((${#missing[@]})) || exit 0
-if ! command -v apt-get >/dev/null; then
-  echo "install_tools.sh knows Debian and Ubuntu only: install Chromium, bubblewrap and Slurm, so that \`chromium\`, \`bwrap\` and \`slurmctld\` run." >&2
-  exit 1
+if ! command -v configurable-http-proxy .node/node_modules/.bin/configurable-http-proxy >/dev/null; then
+  proxy=configurable-http-proxy@5.1.0 # the last for the Node.js of Debian 12
+  command -v npm >/dev/null || missing+=(nodejs npm)
 fi
-as_root=()
-((EUID == 0)) || as_root=(sudo)
-echo "Installing ${missing[*]}: a minute or two, only once."
-"${as_root[@]}" apt-get update --quiet=2
-DEBIAN_FRONTEND=noninteractive "${as_root[@]}" apt-get install --quiet=2 --yes --no-install-recommends "${missing[@]}" >/dev/null
+if ((${#missing[@]})); then
+  if ! command -v apt-get >/dev/null; then
+    echo "install_tools.sh knows Debian and Ubuntu only: install Chromium, bubblewrap, Slurm and npm, so that \`chromium\`, \`bwrap\`, \`slurmctld\` and \`npm\` run." >&2
+    exit 1
+  fi
+  as_root=()
+  ((EUID == 0)) || as_root=(sudo)
+  echo "Installing ${missing[*]}: a minute or two, only once."
+  "${as_root[@]}" apt-get update --quiet=2
+  DEBIAN_FRONTEND=noninteractive "${as_root[@]}" apt-get install --quiet=2 --yes --no-install-recommends "${missing[@]}" >/dev/null
+fi
+if [[ -n ${proxy-} ]]; then
+  echo "Installing $proxy into .node."
+  npm install --prefix .node --no-save --no-audit --no-fund --loglevel=error "$proxy" >/dev/null
+fi

@@ -15,7 +15,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
@@ -24,22 +24,33 @@ from urllib.request import urlopen
 
 import pytest
 
-import roofline_kit
+import roofline_kit as rk
 from roofline_kit.live.picture import filled, significant, written
 
 REPOSITORY = Path(__file__).parent.parent
+FOUR: dict[str, Callable[..., Any]] = {
+    "batch": rk.explore_batch,
+    "roofline": rk.explore_roofline,
+    "attention": rk.explore_attention,
+    "sparse": rk.explore_sparse,
+}
 HOW = "`scripts/install_tools.sh` installs what this test needs"
 # What JupyterLab itself says when all is well; nothing else may stand in the console.
 LAB_SAYS = (
-    "ms to activate",  # on a slow machine
+    "to activate",  # on a slow machine
     "did not appear within",  # on a slow machine: a cell far down that it wanted to scroll to
 )
+
+
+def executable() -> str | None:
+    """The system's Chromium, under one of its names."""
+    return next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
 
 @pytest.fixture(scope="session")
 def chromium() -> Iterator[Any]:
     """The system's Chromium, headless; in CI it must be there."""
-    path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    path = executable()
     if path is None:
         (pytest.fail if os.environ.get("CI") else pytest.skip)(f"there is no Chromium; {HOW}")
     with installed("playwright.sync_api", "playwright").sync_playwright() as playwright:
@@ -227,14 +238,15 @@ def explorers_in(path: Path) -> list[Any]:
 
 
 class Lab:
-    """A running JupyterLab: open(notebook) gives a `Notebook`. folder : its root."""
+    """A JupyterLab that a page shows or will show: open(notebook) gives a `Notebook`. folder : its root."""
 
-    def __init__(self, chromium: Any, folder: Path, port: int, token: str, environment: dict[str, str]) -> None:
-        self.folder, self.environment = folder, environment
-        self.page = chromium.new_page(viewport={"width": 1300, "height": 1000})
+    def __init__(self, page: Any, folder: Path, environment: Mapping[str, str] = os.environ) -> None:
+        self.page, self.folder, self.environment = page, folder, environment
         self.problems = watch(self.page, LAB_SAYS)
-        self.page.goto(f"http://127.0.0.1:{port}/lab?token={token}&reset")
-        self.page.wait_for_function("globalThis.jupyterapp?.restored", timeout=60_000)
+
+    def wait(self) -> None:
+        """Until it is there."""
+        self.page.wait_for_function("globalThis.jupyterapp?.restored", timeout=180_000)
         self.page.evaluate("async () => { await jupyterapp.restored }")
 
     def write(self, name: str, *cells: str) -> Path:
@@ -323,6 +335,20 @@ class Notebook:
         return Shown(explorer, self.page.locator("[data-live]").nth(i))
 
 
+def dragged(notebook: Notebook, shown: Shown) -> None:
+    """Drags the first slider, and moves it by its arrow keys, which JupyterLab must not take for its own."""
+    first = shown.explorer.controls[0]
+    shown.agrees()
+    drag(notebook.page, shown.slider(first.name), 0.35)
+    cell, before = notebook.selected, first.values.index(shown.state[first.name])
+    for key, to in {"ArrowRight": 1, "ArrowUp": 2, "ArrowLeft": 1, "ArrowDown": 0}.items():
+        notebook.page.keyboard.press(key)
+        assert shown.state[first.name] == first.values[before + to]
+    assert shown.slider(first.name).evaluate("slider => slider === document.activeElement")
+    assert notebook.selected == cell
+    shown.agrees()
+
+
 @pytest.fixture(scope="session")
 def lab(chromium: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     """A JupyterLab on a copy of the notebooks; it knows nothing of the settings of whoever runs the tests."""
@@ -333,7 +359,7 @@ def lab(chromium: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab
     (home / "JUPYTER_CONFIG" / "labconfig" / "page_config.json").write_text(json.dumps(quiet))
     folders = ["JUPYTER_CONFIG", "JUPYTER_DATA", "JUPYTER_RUNTIME", "JUPYTERLAB_SETTINGS", "JUPYTERLAB_WORKSPACES"]
     environment = os.environ | {f"{name}_DIR": str(home / name) for name in folders} | {"IPYTHONDIR": str(home / "i")}
-    environment["PYTHONPATH"] = str(Path(roofline_kit.__file__).parent.parent)
+    environment["PYTHONPATH"] = str(Path(rk.__file__).parent.parent)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -354,7 +380,9 @@ def lab(chromium: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab
             except OSError:
                 assert server.poll() is None, (home / "log").read_text()
                 time.sleep(0.2)
-        made = Lab(chromium, home / "root", port, token, environment)
+        made = Lab(chromium.new_page(viewport={"width": 1300, "height": 1000}), home / "root", environment)
+        made.page.goto(f"http://127.0.0.1:{port}/lab?token={token}&reset")
+        made.wait()
         yield made
         made.page.close()
     finally:

@@ -9,14 +9,13 @@ import json
 import math
 import re
 import struct
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
 import nbformat
 import pytest
-from browser import REPOSITORY, Notebook, Shown, as_page, drag, explorers_in, installed, same_marks
+from browser import FOUR, REPOSITORY, Shown, as_page, drag, dragged, explorers_in, installed, same_marks
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
@@ -26,12 +25,6 @@ N, h, b = rk.symbols("N h b")
 LINEAR = rk.trace(rk.linear, rk.Tensor("X", (b, h)), rk.Tensor("W", (h, h)))
 ATTENTION = rk.trace(rk.attention, *rk.tensors("Q K V", (N, h)))
 
-FOUR: dict[str, Callable[..., Any]] = {
-    "batch": rk.explore_batch,
-    "roofline": rk.explore_roofline,
-    "attention": rk.explore_attention,
-    "sparse": rk.explore_sparse,
-}
 ALL = FOUR | {
     "batch of plain layers": lambda **how: rk.explore_batch(h=4096, **how),
     "batch of a tied model": lambda **how: rk.explore_batch("gpt2", "A10", context=100, **how),
@@ -367,20 +360,6 @@ def stored_explorers() -> list[Any]:
     """The notebooks of the course that have explorers."""
     paths = sorted((REPOSITORY / "notebooks").glob("*.ipynb"))
     return [pytest.param(path, id=path.stem) for path in paths if "data-rk=" in path.read_text("utf-8")]
-
-
-def dragged(notebook: Notebook, shown: Shown) -> None:
-    """Drags the first slider, and moves it by its arrow keys, which JupyterLab must not take for its own."""
-    first = shown.explorer.controls[0]
-    shown.agrees()
-    drag(notebook.page, shown.slider(first.name), 0.35)
-    cell, before = notebook.selected, first.values.index(shown.state[first.name])
-    for key, to in {"ArrowRight": 1, "ArrowUp": 2, "ArrowLeft": 1, "ArrowDown": 0}.items():
-        notebook.page.keyboard.press(key)
-        assert shown.state[first.name] == first.values[before + to]
-    assert shown.slider(first.name).evaluate("slider => slider === document.activeElement")
-    assert notebook.selected == cell
-    shown.agrees()
 
 
 def test_each_explorer_is_live_in_jupyterlab(lab: Any) -> None:

@@ -11,17 +11,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from upstream import begun, published
 
 from roofline_kit.start import course_folder, start
 
 REPOSITORY = Path(__file__).parent.parent
-
-
-def git(folder: Path, *line: str) -> str:
-    identity = ["-c", "user.name=teacher", "-c", "user.email=teacher@example.org", "-c", "init.defaultBranch=main"]
-    done = subprocess.run(["git", *identity, *line], cwd=folder, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
 
 
 def edit(path: Path, change: Callable[[list[dict[str, object]]], None]) -> None:
@@ -36,19 +30,7 @@ def cell(name: str, source: str) -> dict[str, object]:
 
 @pytest.fixture
 def upstream(tmp_path: Path) -> Path:
-    folder = tmp_path / "upstream"
-    (folder / "notebooks").mkdir(parents=True)
-    for name in ("00_start_here", "02_attention", "04_heads_and_kv_cache"):
-        shutil.copy(REPOSITORY / "notebooks" / f"{name}.ipynb", folder / "notebooks")
-    shutil.copy(REPOSITORY / ".gitignore", folder)
-    git(folder, "init", "--quiet")
-    published(folder)
-    return folder
-
-
-def published(folder: Path) -> None:
-    git(folder, "add", "--all")
-    git(folder, "commit", "--quiet", "--message", "an update")
+    return begun(tmp_path / "upstream", "0[024]_*")
 
 
 def pulled(upstream: Path, into: Path) -> None:
