@@ -35,6 +35,8 @@ REFUSALS = {
     "Requested node configuration": "no node of this partition has that much: ask for fewer GPUs, cores or GB",
     "More processors requested": "no node of this partition has that many cores",
     "Requested time limit": "the time is longer than this partition allows",
+    "failed to fetch config": "this machine belongs to no cluster: ask on a login node",
+    "Unable to contact": "the cluster does not answer: try again later",
     "time limit": "the time is longer than this partition allows",
 }
 

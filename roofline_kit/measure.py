@@ -265,7 +265,7 @@ class _NumPy:
         calls = min(1000, math.ceil(1e-4 / first)) if first > 0 else 1000  # a clock does not tick in nanoseconds
         taken: list[float] = []
         while len(taken) < max(3, repeats) or (sum(taken) * calls < seconds and len(taken) < 200):
-            taken.append(self.clock(run, calls))
+            taken.append(self.clock(run, calls) if first >= 0 else first)
             if not taken[-1] > 0:
                 raise RuntimeError(f"the clock went backwards: a call took {taken[-1]:g} s. Nothing of it is kept")
         return tuple(taken)
@@ -546,7 +546,7 @@ def ceilings(device: str = "numpy", dtype: str = "fp32", name: str = "", measure
     if measured is None:
         taken = [point.measure() for point in points]
     else:
-        found = {result.point: result.measurement for result in measured}
+        found = {result.point: result.measurement for result in measured if result.measurement}
         if missing := [point.name for point in points if point not in found]:
             raise ValueError(f"these measurements have no {missing[0]!r}, which the ceilings are made of")
         taken = [found[point] for point in points]
@@ -581,9 +581,10 @@ def write(path: Path, text: str) -> None:
             file.flush()
             os.fsync(file.fileno())
         begun.replace(path)
-    except BaseException:
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from None
+    finally:
         begun.unlink(missing_ok=True)
-        raise
 
 
 def read(path: Path) -> Result:
@@ -606,7 +607,7 @@ def take(point: Point, folder: Path | str, most_seconds: float = 20) -> bool:
 
     A damaged file is kept aside, as *.damaged. A point that does not fit into memory, that the device cannot do, or
     whose call would take longer than `most_seconds` by the ceilings in the same folder, is written as left out, with
-    the reason, and tried again by the next run.
+    the reason, and tried again by the next run. Raises OSError where there is no room for a file, before it measures.
     """
     folder = Path(folder)
     path, measurement, why = folder / point.file, None, ""
@@ -617,6 +618,8 @@ def take(point: Point, folder: Path | str, most_seconds: float = 20) -> bool:
         except ValueError:
             path.replace(path.with_suffix(".damaged"))
     machine = _machine(point.device)
+    room = folder / f".{point.file}.room"
+    write(room, " " * 16384)  # so that a full disk is noticed before something is measured, and not after
     try:
         if (cost := point.cost) and point.tokens != point.h:
             with contextlib.suppress(ValueError):  # no ceilings yet
@@ -628,6 +631,8 @@ def take(point: Point, folder: Path | str, most_seconds: float = 20) -> bool:
         measurement = point.measure()
     except (MemoryError, NotImplementedError) as error:
         why = str(error) or "there is not enough memory"
+    finally:
+        room.unlink(missing_ok=True)
     about: dict[str, Any] = {"device": machine.title, "system": platform.system(), "python": platform.python_version()}
     about |= {**machine.about, "date": time.strftime("%Y-%m-%d", time.gmtime())}
     about |= {key: os.environ[name] for key, name in JOB.items() if name in os.environ}
