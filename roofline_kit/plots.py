@@ -162,7 +162,7 @@ def plot_stack(
     Returns the Axes. Raises ValueError for a part that is negative or no number, naming it.
 
     >>> ax = plot_stack({"promised": {"load": 1e-3, "add": 2e-3}, "measured": {"load": 2e-3, "add": 4e-3}})
-    >>> [round(bar.get_width(), 3) for bar in ax.patches]
+    >>> [round(float(bar.get_width()), 3) for bar in ax.patches]
     [0.001, 0.002, 0.002, 0.004]
     """
     if not bars or not all(bars.values()):
@@ -267,8 +267,8 @@ def _draw_path(placer: _Placer, look: Theme, label: str, sweep: Sweep, roof: Roo
 
 
 def _si(value: float, unit: str) -> str:
-    """A rate in engineering units: 125 TFLOP/s."""
-    return EngFormatter(unit, sep=" ")(value)
+    """An amount in engineering units, four digits of it: 125 TFLOP/s."""
+    return EngFormatter(unit, sep=" ")(float(f"{value:.4g}"))
 
 
 def _unit(name: str) -> str:
