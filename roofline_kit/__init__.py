@@ -25,7 +25,7 @@ from .transformer import norm, rotary, sparse_attention, split_heads
 # Imported when first asked for: pictures draw in Matplotlib, and all of them take time to import.
 _LATER = {"check": "lessons", "lecture": "lecture", "plot_roofline": "plots"}
 _LATER |= dict.fromkeys(("explore_attention", "explore_batch", "explore_roofline", "explore_sparse"), "explorer")
-_LATER |= {"plot_sweep": "plots", "published": "lecture"}
+_LATER |= {"plot_stack": "plots", "plot_sweep": "plots", "published": "lecture"}
 
 __all__ = [
     "Accelerator", "Causal", "CompiledCost", "Cost", "Measurement", "Model", "Point", "Roofline", "Step", "Sweep",

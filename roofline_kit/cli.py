@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import sys
 from importlib.util import find_spec
@@ -28,7 +29,7 @@ PLAN = "_plan.json"  # what a sweep is to measure, so that `collect` knows what 
 
 
 def plan(folder: Path, points: list[Point] | None = None) -> list[Point]:
-    """The points of a sweep, as the folder has them; with `points`, these are added.
+    """The points of a sweep, as the folder has them; with `points`, these are added, and a damaged plan is replaced.
 
     Raises ValueError where a folder has no sweep, or a damaged plan.
     """
@@ -41,7 +42,9 @@ def plan(folder: Path, points: list[Point] | None = None) -> list[Point]:
         if points is None:
             raise ValueError(f"{folder} has no sweep: `roofline-kit measure --to {folder}` begins one") from None
     except (ValueError, TypeError, AttributeError) as error:
-        raise ValueError(f"{path} is damaged ({error}); measure again with the same options to write it anew") from None
+        if points is None:
+            told = f"{path} is damaged ({error}); measure again with the same options to write it anew"
+            raise ValueError(told) from None
     if points is not None and (new := [point for point in points if point not in known]):
         known += new
         write(path, json.dumps([asdict(point) for point in known], indent=1) + "\n")
@@ -68,7 +71,7 @@ def numbers(text: str) -> list[int]:
 def collected(folder: Path) -> tuple[list[str], bool]:
     """Writes results.csv, and says in words what is there, what was left out, and what is missing or damaged.
 
-    Returns the lines, and whether nothing is missing or damaged.
+    Returns the lines, and whether something was measured and nothing is missing or damaged.
     """
     points = plan(folder)
     found, damaged = results(folder)
@@ -92,15 +95,16 @@ def collected(folder: Path) -> tuple[list[str], bool]:
             )
     if rows:
         columns = list(dict.fromkeys(name for row in rows for name in row))
-        with (folder / "results.csv").open("w", encoding="utf-8", newline="") as file:
-            writer = csv.DictWriter(file, columns, restval="", lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(rows)
+        file = io.StringIO()
+        writer = csv.DictWriter(file, columns, restval="", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        write(folder / "results.csv", file.getvalue())
     left = [result for result in found if result.left_out]
     lines.append(f"{len(found) - len(left)} points measured, {len(left)} left out, {len(missing)} missing")
     lines += [f"left out: {result.point.name}: {result.left_out}" for result in left]
     lines += [f"missing: {name}" for name in missing] + [f"damaged: {sentence}" for sentence in damaged]
-    return lines, not missing and not damaged
+    return lines, len(found) > len(left) and not missing and not damaged
 
 
 def refuse(reason: object) -> typer.Exit:
@@ -109,15 +113,26 @@ def refuse(reason: object) -> typer.Exit:
     return typer.Exit(1)
 
 
+def in_words(error: Exception) -> str:
+    """An error as a sentence: of a system's, what it is and where, without its number.
+
+    >>> in_words(OSError(28, "No space left on device", "measured"))
+    'No space left on device: measured'
+    """
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror + (f": {error.filename}" if error.filename else "")
+    return str(error)
+
+
 Folder = Annotated[Path, typer.Option("--to", help="where the results are kept")]
 
 
 @app.command()
 def measure(
     folder: Folder = Path("measured"),
-    device: Annotated[str, typer.Option(help="numpy, or PyTorch's cpu or cuda")] = "numpy",
+    device: Annotated[str, typer.Option(help="numpy, or PyTorch's cpu or cuda (AMD's GPUs, too)")] = "numpy",
     dtype: Annotated[str, typer.Option(help="fp32, fp64, and with PyTorch fp16 and bf16")] = "fp32",
-    layers: Annotated[str, typer.Option(help="what to measure")] = "dense,attention,fused attention",
+    layers: Annotated[str, typer.Option(help="what to measure, see above")] = "dense,attention,fused attention",
     stages: Annotated[str, typer.Option(help="which stages")] = "initial,auto-regressive",
     tokens: Annotated[str, typer.Option(help="lengths of prompts and contexts")] = "50,1000",
     batches: Annotated[str, typer.Option(help="users")] = "1,2,4,8,16,32,64,128,256,512",
@@ -139,6 +154,8 @@ def measure(
     One file a point, written at once: stop it when you like, and the same command goes on from there.
 
     Example: `roofline-kit measure --to measured --batches 1,8,64`
+
+    Attention's steps are `--layers scores,softmax,mix`, and softmax's passes `--layers max,subtract,exp,sum,divide`.
     """
     from .errors import choose
 
@@ -178,7 +195,8 @@ def measure(
     except KeyboardInterrupt:
         raise refuse("stopped; the same command goes on from here") from None
     except (OSError, ValueError, RuntimeError, MemoryError) as error:
-        raise refuse(f"{error}. What was measured is kept in {folder}") from None
+        kept = f". What was measured is kept in {folder}" if any(folder.glob("[!_]*.json")) else ""
+        raise refuse(f"{in_words(error)}{kept}") from None
     out.print(escape("\n".join(lines)), highlight=False, soft_wrap=True)
     raise typer.Exit(0 if good else 1)
 
@@ -193,8 +211,8 @@ def status(folder: Folder = Path("measured")) -> None:
 
     try:
         rows = states(folder)
-    except (OSError, ValueError) as error:
-        raise refuse(error) from None
+    except (OSError, ValueError, RuntimeError) as error:
+        raise refuse(in_words(error)) from None
     for row in rows:
         out.print(escape("  ".join(filter(None, row))), highlight=False, soft_wrap=True)
 
@@ -207,8 +225,8 @@ def collect(folder: Folder = Path("measured")) -> None:
     """
     try:
         lines, good = collected(folder)
-    except (OSError, ValueError) as error:
-        raise refuse(error) from None
+    except (OSError, ValueError, RuntimeError) as error:
+        raise refuse(in_words(error)) from None
     out.print(escape("\n".join(lines)), highlight=False, soft_wrap=True)
     raise typer.Exit(0 if good else 1)
 
@@ -226,6 +244,6 @@ def start(
 
     try:
         path, new = begin(name, into)
-    except (OSError, ValueError) as error:
-        raise refuse(error) from None
+    except (OSError, ValueError, RuntimeError) as error:
+        raise refuse(in_words(error)) from None
     out.print(escape(f"{path}" if new else f"{path} is there already, and was left alone"), soft_wrap=True)

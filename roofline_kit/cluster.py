@@ -35,6 +35,8 @@ REFUSALS = {
     "Requested node configuration": "no node of this partition has that much: ask for fewer GPUs, cores or GB",
     "More processors requested": "no node of this partition has that many cores",
     "Requested time limit": "the time is longer than this partition allows",
+    "failed to fetch config": "this machine belongs to no cluster: ask on a login node",
+    "Unable to contact": "the cluster does not answer: try again later",
     "time limit": "the time is longer than this partition allows",
 }
 
@@ -46,7 +48,7 @@ class Settings:
     account, partition : Slurm's own defaults where they are None. minutes : a task may take. cpus, memory_gb : a task.
     requeue : whether a task that was stopped for somebody else starts again.
 
-    Raises ValueError for what is no positive number.
+    Raises ValueError for what is no positive number, and no name.
     """
 
     account: str | None = None
@@ -61,16 +63,25 @@ class Settings:
         for name, least in (("minutes", 1), ("gpus", 0), ("cpus", 1), ("memory_gb", 1)):
             if type(value := getattr(self, name)) is not int or value < least:
                 raise ValueError(f"{name} is {value!r}; it must be a whole number, {least} or more")
+        for name in ("account", "partition"):
+            if not isinstance(value := getattr(self, name), str | None):
+                raise ValueError(f"{name} is {value!r}; it must be a name")
+        if type(self.requeue) is not bool:
+            raise ValueError(f"requeue is {self.requeue!r}; it must be true or false")
 
 
 def settings(path: Path | None = None, **options: Any) -> Settings:
     """Settings from a TOML file (cluster.toml in the working folder, if it is there), and options that win over it.
 
-    Raises ValueError for an unknown key, with the nearest name, and FileNotFoundError for a file that is not there.
+    Raises ValueError for an unknown key, with the nearest name, and for what is no TOML, and FileNotFoundError for a
+    file that is not there.
     """
     given: dict[str, Any] = {}
     if path is not None or Path("cluster.toml").exists():
-        given = tomllib.loads((path or Path("cluster.toml")).read_text("utf-8"))
+        try:
+            given = tomllib.loads((path or Path("cluster.toml")).read_text("utf-8"))
+        except ValueError as error:
+            raise ValueError(f"{path or 'cluster.toml'} is no TOML: {error}") from None
     known = [field.name for field in fields(Settings)]
     for name in given:
         if name not in known:
@@ -146,13 +157,12 @@ def submit(take: Callable[..., Any], points: Sequence[Any], folder: Path, asked:
     """
     from submitit.core.utils import FailedJobError
 
-    executor = _executor(folder, asked)
+    known, executor = _jobs(folder), _executor(folder, asked)  # a damaged list is noticed before something costs
     with outside_of_jobs():
         try:
             jobs = executor.map_array(take, points, [folder.resolve()] * len(points))
         except FailedJobError as error:
             raise RuntimeError(_refusal(str(error), asked)) from None
-    known = _jobs(folder)
     known |= {str(job.job_id): point.name for job, point in zip(jobs, points, strict=True)}
     write(folder / JOBS, json.dumps(known, indent=1) + "\n")
     return [str(job.job_id) for job in jobs]
@@ -172,7 +182,18 @@ def _refusal(said: str, asked: Settings) -> str:
 
 
 def _asked(line: list[str]) -> str:
-    done = subprocess.run(line, capture_output=True, text=True, timeout=60)
+    """What Slurm answers; nothing where it has forgotten the jobs, or keeps no accounts.
+
+    Raises RuntimeError where it does not answer at all: a job that one cannot see is not one that has ended.
+    """
+    try:
+        done = subprocess.run(line, capture_output=True, text=True, timeout=60)
+    except subprocess.TimeoutExpired:
+        raise RuntimeError(f"Slurm does not answer ({line[0]} took more than 60 s): try again later") from None
+    except FileNotFoundError:  # sacct, where there is no accounting
+        return ""
+    if line[0] == "squeue" and done.returncode and "Invalid job id" not in done.stderr:
+        raise RuntimeError(f"Slurm does not answer: {done.stderr.strip()}")
     return done.stdout if done.returncode == 0 else ""
 
 
@@ -188,7 +209,8 @@ def _jobs(folder: Path) -> dict[str, str]:
 def status(folder: Path) -> list[tuple[str, str, str, str]]:
     """Of each task: its id, its point, its state, and why it waits or ended, in words.
 
-    Raises ValueError where nothing was handed in from this folder, and where there is no Slurm.
+    Raises ValueError where nothing was handed in from this folder and where there is no Slurm, and RuntimeError where
+    Slurm does not answer.
     """
     if not (known := _jobs(folder)):
         raise ValueError(f"nothing was handed in to a cluster from {folder}")

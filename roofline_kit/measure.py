@@ -15,7 +15,6 @@ import platform
 import re
 import statistics
 import subprocess
-import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
@@ -23,18 +22,31 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from . import tensor
 from .cost import Cost, trace
 from .errors import choose, unknown
 from .hardware import Accelerator
 from .roofline import Roofline
-from .tensor import Tensor, fuse
+from .tensor import Tensor, exp, fuse, matmul, softmax
 from .transformer import attention, linear
 
 DTYPES = {"fp64": "float64", "fp32": "float32", "fp16": "float16", "bf16": "bfloat16"}
 DEVICES = ("numpy", "cpu", "cuda")  # the last two are PyTorch's; with ROCm, PyTorch says "cuda" as well
-LAYERS = ("dense", "attention", "fused attention", "copy")
+# The steps of attention as they are traced, and the passes over the scores that softmax makes where nothing fuses it.
+STEPS: dict[str, Callable[..., Any]] = {
+    "scores": lambda Q, K: Q @ K.mT,
+    "softmax": softmax,
+    "mix": matmul,
+    "max": lambda S: tensor.max(S, keepdims=True),
+    "subtract": lambda S, largest: S - largest,
+    "exp": exp,
+    "sum": lambda E: tensor.sum(E, keepdims=True),
+    "divide": lambda E, total: E / total,
+}
+LAYERS = ("dense", "attention", "fused attention", *STEPS, "copy")
 STAGES = ("initial", "auto-regressive")
 BATCHES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
+UNKNOWN_CACHE = 64 << 20  # bytes, where the system does not say
 
 
 # --- one call ---------------------------------------------------------------------------------------------
@@ -133,6 +145,25 @@ def _numbers(cost: Cost) -> tuple[tuple[int, int], ...]:
     return tuple((int(step.flops), int(step.bytes)) for step in cost.steps)
 
 
+def _cpuinfo() -> dict[str, str]:
+    """What Linux says of the first processor; nothing where there is no Linux."""
+    with contextlib.suppress(OSError):
+        first = Path("/proc/cpuinfo").read_text().split("\n\n")[0]
+        return dict(re.findall(r"^([^\t:]+?)\s*: (.+)$", first, re.MULTILINE))
+    return {}
+
+
+def _processor() -> dict[str, str]:
+    """What a datasheet is found by where a virtual machine hides the processor's name.
+
+    On x86, bogomips is twice the MHz of the time-stamp counter, which ticks at the base clock.
+    """
+    said = _cpuinfo()
+    vectors = [flag for flag in said.get("flags", "").split() if flag in ("avx", "avx2", "fma", "avx512f")]
+    kept = {name: said[name] for name in ("vendor_id", "cpu family", "model", "stepping", "bogomips") if name in said}
+    return kept | ({"vectors": " ".join(vectors)} if vectors else {})
+
+
 def _machine_of(arrays: Sequence[Any]) -> _NumPy:
     kinds = {type(x).__module__.split(".")[0] for x in arrays}
     if kinds == {"numpy"} and all(hasattr(x, "shape") for x in arrays):
@@ -155,10 +186,8 @@ class _NumPy:
     @cached_property
     def title(self) -> str:
         """The processor's name; the machine's own name is nobody's business."""
-        with contextlib.suppress(OSError):
-            if found := re.search(r"model name\s*: (.+)", Path("/proc/cpuinfo").read_text()):
-                return f"{' '.join(found[1].split())}, {self.threads} threads"
-        return f"{platform.processor() or platform.machine()}, {self.threads} threads"
+        name = " ".join(_cpuinfo().get("model name", "").split()) or platform.processor() or platform.machine()
+        return f"{name}, {self.threads} threads"
 
     @property
     def threads(self) -> int:
@@ -167,9 +196,9 @@ class _NumPy:
 
     @property
     def about(self) -> dict[str, str]:
-        """Versions of what the result depends on."""
+        """Versions of what the result depends on, and which processor it was."""
         blas = self.library.show_config(mode="dicts")["Build Dependencies"]["blas"]
-        return {"numpy": self.library.__version__, "blas": f"{blas['name']} {blas['version']}"}
+        return {"numpy": self.library.__version__, "blas": f"{blas['name']} {blas['version']}", **_processor()}
 
     @property
     def memory(self) -> int:
@@ -182,7 +211,7 @@ class _NumPy:
     @property
     def cache(self) -> int:
         """Bytes of the largest cache."""
-        sizes = [64 << 20]  # where the system does not say
+        sizes = [UNKNOWN_CACHE]
         with contextlib.suppress(OSError, ValueError, KeyError):
             files = Path("/sys/devices/system/cpu/cpu0/cache").glob("index*/size")
             units = {"K": 1 << 10, "M": 1 << 20}
@@ -204,6 +233,10 @@ class _NumPy:
     def fused_attention(self, Q: Any, K: Any, V: Any) -> Any:
         """Attention that keeps its scores on the chip."""
         raise ValueError("NumPy has no fused attention; it is measured with PyTorch (device 'cpu' or 'cuda')")
+
+    def fused(self) -> contextlib.AbstractContextManager[None]:
+        """Where `fused_attention` runs, so that it is that and nothing else."""
+        return contextlib.nullcontext()
 
     def clock(self, run: Callable[[], Any], calls: int) -> float:
         """Seconds of one call, as the mean of several."""
@@ -232,7 +265,7 @@ class _NumPy:
         calls = min(1000, math.ceil(1e-4 / first)) if first > 0 else 1000  # a clock does not tick in nanoseconds
         taken: list[float] = []
         while len(taken) < max(3, repeats) or (sum(taken) * calls < seconds and len(taken) < 200):
-            taken.append(self.clock(run, calls))
+            taken.append(self.clock(run, calls) if first >= 0 else first)
             if not taken[-1] > 0:
                 raise RuntimeError(f"the clock went backwards: a call took {taken[-1]:g} s. Nothing of it is kept")
         return tuple(taken)
@@ -244,7 +277,11 @@ class _NumPy:
 
 
 class _Torch(_NumPy):
-    """A processor or a GPU, computing with PyTorch. Raises ValueError where there is none."""
+    """A processor or a GPU, computing with PyTorch. Raises ValueError where there is none.
+
+    AMD's GPUs are "cuda" as well: a PyTorch that was built for ROCm answers to that name, and what differs is in
+    `about`, `title` and `cache`.
+    """
 
     dtypes = ("fp16", "bf16", "fp32", "fp64")
 
@@ -259,8 +296,15 @@ class _Torch(_NumPy):
 
     @cached_property
     def title(self) -> str:
-        """The name that the driver gives the GPU."""
-        return super().title if self.device == "cpu" else self.library.cuda.get_device_name()
+        """The name that the driver gives the GPU; ROCm does not name all of them, and then it is the architecture's."""
+        if self.device == "cpu":
+            return super().title
+        return self.library.cuda.get_device_name() or self.gpu.gcnArchName
+
+    @property
+    def gpu(self) -> Any:
+        """What PyTorch knows of the GPU."""
+        return self.library.cuda.get_device_properties(self.library.cuda.current_device())
 
     @property
     def threads(self) -> int:
@@ -270,11 +314,18 @@ class _Torch(_NumPy):
     def about(self) -> dict[str, str]:
         torch = self.library
         told = {"torch": torch.__version__}
-        if self.device == "cuda":
-            told |= {"cuda": str(torch.version.cuda or torch.version.hip)}
-            with contextlib.suppress(OSError, subprocess.SubprocessError):
-                ask = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
-                told["driver"] = subprocess.run(ask, capture_output=True, text=True, timeout=20).stdout.split("\n")[0]
+        if self.device == "cpu":
+            return told | _processor()
+        if torch.version.hip:
+            told |= {"rocm": torch.version.hip, "architecture": self.gpu.gcnArchName}
+            with contextlib.suppress(OSError):  # a driver that is part of the kernel has no version of its own
+                told["driver"] = f"amdgpu {AMD_DRIVER.read_text().strip()}"
+            return {"driver": f"amdgpu of Linux {platform.release()}", **told}
+        told["cuda"] = str(torch.version.cuda)
+        with contextlib.suppress(OSError, subprocess.SubprocessError):
+            ask = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
+            answer = subprocess.run(ask, capture_output=True, text=True, timeout=20, check=True).stdout
+            told["driver"] = answer.split("\n")[0]
         return told
 
     @property
@@ -288,10 +339,11 @@ class _Torch(_NumPy):
     def cache(self) -> int:
         if self.device == "cpu":
             return super().cache
-        return self.library.cuda.get_device_properties(0).L2_cache_size
+        return getattr(self.gpu, "L2_cache_size", None) or UNKNOWN_CACHE  # older builds for ROCm do not say
 
     def random(self, shape: tuple[int, ...], dtype: str) -> Any:
-        return self.library.rand(shape, dtype=getattr(self.library, DTYPES[dtype]), device=self.device)
+        with self.in_memory():
+            return self.library.rand(shape, dtype=getattr(self.library, DTYPES[dtype]), device=self.device)
 
     def copy(self, x: Any) -> Any:
         return x.clone()
@@ -301,6 +353,31 @@ class _Torch(_NumPy):
 
     def fused_attention(self, Q: Any, K: Any, V: Any) -> Any:
         return self.library.nn.functional.scaled_dot_product_attention(Q, K, V, scale=1.0)
+
+    @contextlib.contextmanager
+    def fused(self) -> Iterator[None]:
+        """PyTorch computes step by step where it has no fused kernel, and does not say so: that is forbidden here."""
+        kernels = self.library.nn.attention.SDPBackend
+        try:
+            with self.library.nn.attention.sdpa_kernel(
+                [kernels.FLASH_ATTENTION, kernels.EFFICIENT_ATTENTION, kernels.CUDNN_ATTENTION]
+            ):
+                yield
+        except RuntimeError as error:
+            if "No available kernel" not in str(error):
+                raise
+            raise NotImplementedError(f"PyTorch has no fused attention for this on {self.title}") from None
+
+    @contextlib.contextmanager
+    def in_memory(self) -> Iterator[None]:
+        """PyTorch's two ways to say that there is not enough memory (the processor's has no name), as MemoryError."""
+        try:
+            with self.library.no_grad():
+                yield
+        except RuntimeError as error:
+            if isinstance(error, self.library.OutOfMemoryError) or "allocate memory" in str(error):
+                raise MemoryError(f"{self.title}: {str(error).splitlines()[0]}") from None
+            raise
 
     def clock(self, run: Callable[[], Any], calls: int) -> float:
         if self.device == "cpu":
@@ -314,11 +391,8 @@ class _Torch(_NumPy):
         return start.elapsed_time(end) / 1e3 / calls
 
     def times(self, f: Any, arrays: list[Any], cost: Cost | None, repeats: int, seconds: float) -> tuple[float, ...]:
-        try:
-            with self.library.no_grad():
-                return super().times(f, arrays, cost, repeats, seconds)
-        except self.library.OutOfMemoryError as error:
-            raise MemoryError(f"{self.title}: {str(error).splitlines()[0]}") from None
+        with self.in_memory():
+            return super().times(f, arrays, cost, repeats, seconds)
 
 
 def _machine(device: str) -> _NumPy:
@@ -333,7 +407,8 @@ def _machine(device: str) -> _NumPy:
 class Point:
     """One measurement of a sweep.
 
-    layer : "dense", a product with weights of h × h; "attention", step by step; "fused attention"; or "copy".
+    layer : "dense", a product with weights of h × h; "attention", step by step; "fused attention"; one of attention's
+        steps or of softmax's passes alone, as in `STEPS`; or "copy".
     stage : "initial", all tokens of all prompts, or "auto-regressive", one new token for each user of the batch.
     batch : users. tokens : of a prompt, or of the context. h : width, cut into `heads`. A copy is of h numbers.
     device : "numpy", or PyTorch's "cpu" or "cuda".
@@ -387,15 +462,23 @@ class Point:
             return (self.batch * rows, self.h), (self.h, self.h)
         head = self.h // self.heads
         context = (self.batch, self.heads, self.tokens, head)
-        return (self.batch, self.heads, rows, head), context, context
+        queries, scores = (self.batch, self.heads, rows, head), (self.batch, self.heads, rows, self.tokens)
+        column = (*scores[:-1], 1)
+        alone: Any = {"scores": (queries, context), "mix": (scores, context)}
+        alone |= {"subtract": (scores, column), "divide": (scores, column)}
+        return alone.get(self.layer, (scores,) if self.layer in STEPS else (queries, context, context))
+
+    @property
+    def f(self) -> Any:
+        """The algorithm, in array notation; None for a copy, which computes nothing."""
+        return {"dense": linear, "attention": attention, "fused attention": fuse(attention), **STEPS}.get(self.layer)
 
     @property
     def cost(self) -> Cost | None:
-        """As traced; None for a copy, which computes nothing."""
-        if self.layer == "copy":
+        """As traced; None for a copy."""
+        if self.f is None:
             return None
-        f: Any = {"dense": linear, "attention": attention, "fused attention": fuse(attention)}[self.layer]
-        return trace(f, *(Tensor(f"x{i}", shape, self.dtype) for i, shape in enumerate(self.shapes)))
+        return trace(self.f, *(Tensor(f"x{i}", shape, self.dtype) for i, shape in enumerate(self.shapes)))
 
     def measure(self, repeats: int = 7, seconds: float = 0.5) -> Measurement:
         """Measures it. Raises what `measure` raises."""
@@ -405,9 +488,10 @@ class Point:
         read = itemsize * sum(math.prod(shape) for shape in shapes)
         written = sum(int(step.stores) for step in cost.steps) if cost else 0
         machine.check_memory(read + written, "this point")
-        run: Any = {"dense": linear, "attention": attention, "copy": machine.copying}.get(self.layer)
+        run = {"copy": machine.copying, "fused attention": machine.fused_attention}.get(self.layer, self.f)
         arrays = [machine.random(shape, self.dtype) for shape in shapes]
-        times = machine.times(run or machine.fused_attention, arrays, cost, repeats, seconds)
+        with machine.fused() if self.layer == "fused attention" else contextlib.nullcontext():
+            times = machine.times(run, arrays, cost, repeats, seconds)
         steps = _numbers(cost) if cost else ((0, read),)
         return Measurement(self.layer, machine.title, self.dtype, shapes, times, steps)
 
@@ -419,8 +503,8 @@ def sweep(
 ) -> list[Point]:  # fmt: skip
     """The points of the lecture's batch sweeps, after those that measure the ceilings.
 
-    A dense layer in the auto-regressive stage has one token a user whatever the context, so it is there once. Fused
-    attention is left out where the device has none. Raises what `Point` raises.
+    layers : of `LAYERS`, the copy excepted. A dense layer in the auto-regressive stage has one token a user whatever
+    the context, so it is there once. Fused attention is left out where the device has none. Raises what `Point` raises.
 
     >>> len(sweep(tokens=[50], batches=[1, 8], layers=["dense"]))
     7
@@ -428,7 +512,7 @@ def sweep(
     batches = list(batches)
     how: Any = {"h": h, "heads": heads, "dtype": dtype, "device": device}
     points = ceiling_points(device, dtype)
-    for layer in (choose("layer", layer, LAYERS[:3]) for layer in layers):
+    for layer in (choose("layer", layer, LAYERS[:-1]) for layer in layers):
         if layer == "fused attention" and device == "numpy":
             continue
         for stage in stages:
@@ -462,7 +546,7 @@ def ceilings(device: str = "numpy", dtype: str = "fp32", name: str = "", measure
     if measured is None:
         taken = [point.measure() for point in points]
     else:
-        found = {result.point: result.measurement for result in measured}
+        found = {result.point: result.measurement for result in measured if result.measurement}
         if missing := [point.name for point in points if point not in found]:
             raise ValueError(f"these measurements have no {missing[0]!r}, which the ceilings are made of")
         taken = [found[point] for point in points]
@@ -490,15 +574,17 @@ class Result:
 def write(path: Path, text: str) -> None:
     """Writes a file whole or not at all, whenever the machine stops. Raises OSError, on a full disk for example."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=path.parent, prefix=".", delete=False) as file:
-        try:
+    begun = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with begun.open("w", encoding="utf-8", newline="\n") as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
-            os.replace(file.name, path)
-        except BaseException:
-            os.unlink(file.name)
-            raise
+        begun.replace(path)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from None
+    finally:
+        begun.unlink(missing_ok=True)
 
 
 def read(path: Path) -> Result:
@@ -519,9 +605,9 @@ def read(path: Path) -> Result:
 def take(point: Point, folder: Path | str, most_seconds: float = 20) -> bool:
     """Measures a point and writes its file, unless it is there. Returns whether it measured.
 
-    A damaged file is kept aside, as *.damaged. A point that does not fit into memory, or whose call would take longer
-    than `most_seconds` by the ceilings in the same folder, is written as left out, with the reason, and tried again
-    by the next run.
+    A damaged file is kept aside, as *.damaged. A point that does not fit into memory, that the device cannot do, or
+    whose call would take longer than `most_seconds` by the ceilings in the same folder, is written as left out, with
+    the reason, and tried again by the next run. Raises OSError where there is no room for a file, before it measures.
     """
     folder = Path(folder)
     path, measurement, why = folder / point.file, None, ""
@@ -532,6 +618,8 @@ def take(point: Point, folder: Path | str, most_seconds: float = 20) -> bool:
         except ValueError:
             path.replace(path.with_suffix(".damaged"))
     machine = _machine(point.device)
+    room = folder / f".{point.file}.room"
+    write(room, " " * 16384)  # so that a full disk is noticed before something is measured, and not after
     try:
         if (cost := point.cost) and point.tokens != point.h:
             with contextlib.suppress(ValueError):  # no ceilings yet
@@ -541,8 +629,10 @@ def take(point: Point, folder: Path | str, most_seconds: float = 20) -> bool:
                         f"a call takes {least:.0f} s at least, and more than {most_seconds:g} s is too long"
                     )
         measurement = point.measure()
-    except MemoryError as error:
+    except (MemoryError, NotImplementedError) as error:
         why = str(error) or "there is not enough memory"
+    finally:
+        room.unlink(missing_ok=True)
     about: dict[str, Any] = {"device": machine.title, "system": platform.system(), "python": platform.python_version()}
     about |= {**machine.about, "date": time.strftime("%Y-%m-%d", time.gmtime())}
     about |= {key: os.environ[name] for key, name in JOB.items() if name in os.environ}
@@ -552,6 +642,7 @@ def take(point: Point, folder: Path | str, most_seconds: float = 20) -> bool:
     return measurement is not None
 
 
+AMD_DRIVER = Path("/sys/module/amdgpu/version")  # where rocm-smi looks, too
 JOB = {"job": "SLURM_JOB_ID", "task": "SLURM_ARRAY_TASK_ID", "partition": "SLURM_JOB_PARTITION"}
 
 

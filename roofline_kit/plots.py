@@ -148,10 +148,58 @@ def plot_sweep(
     return ax
 
 
-def _axes(theme: str, ax: Axes | None) -> tuple[Theme, Axes]:
+def plot_stack(
+    bars: Mapping[str, Mapping[str, float]], *, x: str = "time [s]", title: str = "", note: str = "",
+    theme: str = "light", ax: Axes | None = None,
+) -> Axes:  # fmt: skip
+    """Draw what amounts are made of: a bar for each, of its parts one after the other, on one linear axis.
+
+    bars : {label: {part: amount}}, from the top down. A part has one colour in all bars, and its name where
+        there is room for it; the sum stands at a bar's end.
+    x : name of the axis, with the unit in brackets. title : the finding, in a sentence. note : a line under the axis.
+    theme : "light" or "dark". ax : Axes to draw in.
+
+    Returns the Axes. Raises ValueError for a part that is negative or no number, naming it.
+
+    >>> ax = plot_stack({"promised": {"load": 1e-3, "add": 2e-3}, "measured": {"load": 2e-3, "add": 4e-3}})
+    >>> [round(float(bar.get_width()), 3) for bar in ax.patches]
+    [0.001, 0.002, 0.002, 0.004]
+    """
+    if not bars or not all(bars.values()):
+        raise ValueError(f"plot_stack needs bars {{label: {{part: amount}}}}, not {bars!r}")
+    for label, parts in bars.items():
+        for part, amount in parts.items():
+            if not 0 <= amount < np.inf:
+                raise ValueError(f"{part!r} of {label!r} must be 0 or more and finite, not {amount!r}")
+    look, ax = _axes(theme, ax, height=1.8 + 0.75 * len(bars))
+    ax.set(facecolor=look.page, xlim=(0, 1.15 * max(sum(parts.values()) for parts in bars.values())))
+    ax.set(ylim=(len(bars) - 0.5, -0.5))
+    ax.set_yticks(range(len(bars)), [fill(label, 22) for label in bars])
+    _dress(ax, look, (x, ""), title, note, amounts=True)
+    names = dict.fromkeys(part for parts in bars.values() for part in parts)
+    colors = dict(zip(names, cycle((look.memory, look.compute, look.path, look.other)), strict=False))
+    style: dict[str, Any] = {"va": "center", "fontsize": 12.5}
+    bold = style | {"fontweight": "bold"}
+    for row, parts in enumerate(bars.values()):
+        end = 0.0
+        for part, amount in parts.items():
+            bar = ax.barh(row, amount, 0.72, end, color=colors[part], edgecolor=look.page, lw=1.5)[0]
+            room = bar.get_window_extent()
+            for more in (dict[str, Any](), {"rotation": 90, "fontsize": 8.5}):
+                name = ax.text(end + amount / 2, row, part, color=look.page, ha="center", **bold | more)
+                taken = name.get_window_extent()
+                if taken.width < room.width - 4 and taken.height < room.height - 4:
+                    break
+                name.remove()
+            end += amount
+        ax.text(end, row, f"  {_si(end, _unit(x))}", color=look.ink, **style)
+    return ax
+
+
+def _axes(theme: str, ax: Axes | None, height: float = 6) -> tuple[Theme, Axes]:
     """The theme's colours, and Axes in them."""
     look = THEMES[choose("theme", theme, THEMES)]
-    return look, ax or plt.subplots(figsize=(10, 6), dpi=100, layout="constrained", facecolor=look.page)[1]
+    return look, ax or plt.subplots(figsize=(10, height), dpi=100, layout="constrained", facecolor=look.page)[1]
 
 
 def _track(label: str, what: Any, roof: Roofline) -> tuple[Any, Any]:
@@ -219,25 +267,34 @@ def _draw_path(placer: _Placer, look: Theme, label: str, sweep: Sweep, roof: Roo
 
 
 def _si(value: float, unit: str) -> str:
-    """A rate in engineering units: 125 TFLOP/s."""
-    return EngFormatter(unit, sep=" ")(value)
+    """An amount in engineering units, four digits of it: 125 TFLOP/s."""
+    return EngFormatter(unit, sep=" ")(float(f"{value:.4g}"))
 
 
-def _dress(ax: Axes, look: Theme, names: tuple[str, str], title: str, note: str) -> _Placer:
-    """Names of the axes, grid, ticks, title, and a note under the axes; and what then places the labels."""
+def _unit(name: str) -> str:
+    """The unit in an axis' name that goes with prefixes: 10 ms and 20 GB, but 1,000 tokens."""
+    found = re.search(r"\[(s|B|FLOP/s)\]$", name)
+    return found[1] if found else ""
+
+
+def _dress(ax: Axes, look: Theme, names: tuple[str, str], title: str, note: str, amounts: bool = False) -> _Placer:
+    """Names of the axes, grid, ticks, title, and a note under the axes; and what then places the labels.
+
+    amounts : the axes are not logarithmic, and the vertical one has names.
+    """
     if note:
         ax.annotate(note, (1, 0), (0, -44), xycoords="axes fraction", textcoords="offset points",
                     ha="right", va="top", fontsize=10, color=look.faint)  # fmt: skip
     ax.set_xlabel(names[0], color=look.ink, fontsize=13)
     ax.set_ylabel(names[1], color=look.ink, fontsize=13)
     ax.set_title(fill(title, 74), color=look.ink, fontsize=15, fontweight="bold", loc="left", pad=12)
-    for axis, name in ((ax.xaxis, names[0]), (ax.yaxis, names[1])):
-        unit = re.search(r"\[(s|B|FLOP/s)\]$", name)  # 10 ms and 20 GB, but 1,000 tokens
+    for axis, name in ((ax.xaxis, names[0]), (ax.yaxis, names[1]))[: 1 if amounts else 2]:
         plain = FuncFormatter(lambda value, _: f"{value:,.10g}")
-        axis.set_major_formatter(EngFormatter(unit[1].replace("FLOP/s", ""), sep=" ") if unit else plain)
-        axis.set_major_locator(LogLocator(10, numticks=12))
-        axis.set_minor_formatter(NullFormatter())
-    ax.grid(which="major", color=look.faint, alpha=0.22, lw=0.8)
+        axis.set_major_formatter(EngFormatter(_unit(name).replace("FLOP/s", ""), sep=" ") if _unit(name) else plain)
+        if not amounts:
+            axis.set_major_locator(LogLocator(10, numticks=12))
+            axis.set_minor_formatter(NullFormatter())
+    ax.grid(which="major", axis="x" if amounts else "both", color=look.faint, alpha=0.22, lw=0.8)
     ax.tick_params(which="both", color=look.faint, labelcolor=look.ink, labelsize=12)
     ax.spines[["top", "right"]].set_visible(False)
     ax.spines[["left", "bottom"]].set_color(look.faint)

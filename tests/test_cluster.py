@@ -200,6 +200,11 @@ def test_settings_come_from_a_file_and_options_win(tmp_path: Path) -> None:
         settings(path)
     with pytest.raises(ValueError, match=r"gpus is -1; it must be a whole number, 0 or more"):
         settings(None, gpus=-1)
+    for text, said in (("account = 5", "account is 5; it must be a name"), ("account = = 5", "cluster.toml is no TOML"),
+                       ("requeue = 1", "requeue is 1; it must be true or false")):  # fmt: skip
+        path.write_text(text)
+        with pytest.raises(ValueError, match=said):
+            settings(path)
 
 
 def test_what_a_job_costs_is_that_of_delta_s_rule() -> None:
@@ -216,6 +221,28 @@ def test_without_slurm_it_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(ValueError, match="Slurm is not installed here"):
         submit(take, [Nap("never")], tmp_path, Settings())
+
+
+def test_a_list_of_jobs_that_is_damaged_is_noticed_before_more_are_handed_in(tmp_path: Path) -> None:
+    (tmp_path / cluster.JOBS).write_text("{")
+    with pytest.raises(ValueError, match=r"_jobs\.json is damaged"):
+        submit(take, [Nap("never")], tmp_path, Settings())
+    assert [path.name for path in tmp_path.iterdir()] == [cluster.JOBS]
+
+
+def test_a_slurm_that_does_not_answer_has_not_forgotten_the_jobs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / cluster.JOBS).write_text('{"12_0": "a point"}')
+    squeue = tmp_path / "squeue"
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    monkeypatch.setenv("SLURM_CONF", str(tmp_path / "none"))  # sacct, if there is one, asks no cluster
+    squeue.write_text("#!/bin/sh\necho 'slurm_load_jobs error: Unable to contact slurm controller' >&2\nexit 1\n")
+    squeue.chmod(0o755)
+    line = [sys.executable, "-m", "roofline_kit", "status", "--to", str(tmp_path)]
+    assert "Slurm does not answer: slurm_load_jobs error: Unable to contact" in said(*line, fails=True)
+    squeue.write_text("#!/bin/sh\necho 'slurm_load_jobs error: Invalid job id specified' >&2\nexit 1\n")
+    assert "Slurm does not know it any more" in said(*line)
 
 
 def test_a_slurm_array_grades_as_one_machine_does(slurm: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,9 +9,11 @@ import statistics
 import subprocess
 import sys
 import time
+import tomllib
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -23,9 +25,13 @@ import roofline_kit as rk
 from roofline_kit import cli
 from roofline_kit.measure import (
     BATCHES,
+    LAYERS,
+    STEPS,
+    UNKNOWN_CACHE,
     Measurement,
     Point,
     Result,
+    _machine,
     _NumPy,
     ceiling_points,
     ceilings,
@@ -100,6 +106,22 @@ def test_a_clock_that_goes_backwards_is_noticed(monkeypatch: pytest.MonkeyPatch)
         measure(rk.linear, np.ones((4, 4), np.float32), np.ones((4, 4), np.float32))
 
 
+def test_a_clock_that_goes_backwards_is_noticed_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And not after a thousand calls, which are made where a call takes no time."""
+    calls = 0
+
+    def count(x: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        return x + x
+
+    ticks = iter(range(10**6, 0, -1))
+    monkeypatch.setattr(time, "perf_counter", lambda: float(next(ticks)))
+    with pytest.raises(RuntimeError, match="the clock went backwards"):
+        measure(count, np.ones(4, np.float32))
+    assert calls < 10
+
+
 def test_memory_is_looked_at_before_it_is_taken(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(_NumPy, "memory", 10_000)
     with pytest.raises(MemoryError, match=r"this point needs 0\.0 GB, and 0\.0 GB are free"):
@@ -153,6 +175,46 @@ def test_a_point_computes_what_it_counts(layer: str, stage: str, batch: int, tok
         assert taken.steps[0][0] == taken.steps[-1][0] == 2 * batch * rows * tokens * 64
 
 
+def by_passes(Q: Any, K: Any, V: Any) -> Any:
+    S = Q @ K.mT
+    E = rk.exp(S - rk.max(S, keepdims=True))
+    return (E / rk.sum(E, keepdims=True)) @ V
+
+
+@pytest.mark.parametrize("stage", ["initial", "auto-regressive"])
+@pytest.mark.parametrize(
+    ("f", "names"),
+    [
+        (rk.attention, ["scores", "softmax", "mix"]),
+        (by_passes, ["scores", "max", "subtract", "exp", "sum", "divide", "mix"]),
+    ],
+)
+def test_steps_that_are_timed_alone_are_those_of_the_trace(stage: str, f: Any, names: list[str]) -> None:
+    points = [Point(name, stage, batch=2, tokens=6, **SMALL) for name in names]
+    shapes = Point("attention", stage, batch=2, tokens=6, **SMALL).shapes
+    traced = rk.trace(f, *(rk.Tensor(name, shape, "fp32") for name, shape in zip("QKV", shapes, strict=True)))
+    alone = [point.measure(repeats=3, seconds=0).steps[0] for point in points]
+    assert alone == [(step.flops, step.bytes) for step in traced.steps]
+
+
+def test_steps_one_after_the_other_compute_attention() -> None:
+    Q, K, V = (np.random.default_rng(0).random((2, 16, 8), np.float32) for _ in "QKV")
+    S = STEPS["scores"](Q, K)
+    E = STEPS["exp"](STEPS["subtract"](S, STEPS["max"](S)))
+    P = STEPS["divide"](E, STEPS["sum"](E))
+    np.testing.assert_allclose(P, STEPS["softmax"](S), rtol=1e-6)
+    np.testing.assert_allclose(STEPS["mix"](P, V), rk.attention(Q, K, V), rtol=1e-5)
+
+
+def test_steps_are_in_a_sweep_where_they_are_asked_for() -> None:
+    assert not {point.layer for point in sweep()} & set(STEPS)
+    points = sweep(layers=STEPS, tokens=[50], batches=[1, 8])
+    assert len(points) == 3 + len(STEPS) * 2 * 2 and {point.layer for point in points[3:]} == set(STEPS)
+    with pytest.raises(ValueError, match="unknown layer 'copy'"):
+        sweep(layers=["copy"])
+    assert set(LAYERS) == {"dense", "attention", "fused attention", "copy", *STEPS}
+
+
 def test_the_sweep_is_the_lecture_s() -> None:
     points = sweep()
     assert points[:3] == ceiling_points()
@@ -199,6 +261,24 @@ def test_a_full_disk_loses_nothing_that_was_measured(monkeypatch: pytest.MonkeyP
     assert [path.name for path in tmp_path.iterdir()] == [POINT.file]
 
 
+def test_a_disk_is_looked_at_before_something_is_measured(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    monkeypatch.setattr(Point, "measure", lambda _: pytest.fail("measured for nothing"))
+    with pytest.raises(OSError, match=r"No space left on device: .*dense-auto-regressive-2-users"):
+        take(POINT, tmp_path)
+
+
+def test_ceilings_that_were_left_out_are_no_ceilings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(_NumPy, "memory", 10_000_000)
+    assert not take(ceiling_points()[2], tmp_path) and "are free" in results(tmp_path)[0][0].left_out
+    with pytest.raises(ValueError, match="which the ceilings are made of"):
+        ceilings(measured=results(tmp_path)[0])
+    assert take(POINT, tmp_path)
+
+
 def made(point: Point, seconds: float, steps: tuple[tuple[int, int], ...]) -> Measurement:
     return Measurement(point.layer, "a machine", point.dtype, point.shapes, (seconds, 2 * seconds, 3 * seconds), steps)
 
@@ -241,8 +321,8 @@ def test_the_table_has_a_row_for_each_point(tmp_path: Path) -> None:
 # --- the command ------------------------------------------------------------------------------------------
 
 
-def command(*line: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    program = [sys.executable, "-m", "roofline_kit", *line]
+def command(*line: str, folder: Path, before: str = "true") -> subprocess.CompletedProcess[str]:
+    program = ["bash", "-c", f'{before}; exec "$0" "$@"', sys.executable, "-m", "roofline_kit", *line]
     return subprocess.run(program, cwd=folder, capture_output=True, text=True, timeout=300)
 
 
@@ -280,6 +360,30 @@ def test_the_command_says_what_is_wrong(line: list[str], said: str, tmp_path: Pa
     assert done.returncode == 1 and said in done.stderr
 
 
+def test_a_damaged_plan_is_written_anew_by_the_command_that_says_so(tmp_path: Path) -> None:
+    (tmp_path / cli.PLAN).write_text("[")
+    with pytest.raises(ValueError, match="measure again with the same options to write it anew"):
+        cli.plan(tmp_path)
+    assert cli.plan(tmp_path, [POINT]) == cli.plan(tmp_path) == [POINT]
+
+
+def test_a_sweep_of_which_nothing_fits_is_no_success(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(_NumPy, "memory", 1)
+    cli.plan(tmp_path, [POINT])
+    assert take_all([POINT], tmp_path, progress=False) == 0
+    lines, good = cli.collected(tmp_path)
+    assert not good and "0 points measured, 1 left out, 0 missing" in lines
+
+
+def test_a_disk_that_takes_no_more_ends_the_command_and_not_what_is_there(tmp_path: Path) -> None:
+    """The system itself refuses to write more than 2 KiB into a file, and a point needs more."""
+    done = command("measure", "--to", "m", "--h", "64", "--heads", "2", "--batches", "1", "--layers", "dense",
+                   "--stages", "auto-regressive", folder=tmp_path, before="ulimit -f 2")  # fmt: skip
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert done.stderr.startswith("File too large: m/.dense-initial-1-user-of-2048-tokens-h-2048-fp32.json.room")
+    assert [path.name for path in (tmp_path / "m").iterdir()] == [cli.PLAN]
+
+
 def test_collecting_where_nothing_is_says_how_to_begin(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"has no sweep: `roofline-kit measure --to"):
         cli.collected(tmp_path)
@@ -301,8 +405,6 @@ def test_pytorch_measures_the_same_points(torch: Any, layer: str) -> None:
 @pytest.mark.torch
 def test_fused_attention_computes_what_attention_does(torch: Any) -> None:
     point = Point("fused attention", tokens=6, device="cpu", **SMALL)
-    from roofline_kit.measure import _machine
-
     machine = _machine("cpu")
     arrays = [machine.random(shape, "fp32") for shape in point.shapes]
     torch.testing.assert_close(machine.fused_attention(*arrays), rk.attention(*arrays))
@@ -315,6 +417,81 @@ def test_a_gpu_that_is_not_there_is_missed_in_words(torch: Any, tmp_path: Path) 
     else:
         with pytest.raises(ValueError, match="PyTorch finds no GPU here"):
             take(Point("dense", device="cuda", dtype="fp16", **SMALL), tmp_path)
+
+
+@pytest.mark.torch
+def test_fused_attention_is_fused_or_left_out(torch: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """PyTorch has no fused kernel for a mask that wants a gradient, and would compute step by step."""
+    point = Point("fused attention", tokens=6, device="cpu", **SMALL)
+    machine, scaled = _machine("cpu"), torch.nn.functional.scaled_dot_product_attention
+
+    def unfused(self: Any, Q: Any, K: Any, V: Any) -> Any:
+        with torch.enable_grad():
+            return scaled(Q, K, V, attn_mask=torch.zeros(6, 6, requires_grad=True))
+
+    monkeypatch.setattr(type(machine), "fused_attention", unfused)
+    assert not take(point, tmp_path)
+    assert read(tmp_path / point.file).left_out.startswith("PyTorch has no fused attention for this on")
+
+
+@pytest.mark.torch
+def test_pytorch_without_memory_is_a_memory_error(torch: Any) -> None:
+    with pytest.raises(MemoryError, match="allocate memory"):
+        _machine("cpu").random((10**7, 10**7), "fp32")
+
+
+def fake(hip: str | None, name: str, **gpu: Any) -> Any:
+    """As much of a PyTorch with a GPU as says which GPU that is. Nothing was measured with ROCm here."""
+    cuda = SimpleNamespace(
+        is_available=lambda: True, get_device_name=lambda: name, current_device=lambda: 0,
+        get_device_properties=lambda _: SimpleNamespace(**gpu),
+    )  # fmt: skip
+    return SimpleNamespace(__version__="2.8", version=SimpleNamespace(hip=hip, cuda=None if hip else "12.8"), cuda=cuda)
+
+
+def test_with_rocm_the_versions_are_rocm_s(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setitem(sys.modules, "torch", fake("6.4.1", "", gcnArchName="gfx908:sramecc+"))
+    monkeypatch.setattr(sys.modules["roofline_kit.measure"], "AMD_DRIVER", tmp_path / "version")
+    machine = _machine("cuda")
+    assert machine.title == "gfx908:sramecc+" and machine.cache == UNKNOWN_CACHE
+    assert machine.about.pop("driver").startswith("amdgpu of Linux ")
+    (tmp_path / "version").write_text("6.12.12\n")
+    told = {"torch": "2.8", "rocm": "6.4.1", "architecture": "gfx908:sramecc+", "driver": "amdgpu 6.12.12"}
+    assert machine.about == told
+    monkeypatch.setitem(sys.modules, "torch", fake("6.4.1", "AMD Instinct MI100", L2_cache_size=8 << 20))
+    assert (_machine("cuda").title, _machine("cuda").cache) == ("AMD Instinct MI100", 8 << 20)
+
+
+def test_with_cuda_the_versions_are_cuda_s(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setitem(sys.modules, "torch", fake(None, "NVIDIA A40", L2_cache_size=6 << 20))
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    program = tmp_path / "nvidia-smi"
+    program.write_text("#!/bin/sh\necho 570.1\necho 570.1\n")
+    program.chmod(0o755)
+    assert _machine("cuda").about == {"torch": "2.8", "cuda": "12.8", "driver": "570.1"}
+    program.write_text("#!/bin/sh\necho NVIDIA-SMI has failed\nexit 9\n")
+    assert _machine("cuda").about == {"torch": "2.8", "cuda": "12.8"}
+
+
+# --- what was measured ------------------------------------------------------------------------------------
+
+
+def test_the_datasheet_is_that_of_the_processor_that_was_measured() -> None:
+    folder = Path(__file__).parent.parent / "measurements" / "epyc-2-cores"
+    sheet = tomllib.loads((folder / "datasheet.toml").read_text("utf-8"))
+    found, damaged = results(folder)
+    assert found and not damaged
+    for result in found:
+        machine = result.machine
+        named = [machine[key] for key in ("vendor_id", "cpu family", "model", "stepping")]
+        assert named == [sheet["vendor_id"], *(str(sheet[key]) for key in ("family", "model", "stepping"))]
+        assert float(machine["bogomips"]) / 2 * 1e6 == pytest.approx(sheet["base_clock"], rel=0.005)
+        assert {"avx2", "fma"} <= set(machine["vectors"].split()) and "avx512f" not in machine["vectors"]
+        assert machine["device"].endswith(f"{sheet['cores']} threads")
+    assert sheet["flops_per_cycle"] == {"fp32": 2 * 2 * 256 // 32, "fp64": 2 * 2 * 256 // 64}
+    measured = ceilings(measured=found)
+    assert measured.peak("fp32") < sheet["cores"] * sheet["flops_per_cycle"]["fp32"] * sheet["highest_clock"]
+    assert measured.bandwidth < sheet["bandwidth"] == 8 * 8 * 3.2e9
 
 
 def test_without_pytorch_its_devices_say_so(monkeypatch: pytest.MonkeyPatch) -> None:

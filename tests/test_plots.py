@@ -57,6 +57,43 @@ def test_every_accelerator_can_be_drawn(name: str) -> None:
     assert any(line.get_ydata()[-1] == peak for line in ax.lines if len(line.get_ydata()) == 3)
 
 
+BARS = {
+    "promised": {"scores": 0.03, "softmax": 1e-4, "mix": 0.03},
+    "measured": {"scores": 0.06, "exp": 0.004, "mix": 0.05},
+}
+
+
+@pytest.mark.parametrize("theme", THEMES)
+def test_a_stack_s_parts_follow_one_another_in_their_colours(theme: str) -> None:
+    ax = rk.plot_stack(BARS, title="Where the time goes", theme=theme)
+    bars = [(bar.get_y() + bar.get_height() / 2, bar.get_x(), bar.get_width()) for bar in ax.patches]
+    wanted = [(row, sum(list(parts.values())[:i]), part)
+              for row, parts in enumerate(BARS.values()) for i, part in enumerate(parts.values())]  # fmt: skip
+    assert np.array(bars) == pytest.approx(np.array(wanted))
+    colors = [bar.get_facecolor() for bar in ax.patches]
+    assert colors[0] == colors[3] and colors[2] == colors[5] and len(set(colors)) == 4
+    texts = [text.get_text().strip() for text in ax.texts]
+    assert "60.1 ms" in texts and "114 ms" in texts and "softmax" not in texts and texts.count("mix") == 2
+    assert [label.get_text() for label in ax.get_yticklabels()] == list(BARS)
+
+
+def test_a_name_in_a_stack_stands_within_its_part() -> None:
+    ax = rk.plot_stack(BARS)
+    ax.figure.canvas.draw()
+    names = [text for text in ax.texts if text.get_text() in {"scores", "exp", "mix"}]
+    assert {text.get_text(): text.get_rotation() for text in names} == {"scores": 0, "mix": 0, "exp": 90}
+    for text in names:
+        box = text.get_window_extent()
+        assert any(bar.get_window_extent().contains(*corner) for bar in ax.patches for corner in [box.min]
+                   if bar.get_window_extent().contains(*box.max))  # fmt: skip
+
+
+@pytest.mark.parametrize("bars", [{}, {"a": {}}, {"a": {"x": -1.0}}, {"a": {"x": np.nan}}])
+def test_a_stack_of_nothing_is_refused(bars: Any) -> None:
+    with pytest.raises(ValueError, match=r"plot_stack needs bars|'x' of 'a' must be 0 or more"):
+        rk.plot_stack(bars)
+
+
 def test_the_first_machine_is_drawn_in_full_and_the_others_dashed() -> None:
     ax = rk.plot_roofline(["H100-SXM", "A10"], {"GEMM": GEMM})
     roofs = [line for line in ax.lines if len(line.get_xdata()) == 3]
