@@ -27,6 +27,9 @@ when style, layout and paint of the frame are done. What the compositor and the 
 not counted. Chromium runs with `--disable-frame-rate-limit --disable-gpu-vsync`: no design waits for the next
 sixtieth of a second, which would round all times up to 16.7 ms. `--paced` leaves frames at 60 per second.
 
+Each notebook is built as the pages of the course are: a sentence with a formula stands before the cells, so that
+JupyterLab has loaded its MathJax before a cell runs, and another one after them, so that it need not make a new cell.
+
 Kernel messages are all frames on the web sockets to `/api/kernels/…/channels`, both ways, from the first move until
 half a second after the last; `msg_type` is read from each. Nothing is left out (pings of the protocol are no frames).
 
@@ -59,7 +62,7 @@ from pathlib import Path
 
 import nbformat
 from foundation import ENVIRONMENT
-from nbformat.v4 import new_code_cell, new_notebook
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from playwright.sync_api import Browser, Page, WebSocket, sync_playwright
 
 import roofline_kit as rk
@@ -308,7 +311,12 @@ def opened(
     address, folder = lab
     path = folder / f"{time.time_ns()}.ipynb"
     kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
-    nbformat.write(new_notebook(cells=[new_code_cell(cell) for cell in design.cells], metadata=kernel), path)
+    cells = [
+        new_markdown_cell("A step takes $t$ seconds."),
+        *map(new_code_cell, design.cells),
+        new_markdown_cell("What now?"),
+    ]
+    nbformat.write(new_notebook(cells=cells, metadata=kernel), path)
     messages: list[tuple[str, float]] = []
 
     def listen(web: WebSocket) -> None:
@@ -321,10 +329,10 @@ def opened(
         page.on("websocket", listen)
         page.add_init_script(CLOCK)
         page.goto(f"{address}/lab/tree/{path.name}?reset")
-        page.locator(".jp-Notebook .jp-Cell").first.wait_for(timeout=120_000)
+        page.locator(".jp-MarkdownCell mjx-container").first.wait_for(timeout=120_000)
         settle(page, messages)
         yield page, path, messages
-        page.locator(".jp-Cell .cm-content").first.click()
+        page.locator(".jp-CodeCell .cm-content").first.click()
         page.keyboard.press("Control+s")  # and no question about unsaved changes remains
         page.request.delete(f"{address}/api/sessions/" + session(page, address, path))
 
@@ -385,7 +393,7 @@ def first_paint(browser: Browser, lab: tuple[str, Path], design: Design, runs: i
     for _ in range(runs):
         with opened(browser, lab, design) as (page, _path, messages):
             run_cells(page, design.cells[:-1])
-            page.locator(".jp-Cell .cm-content").last.click()
+            page.locator(".jp-CodeCell .cm-content").last.click()
             settle(page, messages)
             before = len(messages)
             page.evaluate("selector => { window.first = clock.first(selector); }", design.drawn)
@@ -398,7 +406,7 @@ def first_paint(browser: Browser, lab: tuple[str, Path], design: Design, runs: i
 
 def saved(page: Page, path: Path) -> float:
     """How many kB the outputs add to the file that JupyterLab saves."""
-    page.locator(".jp-Cell .cm-content").first.click()
+    page.locator(".jp-CodeCell .cm-content").first.click()
     before = path.stat().st_mtime_ns
     page.keyboard.press("Control+s")
     while path.stat().st_mtime_ns == before:
