@@ -221,7 +221,8 @@ def entries(folder: Path) -> list[Entry]:
     newest in Canvas's sense (the largest id) is taken, and a note says so.
     """
     if not folder.is_dir():
-        raise FileNotFoundError(f"{folder} is not a folder")
+        how = ": unpack it first" if folder.suffix.lower() in (".zip", ".gz", ".tar") else ""
+        raise FileNotFoundError(f"{folder} is not a folder{how}")
     folder = folder.resolve()
     found: dict[str, list[Path]] = {}
     for path in sorted(_files(folder)):
@@ -234,12 +235,12 @@ def entries(folder: Path) -> list[Entry]:
             found.setdefault(path.name, [path])
     made = []
     for who, paths in found.items():
-        notebooks = sorted((path for path in paths if path.suffix == ".ipynb"), key=_age)
-        rest = tuple(path for path in paths if path.suffix != ".ipynb")
+        notebooks = sorted((path for path in paths if path.suffix.lower() == ".ipynb"), key=_age)
+        rest = tuple(path for path in paths if path not in notebooks)
         if notebooks:
             notes = (f"{len(notebooks)} notebooks: {notebooks[-1].name} was taken",) if len(notebooks) > 1 else ()
             made.append(Entry(who, notebooks[-1], rest, notes))
-        elif paths[0].is_dir() or folder != paths[0].parent:
+        elif paths[0].is_dir() or folder != paths[0].parent or CANVAS.match(paths[0].name):
             made.append(Entry(who, paths[0], (), ("there is no notebook",)))
     if not made:
         raise FileNotFoundError(f"{folder} has no notebook: expected a folder for each student, or files *.ipynb")
