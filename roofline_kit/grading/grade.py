@@ -33,7 +33,7 @@ from typing import Any
 from ..measure import write
 from . import sandbox, submission
 from .assignment import Assignment, AssignmentError
-from .plugin import Graded, Outcome, Run, pytest_session
+from .plugin import Graded, Outcome, Run, kept_session
 from .sandbox import Limits, walls
 from .submission import Submission
 
@@ -106,7 +106,7 @@ class Session:
 
 def execute(run: Run) -> None:
     """Has pytest run the cells of one submission, and leaves what became of it in `run`."""
-    began, session = time.monotonic(), pytest_session()
+    began, session = time.monotonic(), kept_session()
     cells = [*Graded.of(run, session, Path("/submission.ipynb")).collect()]  # a name: no file of a stranger's is opened
     for cell, following in zip(cells, [*cells[1:], None], strict=True):
         session.config.hook.pytest_runtest_protocol(item=cell, nextitem=following)

@@ -256,7 +256,7 @@ class _Kept:
 
 
 @cache
-def pytest_session() -> pytest.Session:
+def kept_session() -> pytest.Session:
     """A session of pytest, begun once in a process: its start takes longer than all that it does for a submission.
 
     It knows of no folder, so it finds no conftest.py or setting of anybody, and of nothing that tests in Python need.
