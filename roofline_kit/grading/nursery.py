@@ -107,6 +107,9 @@ def main() -> None:
     import ipykernel.kernelapp
     import ipykernel.zmqshell  # noqa: F401
     import IPython.core.completerlib
+    import IPython.core.debugger
+    import IPython.core.logger
+    import IPython.core.oinspect
     import IPython.extensions.storemagic  # noqa: F401
     import numpy  # noqa: F401
     import tornado.platform.asyncio  # noqa: F401
