@@ -274,7 +274,8 @@ class Kernel:
         self.client = BlockingKernelClient(session=Session(key=key.encode()))
         context = self.client.context
         context.MAXMSGSIZE = limits.output  # what a message can be does not depend on who sends it,
-        context.RECONNECT_IVL = -1  # and a socket that is replaced by something else is not looked at again
+        context.RECONNECT_IVL = -1  # and a socket that is replaced by something else is not looked at again,
+        context.SNDTIMEO = 1000  # nor waited for: who sends to one that is closed would wait for ever
         self.memory, self.count, self.size, self.next_look = _resident(), 0, 0, 0.0
         self.ends: list[Any] = []  # what tells of a channel that its other end is gone
         try:
@@ -389,8 +390,8 @@ class Kernel:
         if not self.alive:
             return Ran(reason="died")
         self.count = self.size = 0
-        sent = self.client.execute(source, store_history=False, allow_stdin=False, stop_on_error=False)
         try:
+            sent = self.client.execute(source, store_history=False, allow_stdin=False, stop_on_error=False)
             for message in self._published(time.monotonic() + self.limits.cell):
                 if _is_idle(message, sent):
                     return ran
@@ -402,6 +403,8 @@ class Kernel:
                 return ran
         except Stopped as stopped:
             ran.reason = stopped.reason
+        except zmq.Again:  # it has hung up
+            ran.reason = ran.reason or "died"
         self.stop()
         return ran
 
