@@ -8,6 +8,7 @@ import os
 import socket
 import stat
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -26,6 +27,22 @@ from roofline_kit.grading import assignment, grade, sandbox
 ATTACKS = all_attacks()
 DOCS = Path(__file__).parents[1] / "docs"
 MB = 10**6
+
+
+# In a process of its own, as an instructor's: it has no thread when it begins, so its workers are forks of it.
+GRADER = """
+import json, sys, tempfile
+from pathlib import Path
+from roofline_kit.grading import assignment, grade
+
+if __name__ == "__main__":
+    here, submissions, results, temporary, told = map(Path, sys.argv[1:6])
+    tempfile.tempdir = str(temporary)
+    sessions, begin = [], grade.Session.__post_init__
+    grade.Session.__post_init__ = lambda session: sessions.append(session) or begin(session)
+    grade.grade_all(assignment.read(here), grade.entries(submissions), results, int(sys.argv[6]), lambda *result: None)
+    told.write_text(json.dumps(sessions[0].expected))
+"""
 
 
 class Watch(threading.Thread):
@@ -54,7 +71,7 @@ class Watch(threading.Thread):
                 command = Path(f"/proc/{pid}/cmdline").read_bytes()
                 if b"resource_tracker" not in command:
                     self.seen.add((pid, started(pid)))
-                if b"spawn_main" in command:
+                if b"grader.py" in command:
                     status = Path(f"/proc/{pid}/status").read_text()
                     self.peak = max(self.peak, int(status.split("VmHWM:")[1].split()[0]) * 1024)
 
@@ -133,16 +150,14 @@ def run(attacks: list[An], base: Path, jobs: int = 2) -> Campaign:
         (submissions / f"{student}.honest").mkdir()
         (submissions / f"{student}.honest" / "submission.ipynb").write_text(json.dumps(honest))
     given, found = content(submissions), Campaign()
-    watch, sessions = Watch(), []
-    with pytest.MonkeyPatch.context() as patch, listening():
-        patch.setenv("GRADERS_SECRET", "graders-secret")
-        patch.setattr(tempfile, "tempdir", str(temporary))
-        begin = grade.Session.__post_init__
-        patch.setattr(grade.Session, "__post_init__", lambda session: sessions.append(session) or begin(session))
+    program, told, watch = base / "grader.py", base / "expected.json", Watch()
+    program.write_text(GRADER)
+    line = [sys.executable, program, HERE / "assignment", submissions, results, temporary, told, str(jobs)]
+    environment = {**os.environ, "PYTHONPATH": str(HERE.parents[1]), "GRADERS_SECRET": "graders-secret"}
+    with listening():
         watch.start()
         began = time.monotonic()
-        graded = assignment.read(HERE / "assignment")
-        grade.grade_all(graded, grade.entries(submissions), results, jobs, lambda result, new: None)
+        subprocess.run(line, env=environment, check=True)
         found.seconds = time.monotonic() - began
         watch.over.set()
         watch.join()
@@ -154,7 +169,7 @@ def run(attacks: list[An], base: Path, jobs: int = 2) -> Campaign:
     after = content(submissions)
     found.changed = sorted(path for path in given.keys() | after.keys() if given.get(path) != after.get(path))
     found.results = grade.stored(results)
-    found.expected = sessions[0].expected
+    found.expected = json.loads(told.read_text())
     return found
 
 

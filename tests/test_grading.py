@@ -208,6 +208,22 @@ def test_a_student_without_a_notebook_is_not_lost(tmp_path: Path) -> None:
     assert all(submission.read(entry.path, GRADED).refused for entry in found)
 
 
+def test_capitals_and_a_wrong_kind_of_file_lose_nobody(tmp_path: Path) -> None:
+    found = made(tmp_path, "ADA.IPYNB", "bob/B.IPYNB", "cydroe_14_95_hw1.html", "notes.txt")
+    assert {entry.student: (entry.path.name, entry.notes) for entry in found} == {
+        "ADA": ("ADA.IPYNB", ()), "bob": ("B.IPYNB", ()),
+        "cydroe_14": ("cydroe_14_95_hw1.html", ("there is no notebook",)),
+    }  # fmt: skip
+
+
+def test_a_zip_is_to_be_unpacked_and_an_empty_file_is_called_empty(tmp_path: Path) -> None:
+    (tmp_path / "submissions.zip").write_bytes(b"PK")
+    with pytest.raises(FileNotFoundError, match=r"submissions\.zip is not a folder: unpack it first"):
+        grade.entries(tmp_path / "submissions.zip")
+    (tmp_path / "ada.ipynb").touch()
+    assert submission.read(tmp_path / "ada.ipynb", GRADED).refused == "it is empty"
+
+
 @given(st.lists(st.text(st.characters(codec="utf-8", exclude_characters="/\0"), max_size=100), unique=True))
 def test_names_of_files_are_safe_and_different(students: list[str]) -> None:
     names = [grade.name_of(student) for student in students]

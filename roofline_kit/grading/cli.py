@@ -129,7 +129,7 @@ def grade(
     except (AssignmentError, NoSandbox, OSError, ValueError, RuntimeError) as error:
         raise refuse(error) from None
     if not part:
-        report(str(given.path.parent), results)
+        _report(given, results)
 
 
 def _grade_here(given: Assignment, entries: list[Entry], results: Path, jobs: int, part: str, unsafe: bool) -> None:
@@ -140,18 +140,21 @@ def _grade_here(given: Assignment, entries: list[Entry], results: Path, jobs: in
         index, of = map(int, part.split("/"))
         entries = entries[index::of]
     columns = [SpinnerColumn(), *Progress.get_default_columns()[:3], TextColumn("{task.completed}/{task.total}")]
-    with Progress(*columns, TimeElapsedColumn(), console=out) as progress:
-        task = progress.add_task("grading", total=len(entries))
+    progress = Progress(*columns, TimeElapsedColumn(), console=out)
+    task = progress.add_task("grading", total=len(entries))
 
-        def done(result: dict[str, Any], new: bool) -> None:
-            progress.advance(task)
-            told = f"{result['student']}: {result['points']:g} of {result['of']:g}"
-            if new and (why := needs_human(result)):
-                told += "; " + "; ".join(why)
-            if new:
-                progress.print(escape(told), highlight=False, soft_wrap=True)
+    def done(result: dict[str, Any], new: bool) -> None:
+        progress.advance(task)
+        told = f"{result['student']}: {result['points']:g} of {result['of']:g}"
+        if new and (why := needs_human(result)):
+            told += "; " + "; ".join(why)
+        if new:
+            progress.print(escape(told), highlight=False, soft_wrap=True)
 
-        grading.grade_all(given, entries, results, jobs, done, unsafe, part)
+    try:
+        grading.grade_all(given, entries, results, jobs, done, unsafe, part, ready=progress.start)
+    finally:
+        progress.stop()
 
 
 @app.command()
@@ -160,10 +163,13 @@ def report(name: Name, results: Results = None) -> None:
 
     Example: `roofline-kit report hw1`
     """
+    given = _found(name)
+    _report(given, results or Path("graded") / given.name)
+
+
+def _report(given: Assignment, results: Path) -> None:
     from . import report as pages
 
-    given = _found(name)
-    results = results or Path("graded") / given.name
     try:
         summary = pages.write_all(given, results)
     except (AssignmentError, OSError, ValueError) as error:

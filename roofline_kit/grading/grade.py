@@ -10,8 +10,8 @@ import contextlib
 import copy
 import ctypes
 import fcntl
+import gc
 import hashlib
-import io
 import json
 import os
 import re
@@ -24,17 +24,16 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from importlib.metadata import version
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from ..measure import write
 from . import sandbox, submission
 from .assignment import Assignment, AssignmentError
-from .plugin import Collector, Outcome, Run
+from .plugin import Graded, Outcome, Run, kept_session
 from .sandbox import Limits, walls
 from .submission import Submission
 
@@ -58,7 +57,6 @@ class Session:
     assignment: Assignment
     unsafe: bool = False
     seed: str = field(default_factory=lambda: secrets.token_hex(16))
-    expected: dict[str, Any] | None = None
 
     def __post_init__(self) -> None:
         self.walls = walls(self.unsafe)
@@ -67,8 +65,11 @@ class Session:
         if unknown:
             raise AssignmentError(f"{self.assignment.name}: unknown limits {sorted(unknown)}")
         self.limits = replace(Limits(), **given)
-        if self.expected is None:  # where files decide, those beside the instructor's notebook show that it works
-            self.expected = self.reference(self.assignment.path.parent if self.personal else None)
+
+    @cached_property
+    def expected(self) -> dict[str, Any]:
+        """What the instructor's answers report; where files decide, with those beside the instructor's notebook."""
+        return self.reference(self.assignment.path.parent if self.personal else None)
 
     @property
     def personal(self) -> bool:
@@ -99,25 +100,16 @@ class Session:
 
     def run_of(self, answers: dict[str, str] | None, files: Path | None = None) -> Run:
         """What is to be done with some answers; with None, the instructor's."""
-        steps = self.assignment.steps(answers)
-        return Run(self.assignment, steps, self.seed, self.walls, self.limits, self.expected, files)
+        steps, expected = self.assignment.steps(answers), None if answers is None else self.expected
+        return Run(self.assignment, steps, self.seed, self.walls, self.limits, expected, files)
 
 
 def execute(run: Run) -> None:
-    """Has pytest collect and run one submission, and leaves what became of it in `run`."""
-    began = time.monotonic()
-    # The last two collect garbage after every run, which would be a quarter of all the time.
-    without = ("cacheprovider", "doctest", "unittest", "python", "logging", "unraisableexception", "threadexception")
-    quiet = [*(f"-pno:{name}" for name in without), "--disable-plugin-autoload", "--capture=no", "-qq", "--color=no"]
-    # What lies beside a submission is its author's: pytest would run a conftest.py, and take a file's name apart.
-    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()) as said:
-        notebook = Path(folder).resolve() / "submission.ipynb"
-        notebook.touch()
-        place = ["-c", os.devnull, "--noconftest", "--rootdir", folder, "--confcutdir", folder, "--tb=no"]
-        arguments = ["-pnbval.plugin", *quiet, *place, str(notebook)]
-        code = pytest.main(arguments, plugins=[Collector(notebook, run)])
-    if code not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
-        raise RuntimeError(f"pytest ended with {code!r}: {said.getvalue()[-2000:]}")
+    """Has pytest run the cells of one submission, and leaves what became of it in `run`."""
+    began, session = time.monotonic(), kept_session()
+    cells = [*Graded.of(run, session, Path("/submission.ipynb")).collect()]  # a name: no file of a stranger's is opened
+    for cell, following in zip(cells, [*cells[1:], None], strict=True):
+        session.config.hook.pytest_runtest_protocol(item=cell, nextitem=following)
     run.seconds = time.monotonic() - began
 
 
@@ -229,7 +221,8 @@ def entries(folder: Path) -> list[Entry]:
     newest in Canvas's sense (the largest id) is taken, and a note says so.
     """
     if not folder.is_dir():
-        raise FileNotFoundError(f"{folder} is not a folder")
+        how = ": unpack it first" if folder.suffix.lower() in (".zip", ".gz", ".tar") else ""
+        raise FileNotFoundError(f"{folder} is not a folder{how}")
     folder = folder.resolve()
     found: dict[str, list[Path]] = {}
     for path in sorted(_files(folder)):
@@ -242,12 +235,12 @@ def entries(folder: Path) -> list[Entry]:
             found.setdefault(path.name, [path])
     made = []
     for who, paths in found.items():
-        notebooks = sorted((path for path in paths if path.suffix == ".ipynb"), key=_age)
-        rest = tuple(path for path in paths if path.suffix != ".ipynb")
+        notebooks = sorted((path for path in paths if path.suffix.lower() == ".ipynb"), key=_age)
+        rest = tuple(path for path in paths if path not in notebooks)
         if notebooks:
             notes = (f"{len(notebooks)} notebooks: {notebooks[-1].name} was taken",) if len(notebooks) > 1 else ()
             made.append(Entry(who, notebooks[-1], rest, notes))
-        elif paths[0].is_dir() or folder != paths[0].parent:
+        elif paths[0].is_dir() or folder != paths[0].parent or CANVAS.match(paths[0].name):
             made.append(Entry(who, paths[0], (), ("there is no notebook",)))
     if not made:
         raise FileNotFoundError(f"{folder} has no notebook: expected a folder for each student, or files *.ipynb")
@@ -315,12 +308,14 @@ def grade_all(
     done: Done,
     unsafe: bool = False,
     part: str = "",
+    ready: Callable[[], None] = lambda: None,
 ) -> None:
     """Grades what is not graded yet, and calls done(result, whether it is new) for each submission.
 
     A submission that ran out of time is graded once more, alone: a busy machine must not cost anybody points. One
     that ends the process that grades it gets a second chance too, and is then left for a person. part : a name for
-    this share of the work, if other graders write to the same results at the same time.
+    this share of the work, if other graders write to the same results at the same time. ready : called once its
+    processes are there, before there is a result; who needs a thread of their own can start it then.
 
     Raises BlockingIOError if another grader works on the same results, and what `Session` raises.
     """
@@ -344,7 +339,7 @@ def grade_all(
             done(result, True)
 
         session, again = Session(assignment, unsafe), []
-        for entry, result in _side_by_side([(entry, 0.0) for entry in missing], session, jobs, folder):
+        for entry, result in _side_by_side([(entry, 0.0) for entry in missing], session, jobs, folder, ready):
             if result is None or any(check["reason"] == "time" for check in result["checks"]):
                 again.append((entry, result["seconds"] if result else 0.0))
             else:
@@ -354,7 +349,12 @@ def grade_all(
 
 
 def _side_by_side(
-    given: Iterable[tuple[Entry, float]], session: Session, jobs: int, folder: Path, last: bool = False
+    given: Iterable[tuple[Entry, float]],
+    session: Session,
+    jobs: int,
+    folder: Path,
+    ready: Callable[[], None] = lambda: None,
+    last: bool = False,
 ) -> Iterator[tuple[Entry, dict[str, Any] | None]]:
     """Results as they come, or None for a submission during which its process ended.
 
@@ -362,12 +362,24 @@ def _side_by_side(
     """
     waiting = list(given)[::-1]
     while waiting:
-        pool = ProcessPoolExecutor(jobs, get_context("spawn"), _start, (session, str(folder), os.getpid()))
+        sandbox.retire()  # no two processes share one
+        # A fork has all that was imported here, and none of the threads: where there are some, a process starts anew.
+        how = "fork" if len([*Path("/proc/self/task").glob("*")]) == 1 else "spawn"
+        jobs = min(jobs, len(waiting))
+        pool = ProcessPoolExecutor(jobs, get_context(how), _start, (session, str(folder), os.getpid()))
         running: dict[Future[dict[str, Any]], tuple[Entry, float]] = {}
         try:
+            if "expected" not in vars(session):
+                solved = pool.submit(_expected)
+                ready()
+                try:
+                    session.expected = solved.result()
+                except BrokenProcessPool:
+                    own = f"{session.assignment.path}: the instructor's own answers end the process that runs them"
+                    raise AssignmentError(own) from None
             while waiting or running:
                 while waiting and len(running) < jobs:  # no more than can run: if a process ends, few are in doubt
-                    future = pool.submit(_grade, *waiting[-1], last)
+                    future = pool.submit(_grade, *waiting[-1], last, session.expected)
                     running[future] = waiting.pop()
                 for future in wait(running, return_when=FIRST_COMPLETED).done:
                     entry, _ = running.pop(future)
@@ -377,10 +389,11 @@ def _side_by_side(
                         yield entry, None
         except BrokenProcessPool:  # raised by submit: nothing of this pool runs any more
             waiting += running.values()
-        finally:
+        except BaseException:  # left early, by Ctrl-C: nobody waits for a submission that loops
             for process in list((pool._processes or {}).values()):
-                if running:  # left early, by Ctrl-C: nobody waits for a submission that loops
-                    process.kill()
+                process.kill()
+            raise
+        finally:
             pool.shutdown(cancel_futures=True)
 
 
@@ -393,9 +406,17 @@ def _start(session: Session, folder: str, parent: int) -> None:
     _session, tempfile.tempdir = session, folder
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     die_with_parent(parent)
+    gc.freeze()  # what this process was born with will never be garbage
+    if session.walls == "bubblewrap":
+        sandbox.nursery()  # while another process may run the instructor's own answers
 
 
-def _grade(entry: Entry, spent: float, last: bool) -> dict[str, Any]:
+def _expected() -> dict[str, Any]:
+    return _session.expected
+
+
+def _grade(entry: Entry, spent: float, last: bool, expected: dict[str, Any]) -> dict[str, Any]:
+    _session.expected = expected
     try:
         return grade(entry, _session, spent, last)
     except Exception as error:  # whatever one submission does to the grader, the others are graded
@@ -419,12 +440,7 @@ def _workplace() -> Iterator[Path]:
         if pid.isdigit() and not Path("/proc", pid).exists() and old.stat().st_uid == os.getuid():
             shutil.rmtree(old, ignore_errors=True)
     with tempfile.TemporaryDirectory(prefix=f"roofline-grading-{os.getpid()}-") as folder:
-        before, tempfile.tempdir = tempfile.tempdir, folder  # the instructor's own answers run in this process
-        try:
-            yield Path(folder)
-        finally:
-            tempfile.tempdir = before
-            sandbox.retire()
+        yield Path(folder)
 
 
 def _lost(entry: Entry, session: Session, why: str) -> dict[str, Any]:

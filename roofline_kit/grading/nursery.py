@@ -5,12 +5,15 @@ setns(2), which is all that stands here: it joins all of their namespaces at onc
 open file, and only then becomes a kernel. What a fork inherits is memory, and this process has nothing in it but
 libraries: it is started with an empty environment, and is told process ids and a folder of sockets, no more.
 
-    python -m roofline_kit.grading.nursery        reads requests of one JSON line each, answers with a process id
+    python nursery.py        reads requests of one JSON line each, answers with a process id
+
+It is started by its path: as a module of the kit it would have imported the kit before its first line.
 """
 
 from __future__ import annotations
 
 import ctypes
+import gc
 import json
 import os
 import resource
@@ -95,18 +98,28 @@ def born(request: dict[str, Any]) -> int:
 
 def main() -> None:
     """Imports what kernels need, and forks one for each line that is read, until there are no more."""
-    # Nobody debugs a submission, and each kernel would import its debugger after the fork, for half of its start.
-    sys.modules["debugpy"] = None  # type: ignore[assignment]
+    gc.disable()  # nothing of all this will ever be garbage
+    # No notebook is read in here. Nobody debugs a submission, and each kernel would import its debugger after the fork,
+    # for half of its start.
+    sys.modules.update(dict.fromkeys(("debugpy", "jsonschema")))  # type: ignore[arg-type]
     import ipykernel.debugger
     import ipykernel.ipkernel
     import ipykernel.kernelapp
     import ipykernel.zmqshell  # noqa: F401
+    import IPython.core.completerlib
+    import IPython.core.debugger
+    import IPython.core.logger
+    import IPython.core.oinspect
+    import IPython.extensions.storemagic  # noqa: F401
     import numpy  # noqa: F401
+    import tornado.platform.asyncio  # noqa: F401
 
     import roofline_kit.grading.cells
     import roofline_kit.models  # noqa: F401
 
-    del sys.modules["debugpy"]
+    del sys.modules["debugpy"], sys.modules["jsonschema"]
+    gc.freeze()  # a fork that looked for garbage in here would get a copy of all of it
+    gc.enable()
     print("ready", flush=True)
     for line in sys.stdin:
         try:

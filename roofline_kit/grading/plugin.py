@@ -9,15 +9,20 @@ the end of a cell is found (`Walled`), and what is compared (`GradedCell.compare
 
 from __future__ import annotations
 
+import contextlib
+import io
+import os
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from queue import Empty
 from typing import Any
 
+import nbval.plugin
 import pytest
-from nbformat.v4 import new_code_cell
+from nbformat import from_dict
 from nbval.kernel import RunningKernel
 from nbval.plugin import IPyNbCell, IPyNbFile
 
@@ -25,6 +30,11 @@ from . import cells, judge
 from .assignment import Assignment, Step
 from .sandbox import Kernel, Limits, Ran, Stopped
 
+UNUSED = (  # of what pytest brings
+    "assertion", "cacheprovider", "capture", "debugging", "doctest", "faulthandler", "junitxml", "legacypath",
+    "logging", "monkeypatch", "pastebin", "python", "recwarn", "reports", "setuponly", "setupplan", "stepwise",
+    "subtests", "threadexception", "tmpdir", "unittest", "unraisableexception",
+)  # fmt: skip
 Reports = Mapping[str, Mapping[str, Any]]
 
 
@@ -142,11 +152,19 @@ class Graded(IPyNbFile):  # type: ignore[misc]
 
     run: Run
 
+    @classmethod
+    def of(cls, run: Run, parent: pytest.Collector, path: Path) -> Graded:
+        """What pytest collects of a file, whatever stands in it."""
+        node: Graded = cls.from_parent(parent, path=path)
+        node.run = run
+        return node
+
     def collect(self) -> Iterator[GradedCell]:
         """A test for each cell that is run."""
         self.nb = None
         for number, step in enumerate(self.run.steps):
-            cell = new_code_cell(step.source, execution_count=number)
+            kept = {"cell_type": "code", "execution_count": number, "metadata": {}, "outputs": []}
+            cell = from_dict({**kept, "source": step.source})
             if step.kind in ("check", "given"):
                 seed = f"{self.run.seed}/{number}"
                 begin = f"__import__('roofline_kit.grading.cells', fromlist=['begin']).begin({seed!r})"  # binds no name
@@ -171,6 +189,10 @@ class GradedCell(IPyNbCell):  # type: ignore[misc]
     """A cell of the instructor's notebook, or an answer in it."""
 
     step: Step
+
+    def reportinfo(self) -> tuple[Path, int, str]:
+        """Where it stands, for pytest's reports."""
+        return self.path, 0, self.name
 
     def runtest(self) -> None:
         """As nbval runs a cell. An answer that fails is no failed test: its checks say what that costs."""
@@ -222,19 +244,34 @@ def _error(out: Any) -> str:
     return name if isinstance(getattr(builtins, str(name), None), type) else "an exception of its own kind"
 
 
-class Collector:
-    """Registered for one run of pytest: the one file that is graded, with what is to be done."""
+class _Kept:
+    """Registered to keep a session of pytest that has collected nothing."""
 
-    def __init__(self, path: Path, run: Run) -> None:
-        self.path, self.run = path, run
+    session: pytest.Session | None = None
 
-    def pytest_collect_file(self, file_path: Path, parent: pytest.Collector) -> Graded | None:
-        """Collects our file, whatever it is called, and no other."""
-        if file_path != self.path:
-            return None
-        node = Graded.from_parent(parent, path=file_path)
-        node.run = self.run
-        return node
+    def pytest_collection(self, session: pytest.Session) -> bool:
+        """Nothing is to be looked for."""
+        self.session = session
+        return True
+
+
+@cache
+def kept_session() -> pytest.Session:
+    """A session of pytest, begun once in a process: its start takes longer than all that it does for a submission.
+
+    It knows of no folder, so it finds no conftest.py or setting of anybody, and of nothing that tests in Python need.
+    It keeps no reports.
+    """
+    without = [f"-pno:{name}" for name in UNUSED]
+    place = ["-c", os.devnull, "--noconftest", "--rootdir", "/", "--confcutdir", "/", "--disable-plugin-autoload", "/"]
+    kept = _Kept()
+    with contextlib.redirect_stdout(io.StringIO()) as said:
+        code = pytest.main([*without, *place], plugins=[nbval.plugin, kept])
+    if kept.session is None:
+        raise RuntimeError(f"pytest ended with {code!r}: {said.getvalue()[-2000:]}")
+    plugins = kept.session.config.pluginmanager
+    plugins.unregister(plugins.get_plugin("terminalreporter"))
+    return kept.session
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -266,9 +303,7 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> Graded | N
     given = assignment.read(Path(folder).resolve())
     session = parent.config.stash.setdefault(SESSION, None) or grade.Session(given)
     parent.config.stash[SESSION] = session
-    node = Graded.from_parent(parent, path=file_path)
-    node.run = session.run_of(submission.read(file_path, given).answers)
-    return node
+    return Graded.of(session.run_of(submission.read(file_path, given).answers), parent, file_path)
 
 
 SESSION = pytest.StashKey[Any]()

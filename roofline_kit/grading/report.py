@@ -27,7 +27,7 @@ from .grade import name_of, stored
 REASONS = {
     "": "right",
     "values": "it ran, and not all of its values are right",
-    "error": "it ended with an error, so there was nothing to compare",
+    "error": "it ended with an error, or a part of it did",
     "time": "it took too long, also when it ran alone",
     "died": "it ended Python, or used more memory or processes than it may",
     "output": "it wrote or printed more than it may",

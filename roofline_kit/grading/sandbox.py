@@ -176,7 +176,7 @@ class Nursery:
 
     def __init__(self) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-m", f"{__package__}.nursery"], env=_environment("/tmp"), cwd="/", text=True,
+            [sys.executable, str(Path(__file__).with_name("nursery.py"))], env=_environment("/tmp"), cwd="/", text=True,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
         )  # fmt: skip
         self.answer()
@@ -225,7 +225,7 @@ def retire() -> None:
 
 def _deepest(pid: int) -> int:
     """The last of a process's line of only children."""
-    while children := Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+    while children := _words(f"/proc/{pid}/task/{pid}/children"):
         pid = int(children[0])
     return pid
 
@@ -274,7 +274,8 @@ class Kernel:
         self.client = BlockingKernelClient(session=Session(key=key.encode()))
         context = self.client.context
         context.MAXMSGSIZE = limits.output  # what a message can be does not depend on who sends it,
-        context.RECONNECT_IVL = -1  # and a socket that is replaced by something else is not looked at again
+        context.RECONNECT_IVL = -1  # and a socket that is replaced by something else is not looked at again,
+        context.SNDTIMEO = 1000  # nor waited for: who sends to one that is closed would wait for ever
         self.memory, self.count, self.size, self.next_look = _resident(), 0, 0, 0.0
         self.ends: list[Any] = []  # what tells of a channel that its other end is gone
         try:
@@ -315,12 +316,12 @@ class Kernel:
 
     def _inside(self) -> Path:
         """Where the sockets are, as seen from here: in the file system of bubblewrap's child."""
-        task = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
+        task = f"/proc/{self.process.pid}/task/{self.process.pid}/children"
         while True:
             self._watch()
             with suppress(OSError):
-                for child in task.read_text().split():
-                    return Path(f"/proc/{child}/root{SOCKETS}")
+                for child in _words(task):
+                    return Path(f"/proc/{int(child)}/root{SOCKETS}")
             time.sleep(0.005)
 
     def _wait_for(self, paths: Iterable[Path]) -> None:
@@ -389,8 +390,8 @@ class Kernel:
         if not self.alive:
             return Ran(reason="died")
         self.count = self.size = 0
-        sent = self.client.execute(source, store_history=False, allow_stdin=False, stop_on_error=False)
         try:
+            sent = self.client.execute(source, store_history=False, allow_stdin=False, stop_on_error=False)
             for message in self._published(time.monotonic() + self.limits.cell):
                 if _is_idle(message, sent):
                     return ran
@@ -402,6 +403,8 @@ class Kernel:
                 return ran
         except Stopped as stopped:
             ran.reason = stopped.reason
+        except zmq.Again:  # it has hung up
+            ran.reason = ran.reason or "died"
         self.stop()
         return ran
 
@@ -424,10 +427,16 @@ def _is_idle(message: dict[str, Any], sent: str) -> bool:
     return idle and message["parent_header"].get("msg_id") == sent
 
 
+def _words(path: str) -> list[bytes]:
+    """What stands in a file of /proc. Many are read, so without a Path, an encoding or a buffer."""
+    with open(path, "rb", buffering=0) as file:
+        return file.read().split()
+
+
 def _resident() -> int:
     """Bytes of memory that this process has; 0 where the system does not say."""
     with suppress(OSError):
-        return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+        return int(_words("/proc/self/statm")[1]) * resource.getpagesize()
     return 0
 
 
@@ -440,8 +449,8 @@ def _used(roots: list[int], most: int) -> tuple[int, int]:
     while waiting and count <= most:
         process = waiting.pop()
         with suppress(OSError), os.scandir(f"/proc/{process}/task") as tasks:
-            pages += int(Path(f"/proc/{process}/statm").read_text().split()[1])
+            pages += int(_words(f"/proc/{process}/statm")[1])
             for task in tasks:
                 count += 1
-                waiting += map(int, Path(task.path, "children").read_text().split())
+                waiting += map(int, _words(f"{task.path}/children"))
     return count, pages * resource.getpagesize()

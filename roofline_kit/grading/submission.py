@@ -42,7 +42,8 @@ def read(path: Path, assignment: Assignment) -> Submission:
     """What a file gives, however odd it is. Raises nothing for what is in the file."""
     if path.is_symlink() or not path.is_file():
         return Submission(refused="there is no notebook: neither links nor pipes nor folders are read")
-    size = path.stat().st_size
+    if (size := path.stat().st_size) == 0:
+        return Submission(refused="it is empty")
     if size > LARGEST:
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()

@@ -67,6 +67,12 @@ def become_another_program():
     return last("import os\nos.execv('/bin/sleep', ['sleep', '1000'])")
 
 
+@attack(7)
+def hang_up():
+    """Closes the socket that it would be interrupted through, so that who sends waits for ever, and loops."""
+    return last("get_ipython().kernel.control_stream.close()\nwhile True: pass")
+
+
 @attack((0, 7))
 def shut_down():
     """Has the kernel shut itself down, and closes its event loop."""

@@ -14,7 +14,7 @@ def not_json():
     return b"{'cells': [" + b"\xc3\xa9" * 1000
 
 
-@attack(0, notes="JSON")
+@attack(0, notes="it is empty")
 def empty():
     """A file of no bytes."""
     return b""
