@@ -415,13 +415,13 @@ def _attribute(value: Any, look: Mapping[str, str]) -> str:
 
 
 def png(marks: Sequence[Mark], width: int, height: int, look: Mapping[str, str]) -> bytes:
-    """The marks as a PNG of one and a half times the size, with shapes drawn twice as large and halved, to be smooth.
+    """The marks as a PNG, with shapes drawn twice as large and halved, to be smooth.
 
     Words, which Pillow draws smoothly, come last: nothing of ours lies above them.
     """
     from PIL import Image, ImageColor, ImageDraw
 
-    half, fine = 1.5, 3
+    fine = 2
     image = Image.new("RGB", (width * fine, height * fine), look["page"])
     draw = ImageDraw.Draw(image)
 
@@ -453,12 +453,12 @@ def png(marks: Sequence[Mark], width: int, height: int, look: Mapping[str, str])
     draw = ImageDraw.Draw(image)
     for tag, a, text in marks:
         if tag == "text":
-            fill, font = colour(a, "fill"), _font("font-weight" in a, round(a["font-size"] * half))
+            fill, font = colour(a, "fill"), _font("font-weight" in a, round(a["font-size"]))
             anchor = {"start": "ls", "middle": "ms", "end": "rs"}[a["text-anchor"]]
             if "transform" in a:
-                _turned(image, a, text, font, anchor, fill, half)
+                _turned(image, a, text, font, anchor, fill)
             else:
-                draw.text((a["x"] * half, a["y"] * half), text, fill, font, anchor)
+                draw.text((a["x"], a["y"]), text, fill, font, anchor)
     out = io.BytesIO()
     out.name = "picture.png"  # Pillow loads one format for a name, and all for "PNG"
     few = image.quantize(64, Image.Quantize.FASTOCTREE)
@@ -478,14 +478,14 @@ def _font(bold: bool, size: int) -> Any:
     return ImageFont.truetype(found / ("DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"), size)
 
 
-def _turned(image: Any, a: Any, text: str, font: Any, anchor: str, fill: Any, scale: float) -> None:
+def _turned(image: Any, a: Any, text: str, font: Any, anchor: str, fill: Any) -> None:
     """Text turned about the point that its `transform` names."""
     from PIL import Image, ImageDraw
 
     angle, x, y = map(float, re.findall(r"-?[\d.]+", a["transform"]))
     layer = Image.new("L", image.size, 0)
-    ImageDraw.Draw(layer).text((a["x"] * scale, a["y"] * scale), text, 255, font, anchor)
-    layer = layer.rotate(-angle, Image.Resampling.BICUBIC, center=(x * scale, y * scale))
+    ImageDraw.Draw(layer).text((a["x"], a["y"]), text, 255, font, anchor)
+    layer = layer.rotate(-angle, Image.Resampling.BICUBIC, center=(x, y))
     image.paste(Image.new("RGB", image.size, fill), mask=layer)
 
 

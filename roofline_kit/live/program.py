@@ -116,7 +116,7 @@ def _write(formula: sympy.Expr, letters: Mapping[str, str]) -> str:
     if formula.is_Symbol and formula.name in letters:
         return letters[formula.name]
     if formula.is_Integer or formula.is_Float or formula is sympy.nan:
-        return repr(float(formula)) if formula.is_Float else str(formula)
+        return str(formula.p) if formula.is_Integer else repr(float(formula))
     if formula.is_Add:
         return "+".join(_write(part, letters) for part in formula.args)
     over, under = fraction(formula)

@@ -296,7 +296,8 @@ def mathml(formula: sympy.Expr) -> str:
     if under:
         return _row(f"<mfrac>{mathml(sympy.Mul(*over))}{mathml(sympy.Mul(*under))}</mfrac>")
     if formula.is_Mul:
-        return _row("<mo>·</mo>".join(map(_factor, formula.as_ordered_factors())))
+        parts = sorted(formula.args, key=lambda part: (not part.is_Number, part.is_Add, _name(part.as_base_exp()[0])))
+        return _row("<mo>·</mo>".join(map(_factor, parts)))
     if formula.is_Pow:
         return f"<msup>{_factor(formula.base)}{mathml(formula.exp)}</msup>"
     if not formula.args:
@@ -321,6 +322,11 @@ def _factor(part: sympy.Expr) -> str:
 def _as_written(terms: sympy.Add) -> list[sympy.Expr]:
     """The terms of a sum as one writes them, high powers of the first letters first."""
     powers = {term: term.as_powers_dict() for term in terms.args}
-    bases = {base: str(base).lower() for of in powers.values() for base in of if not base.is_Number}
-    order = sorted(bases, key=lambda base: (not base.is_Symbol, bases[base]))
+    bases = {base for of in powers.values() for base in of if not base.is_Number}
+    order = sorted(bases, key=lambda base: (not base.is_Symbol, _name(base).lower()))
     return sorted(terms.args, key=lambda term: [-powers[term].get(base, 0) for base in order])
+
+
+def _name(part: sympy.Expr) -> str:
+    """A symbol's name, which is there, and what else is written, which SymPy takes its time for."""
+    return part.name if part.is_Symbol else str(part)
