@@ -65,7 +65,12 @@ def become(request: dict[str, Any]) -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     from ipykernel.kernelapp import IPKernelApp
 
-    IPKernelApp.launch_instance(argv=request["arguments"])
+    class OneShell(IPKernelApp):  # a thread for subshells, which nobody asks for, would hand on each message twice
+        def init_control(self, context: Any) -> None:
+            super().init_control(context)  # type: ignore[no-untyped-call]
+            self.shell_channel_thread = None
+
+    OneShell.launch_instance(argv=request["arguments"])
 
 
 def born(request: dict[str, Any]) -> int:
