@@ -185,7 +185,7 @@ def plot_stack(
         for part, amount in parts.items():
             bar = ax.barh(row, amount, 0.72, end, color=colors[part], edgecolor=look.page, lw=1.5)[0]
             room = bar.get_window_extent()
-            for more in (dict[str, Any](), {"rotation": 90, "fontsize": 8.5}):
+            for more in (dict[str, Any](), {"fontsize": 8.5}, {"fontsize": 8.5, "rotation": 90}):
                 name = ax.text(end + amount / 2, row, part, color=look.page, ha="center", **bold | more)
                 taken = name.get_window_extent()
                 if taken.width < room.width - 4 and taken.height < room.height - 4:
