@@ -127,8 +127,9 @@ def test_a_job_hands_in_jobs_whose_sizes_are_not_its_own(slurm: Path, tmp_path: 
          "--wrap", f"{sys.executable} {program}")  # fmt: skip
     until((tmp_path / "inner.json").exists, "the point of the inner job")
     (job,) = json.loads((tmp_path / cluster.JOBS).read_text())
-    told = said("sacct", "-XnP", "-j", job, "-o", "Partition,AllocCPUS,ReqMem")
-    assert told.split() == ["gpuA40x4|1|1G"]
+    # The accounts hear of a job in parts, and of its size later than of its end.
+    account = ["sacct", "-XnP", "-j", job, "-o", "State,Partition,AllocCPUS,ReqMem"]
+    until(lambda: said(*account).split() == ["COMPLETED|gpuA40x4|1|1G"], "the inner job in the accounts")
 
 
 @pytest.mark.parametrize(
