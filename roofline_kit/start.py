@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import tempfile
 from pathlib import Path
 
 from .errors import unknown
@@ -31,6 +30,8 @@ def course_folder() -> Path:
 def start(name: str, into: Path | str = "work", course: Path | None = None) -> tuple[Path, bool]:
     """Copies a lesson or a released assignment into a folder, never over a file that is there.
 
+    The copy's links to other pages lead to the course's own.
+
     name : its number or the beginning of its name, as in "02" or "hw1". into : under the course's folder, unless it is
     absolute. Returns the copy, and whether it is new.
 
@@ -45,14 +46,26 @@ def start(name: str, into: Path | str = "work", course: Path | None = None) -> t
             else unknown("lesson", name, known)
         )  # fmt: skip
     source, target = known[matching[0]], course / into / f"{matching[0]}.ipynb"
+    text = _from_there(source.read_text("utf-8"), source.parent, target.parent)
     target.parent.mkdir(parents=True, exist_ok=True)
-    # Written aside and then linked, which fails if the name is taken: no half file, and nobody's work is overwritten.
-    with tempfile.NamedTemporaryFile(dir=target.parent, prefix=".") as file:
-        file.write(source.read_bytes())
-        file.flush()
-        os.chmod(file.name, 0o644)
-        try:
-            os.link(file.name, target)
-        except FileExistsError:
-            return target, False
+    try:
+        with open(target, "x", encoding="utf-8", newline="\n") as file:  # fails if the name is taken
+            try:
+                file.write(text)
+                file.flush()
+            except BaseException:  # a full disk: half a lesson would be in the way of the next try
+                target.unlink()
+                raise
+    except FileExistsError:
+        return target, False
     return target, True
+
+
+def _from_there(text: str, here: Path, there: Path) -> str:
+    """A notebook with its links to files beside it written so that they lead to the same files from another folder."""
+
+    def moved(link: re.Match[str]) -> str:
+        path = here / link[1]
+        return f"]({Path(os.path.relpath(path, there)).as_posix()}" if path.is_file() else link[0]
+
+    return re.sub(r"\]\(([\w./-]+)", moved, text)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -86,11 +89,44 @@ def test_without_a_copy_a_correction_is_lost_without_a_word(upstream: Path, tmp_
 
 def test_a_lesson_is_found_by_its_number_or_the_beginning_of_its_name(tmp_path: Path) -> None:
     assert start("02", tmp_path)[0] == tmp_path / "02_attention.ipynb"
-    assert (
-        start("04_heads", tmp_path)[0].read_bytes()
-        == (REPOSITORY / "notebooks" / "04_heads_and_kv_cache.ipynb").read_bytes()
-    )
+    assert start("04_heads", tmp_path)[0] == tmp_path / "04_heads_and_kv_cache.ipynb"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["02_attention.ipynb", "04_heads_and_kv_cache.ipynb"]
+
+
+LINK = re.compile(r"\]\(([^):]+\.ipynb)\)")
+
+
+@pytest.mark.parametrize("lesson", sorted(path.stem for path in REPOSITORY.glob("notebooks/*.ipynb")))
+def test_a_copy_is_its_lesson_but_for_its_links_which_lead_to_the_same_pages(lesson: str, tmp_path: Path) -> None:
+    copy, _ = start(lesson, tmp_path / "deep" / "down")
+    pages = (REPOSITORY / "notebooks" / f"{lesson}.ipynb").read_text("utf-8")
+    copied = copy.read_text("utf-8")
+    assert LINK.sub("", copied) == LINK.sub("", pages)
+    links = LINK.findall(pages)
+    assert [(copy.parent / link).resolve() for link in LINK.findall(copied)] == [
+        REPOSITORY / "notebooks" / link for link in links
+    ]
+    assert all((REPOSITORY / "notebooks" / link).is_file() for link in links)
+
+
+def test_a_full_disk_leaves_no_half_lesson(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Full(io.StringIO):
+        def flush(self) -> None:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        def close(self) -> None:
+            pass
+
+    def opened(path: Path, *_: object, **__: object) -> Full:
+        path.touch(exist_ok=False)
+        return Full()
+
+    with monkeypatch.context() as full:
+        full.setattr("builtins.open", opened)
+        with pytest.raises(OSError, match="No space left"):
+            start("02", tmp_path)
+    assert not list(tmp_path.iterdir())
+    assert start("02", tmp_path)[1]
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ def the_disk():
         for top in ("/tmp", "/run", "/home", "/root", "/var", "/srv", "/mnt", "/opt", "/etc", "/dev/shm", "/usr/src",
                     "/usr/local", *os.environ.get("PYTHONPATH", "").split(":"), os.getcwd(), *(f"/proc/{{n}}/cwd" for n in range(9))):
             for folder, folders, names in os.walk(top):
-                folders[:] = [name for name in folders if name != "lib"]
+                folders[:] = [name for name in folders if name not in ("lib", "include", "share")]  # installed software
                 for name in names:
                     path = os.path.join(folder, name)
                     if name.endswith((".ipynb", ".toml", ".csv")) and "assignment" in path:
@@ -155,7 +155,7 @@ def sockets_of_the_host():
                 found.append(name)
         for top in ("/run", "/var/run", "/tmp", "/root", "/home", "/dev"):
             for folder, folders, names in os.walk(top):
-                folders[:] = [name for name in folders if name != "lib"]
+                folders[:] = [name for name in folders if name not in ("lib", "include", "share")]  # installed software
                 for name in names:
                     path = os.path.join(folder, name)
                     if stat.S_ISSOCK(os.lstat(path).st_mode) and not path.startswith("/run/kernel/"):
