@@ -235,11 +235,12 @@ def test_a_slurm_that_does_not_answer_has_not_forgotten_the_jobs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / cluster.JOBS).write_text('{"12_0": "a point"}')
-    squeue = tmp_path / "squeue"
+    squeue, sacct = tmp_path / "squeue", tmp_path / "sacct"
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
-    monkeypatch.setenv("SLURM_CONF", str(tmp_path / "none"))  # sacct, if there is one, asks no cluster
+    sacct.write_text("#!/bin/sh\necho 'Slurm accounting storage is disabled' >&2\nexit 1\n")
     squeue.write_text("#!/bin/sh\necho 'slurm_load_jobs error: Unable to contact slurm controller' >&2\nexit 1\n")
-    squeue.chmod(0o755)
+    for program in (squeue, sacct):
+        program.chmod(0o755)
     line = [sys.executable, "-m", "roofline_kit", "status", "--to", str(tmp_path)]
     assert "Slurm does not answer: slurm_load_jobs error: Unable to contact" in said(*line, fails=True)
     squeue.write_text("#!/bin/sh\necho 'slurm_load_jobs error: Invalid job id specified' >&2\nexit 1\n")
