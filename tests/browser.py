@@ -20,6 +20,7 @@ from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
 from urllib.request import urlopen
 
 import pytest
@@ -64,6 +65,22 @@ def installed(module: str, title: str) -> Any:
     if os.environ.get("CI"):
         return import_module(module)
     return pytest.importorskip(module, reason=f"{title} is not installed; `make test` installs it")
+
+
+def answering(url: str, server: subprocess.Popen[bytes], log: Path) -> None:
+    """Waits until a server answers. Raises RuntimeError with its log where it ends, or takes two minutes."""
+    end = time.monotonic() + 120
+    while True:
+        try:
+            urlopen(url).close()
+            return
+        except HTTPError as early:  # it is there, and the page is not yet
+            early.close()
+        except OSError:
+            pass
+        if server.poll() is not None or time.monotonic() > end:
+            raise RuntimeError(log.read_text())
+        time.sleep(0.1)
 
 
 def watch(page: Any, allowed: tuple[str, ...] = ()) -> list[str]:
@@ -373,13 +390,7 @@ def lab(chromium: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab
     with (home / "log").open("wb") as log:
         server = subprocess.Popen(line, env=environment, stdout=log, stderr=log, cwd=home)
     try:
-        for _ in range(300):
-            try:
-                urlopen(f"http://127.0.0.1:{port}/api?token={token}").close()
-                break
-            except OSError:
-                assert server.poll() is None, (home / "log").read_text()
-                time.sleep(0.2)
+        answering(f"http://127.0.0.1:{port}/api?token={token}", server, home / "log")
         made = Lab(chromium.new_page(viewport={"width": 1300, "height": 1000}), home / "root", environment)
         made.page.goto(f"http://127.0.0.1:{port}/lab?token={token}&reset")
         made.wait()

@@ -15,9 +15,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
-from urllib.request import urlopen
 
-from browser import REPOSITORY, Lab
+from browser import REPOSITORY, Lab, answering
 
 import roofline_kit
 
@@ -102,14 +101,7 @@ def running(folder: Path, course: Path) -> Iterator[Hub]:
         )  # fmt: skip
     left = []
     try:
-        while True:
-            try:
-                urlopen(f"{url}/hub/login").close()
-                break
-            except OSError:
-                if hub.poll() is not None:
-                    raise RuntimeError((folder / "log").read_text()) from None
-                time.sleep(0.1)
+        answering(f"{url}/hub/login", hub, folder / "log")
         yield Hub(folder, course, url)
     finally:
         hub.terminate()

@@ -71,3 +71,12 @@ def test_a_grader_that_is_killed_twenty_times_ends_with_the_same_grades(walls: s
         time.sleep(0.1)
     assert not inside(temporary)
     assert not list(temporary.iterdir())
+
+
+def test_a_kill_while_the_walls_are_tried_leaves_nothing(tmp_path: Path) -> None:
+    begin = "import os, signal, subprocess\nfrom roofline_kit.grading import sandbox\n"
+    killed = "subprocess.run = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)\nsandbox._stand('bubblewrap')"
+    environment = {**os.environ, "PYTHONPATH": str(HERE.parents[1]), "TMPDIR": str(tmp_path)}
+    for program, code in ((killed, -signal.SIGKILL), ("with sandbox.workplace(): pass", 0)):
+        assert subprocess.run([sys.executable, "-c", begin + program], env=environment).returncode == code
+        assert bool(list(tmp_path.iterdir())) == (program == killed)

@@ -320,7 +320,7 @@ def grade_all(
     Raises BlockingIOError if another grader works on the same results, and what `Session` raises.
     """
     (results / "results").mkdir(parents=True, exist_ok=True)
-    with (results / f".lock{part.replace('/', '-of-')}").open("w") as lock, _workplace() as folder:
+    with (results / f".lock{part.replace('/', '-of-')}").open("w") as lock, sandbox.workplace() as folder:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         for left in [] if part else (results / "results").glob(".*"):  # what a grader that was killed began to write
             left.unlink()
@@ -429,18 +429,6 @@ def die_with_parent(parent: int) -> None:
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
     if os.getppid() != parent:
         os._exit(1)
-
-
-@contextlib.contextmanager
-def _workplace() -> Iterator[Path]:
-    """A folder for what kernels need while they run, and an end to those of graders that were killed. Nothing stays."""
-    base = Path(tempfile.gettempdir())
-    for old in base.glob("roofline-grading-*-*"):
-        pid = old.name.split("-")[2]
-        if pid.isdigit() and not Path("/proc", pid).exists() and old.stat().st_uid == os.getuid():
-            shutil.rmtree(old, ignore_errors=True)
-    with tempfile.TemporaryDirectory(prefix=f"roofline-grading-{os.getpid()}-") as folder:
-        yield Path(folder)
 
 
 def _lost(entry: Entry, session: Session, why: str) -> dict[str, Any]:
