@@ -510,8 +510,8 @@ def explore_roofline(
     )
     region = {"kind": "area", "label": ""}
     laws = [
-        _words("◀ memory-bound: time = bytes / bandwidth", ["x0", "y1"], 8, 18, "memory", brief="◀ memory-bound"),
-        _words("compute-bound ▶", ["x1", "y0"], -8, -26, "compute", "end"),
+        _words("◀ memory-bound: time = bytes / bandwidth", ["x0", "y1"], 8, 18, "memory", brief="◀ memory"),
+        _words("compute-bound ▶", ["x1", "y0"], -8, -26, "compute", "end", brief="compute ▶"),
         _words("time = FLOPs / peak", ["x1", "y0"], -8, -9, "compute", "end", brief=""),
     ]
     marks = [
@@ -566,9 +566,10 @@ def _roof(which: str, stroke: str, width: float, dash: str, text: str) -> list[d
     """The two limits of an accelerator, with their names on them; which : "other_" for the one to compare with."""
     ridge, peak = f"{which}ridge", f"{which}peak"
     other = "peak" if which else "other_peak"
-    labels = [_words(text, ["x1", peak], -4, -8, "faint" if which else "ink", "end", under=other)]
+    place, brief = ["x1", peak], text.split("  ")[0]
+    labels = [_words(text, place, -4, -8, "faint" if which else "ink", "end", under=other, brief=brief)]
     if not which:
-        labels.append(_words("{bandwidth:B/s}", [float(3 * START), "slope"], 0, 0, "ink", along=True))
+        labels.append(_words("{bandwidth:B/s}", [float(3 * START), "slope"], 0, 0, "ink", along=True, brief=""))
     lines = [
         _line([["origin", f"{which}start"], [ridge, peak], ["x1", peak]], stroke, width, dash, labels, bool(which))
     ]

@@ -305,19 +305,49 @@ def test_it_is_dark_where_the_page_is_dark(how: str, offline: Any) -> None:
         shown.agrees()
 
 
-@OF_FOUR
-@pytest.mark.parametrize("width", [320, 390])
-def test_it_fits_a_phone(make: Any, width: int, offline: Any) -> None:
+@OF_ALL
+def test_nothing_is_cut_or_covered(make: Any, offline: Any) -> None:
     explorer = make()
-    page = offline(as_page(explorer), width=width, height=800)
-    shown = Shown(explorer, page.locator("[data-rk]"))
-    page.wait_for_timeout(100)
-    drag(page, shown.slider(explorer.controls[0].name), 0.3)
-    assert page.evaluate("document.documentElement.scrollWidth") <= width
-    wide = page.locator(".rk-figure text").evaluate_all(
-        "nodes => nodes.map(n => n.getBoundingClientRect()).filter(r => r.left < -1 || r.right > innerWidth + 1).length"
-    )
-    assert not wide, "no word leaves the picture"
+    for frozen in (None, explorer.state):
+        page = offline(as_page(make(frozen=frozen)))
+        shown = Shown(explorer, page.locator("[data-rk]"))
+        page.wait_for_function("() => document.querySelector('.rk-formulas p')")
+        for width in (1000, 700, 390, 320):
+            page.set_viewport_size({"width": width, "height": 800})
+            page.wait_for_function("() => document.querySelector('.rk svg').viewBox.baseVal.width <= innerWidth")
+            assert page.evaluate("document.documentElement.scrollWidth") <= width
+            assert page.evaluate(CUT) == "", f"a part of a table, a formula or a picture is cut off at {width}"
+            assert page.evaluate(COVERED) == "", f"words lie on one another at {width}"
+            drag(page, shown.slider(explorer.controls[0].name), 0.3)
+            assert page.evaluate(CUT) == "", width
+            page.get_by_role("button", name="Reset").click()
+
+
+CUT = """() => {
+  const out = [], wide = (node, room) => { if (node.scrollWidth > room.clientWidth + 1) out.push(node.textContent); };
+  const [numbers, formulas] = [".rk-scroll", ".rk-formulas"].map(name => document.querySelector(name));
+  if (innerWidth >= 390 && !document.querySelector('.rk-compared')) wide(numbers, numbers);
+  for (const cell of numbers.querySelectorAll("th, td")) wide(cell, cell);
+  for (const name of numbers.querySelectorAll("th")) if (name.offsetHeight > 80) out.push(name.textContent);
+  const edge = formulas.getBoundingClientRect().right + 1;
+  for (const part of formulas.querySelectorAll("p:not(:has(mfrac)) math"))
+    if (part.getBoundingClientRect().right > edge) out.push(part.textContent);
+  for (const text of document.querySelectorAll(".rk-figure text")) {
+    const { left, right } = text.getBoundingClientRect();
+    if (left < -1 || right > innerWidth + 1) out.push(text.textContent);
+  }
+  return out.join("; ");
+}"""
+COVERED = """() => {
+  const out = [], all = [...document.querySelectorAll(".rk-figure text:not([transform])")].filter(t => t.textContent);
+  const boxes = all.map(t => t.getBoundingClientRect());
+  boxes.forEach((a, i) => boxes.slice(0, i).forEach((b, j) => {
+    const wide = Math.min(a.right, b.right) - Math.max(a.left, b.left);
+    const high = Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top);
+    if (wide > 2 && high > 4) out.push(`${all[i].textContent} / ${all[j].textContent}`);
+  }));
+  return out.join("; ");
+}"""
 
 
 @pytest.mark.parametrize("feature", ["ResizeObserver", "MutationObserver"])

@@ -78,7 +78,7 @@ function draw(view, now, ghost, message, frame) {
   const title = wrapped(message ? message.text : fill(view.title, at), Math.floor((width - 16 * k) / (9 * k)));
   title.forEach((line, i) => write(8 * k, (20 + 19 * i) * k, line, message ? "compute" : "ink", { "font-size": tenth(15 * k), ...bold }));
   if (message && message.blocks) return marks;
-  const top = (34 + 19 * Math.max(2, title.length)) * k, bottom = height - 42 * k, left = 62 * k, right = width - view.margin * k;
+  const narrow = width < 480, top = (34 + 19 * Math.max(2, title.length) + (narrow ? 14 : 0)) * k, bottom = height - 42 * k, left = 62 * k, right = width - view.margin * k;
 
   // The axes hold all that is drawn, the vertical one in whole decades.
   const seen = [], across = [view.x.lo, view.x.hi];
@@ -122,7 +122,7 @@ function draw(view, now, ghost, message, frame) {
   });
   put("polyline", { points: dots([[left, top], [left, bottom], [right, bottom]]), fill: "none", stroke: "faint", "stroke-width": tenth(k) });
   for (const label of areas) write(right - 8 * k, bottom - 10 * k, label, "compute", { "text-anchor": "end", ...bold });
-  write(8 * k, top - 10 * k, fill(view.y.label, at), "ink", { "font-size": tenth(12 * k) });
+  write(8 * k, top - (narrow ? 26 : 10) * k, fill(view.y.label, at), "ink", { "font-size": tenth(12 * k) });
   write(right, height - 8 * k, fill(view.x.label, at), "ink", { "font-size": tenth(12 * k), "text-anchor": "end" });
 
   const ended = [], pointed = [], taken = [], crossed = [];
@@ -141,9 +141,9 @@ function draw(view, now, ghost, message, frame) {
             const [[xa, ya], [xb, yb]] = [points[0], points[1]];
             more.transform = `rotate(${tenth(Math.atan2(yb - ya, xb - xa) * 180 / Math.PI)} ${tenth(x)} ${tenth(y)})`;
           }
-          const text = fill(width < 480 ? label.brief : label.text, at), w = text.length * 7.6 * k;
+          const text = fill(narrow ? label.brief : label.text, at), w = text.length * 7.6 * k;
           if (!label.along) take(x + label.dx * k - (label.anchor === "end" ? w : label.anchor === "middle" ? w / 2 : 0), y + dy * k - 11 * k, w, 15 * k);
-          if (more.transform) write(x, y - 6 * k, text, label.fill, more);
+          if (more.transform) write(x, y - 11 * k, text, label.fill, more);
           else write(x + label.dx * k, y + dy * k, text, label.fill, more);
         }
       }
@@ -151,7 +151,7 @@ function draw(view, now, ghost, message, frame) {
         const points = source.sweeps[mark.over].map(a => pixels([mark.x, mark.y], a)).filter(p => p.every(Number.isFinite));
         if (!points.length) continue;
         const path = dots(points), same = ended.find(label => !frozen && mark.label && label[3] === path);
-        if (same) { same[1] += ", " + mark.label; continue; }
+        if (same) { ended.push([same[0], mark.label, same[2], ""]); continue; }
         put("polyline", { points: path, fill: "none", stroke: mark.stroke, "stroke-width": tenth((frozen ? 1.5 : mark.width) * k), "stroke-dasharray": frozen ? "2,4" : mark.dash, "stroke-linejoin": "round", opacity: frozen ? 0.7 : mark.opacity });
         if (!frozen && mark.label) ended.push([points[points.length - 1][1] + 4 * k, mark.label, mark.stroke, path]);
       }
@@ -177,12 +177,14 @@ function draw(view, now, ghost, message, frame) {
   for (const [x, y] of pointed) take(x - 7 * k, y - 7 * k, 14 * k, 14 * k);
   for (const [x, y, text, role] of pointed) { // beside its point, where nothing else is
     const w = text.length * 7.6 * k;
-    const places = [[9, 18, "start"], [0, 23, "middle"], [11, 4, "start"], [-9, -9, "end"], [0, -13, "middle"], [-11, 4, "end"], [-9, 22, "end"], [9, -12, "start"]];
-    const box = ([dx, dy, anchor]) => { const a = x + dx * k - (anchor === "end" ? w : anchor === "middle" ? w / 2 : 0); return [a, y + dy * k - 11 * k, a + w, y + dy * k + 4 * k]; };
-    const free = ([a, b, c, d]) => a >= left && c <= width - 2 && b >= top - 8 * k && d <= bottom + 2 * k && !taken.some(t => a < t[2] && t[0] < c && b < t[3] && t[1] < d) && !crossed.some(([u, v]) => a < u && u < c && b < v && v < d);
-    const place = places.find(p => free(box(p))) || places[0];
+    const places = [[9, 18, "start"], [0, 23, "middle"], [11, 4, "start"], [9, 34, "start"], [-9, -9, "end"], [0, -13, "middle"], [-11, 4, "end"], [-9, 22, "end"], [9, -12, "start"]];
+    const before = { start: 0, middle: w / 2, end: w }, shifted = ([dx, , anchor]) => Math.min(dx * k, width - 2 - x - w + before[anchor]); // to stay inside
+    const box = p => { const a = x + shifted(p) - before[p[2]]; return [a, y + p[1] * k - 11 * k, a + w, y + p[1] * k + 4 * k]; };
+    const clear = ([a, b, c, d]) => a >= left && b >= top - 8 * k && d <= bottom + 2 * k && !taken.some(t => a < t[2] && t[0] < c && b < t[3] && t[1] < d);
+    const free = ([a, b, c, d]) => clear([a, b, c, d]) && !crossed.some(([u, v]) => a < u && u < c && b < v && v < d);
+    const place = places.find(p => free(box(p))) || places.find(p => clear(box(p))) || places[0]; // rather on a line than on words
     take(...[box(place)].map(([a, b, c, d]) => [a, b, c - a, d - b])[0]);
-    write(x + place[0] * k, y + place[1] * k, text, role, { "text-anchor": place[2], ...bold });
+    write(x + shifted(place), y + place[1] * k, text, role, { "text-anchor": place[2], ...bold });
   }
   return marks;
 }
@@ -220,7 +222,7 @@ function drawMask(mask, at, frame) {
       parts.push(`M${tenth(left + runs[r] * cell)},${tenth(top + runs[r + 2] * cell)}h${tenth((runs[r + 1] - runs[r]) * cell)}v${tenth(cell)}h${tenth((runs[r] - runs[r + 1]) * cell)}z`);
     marks.push(["path", { d: parts.join(""), fill: role, opacity }, ""]);
   }
-  mask.legend.forEach(([role, text], i) => write(left + side, top + (16 + 17 * i) * k, text, role, { "text-anchor": "end", "font-weight": "bold" }));
+  mask.legend.forEach(([role, text], i) => write(left + side - 6 * k, top + (16 + 17 * i) * k, text, role, { "text-anchor": "end", "font-weight": "bold" }));
   return marks;
 }
 
@@ -257,6 +259,24 @@ const h = (tag, attributes = {}, ...children) => {
   made.append(...children);
   return made;
 };
+
+// A formula that a line can break in, before each plus and minus; a browser does not break what is one <math>.
+function inLines(text) {
+  const span = h("span"), parts = [];
+  span.innerHTML = `<math>${text}</math>`;
+  const flat = node => (node.localName === "mrow" ? [...node.childNodes].flatMap(flat) : [node]);
+  const nodes = [...span.firstChild.childNodes].flatMap(flat), level = !nodes.some(node => node.localName === "mfrac");
+  for (const node of nodes) {
+    const sign = node.localName === "mo" && "+-".includes(node.textContent);
+    if (level && "()".includes(node.textContent)) node.setAttribute("stretchy", "false");
+    if (sign) node.setAttribute("form", "infix");
+    if (sign || !parts.length) parts.push(span.firstChild.cloneNode());
+    parts.at(-1).append(node);
+  }
+  for (const part of parts) part.setAttribute("displaystyle", "true");
+  span.replaceChildren(...parts.flatMap(part => [part, document.createElement("wbr")]));
+  return span;
+}
 
 // Only what has changed is touched: a drag moves a few points.
 function paint(svg, shown, marks) {
@@ -381,8 +401,8 @@ function mount(root, options) {
     if (key !== written) {
       written = key; symbols = [];
       formulas.replaceChildren(...SPEC.formulas[key].map(f => {
-        const result = h("output", { "aria-live": "off" }), [open, put] = [0, 1].map(() => { const m = h("span"); m.innerHTML = `<math displaystyle="true">${f.math}</math>`; return m; });
-        const row = h("p", {}, f.label, " ", open, " = ", put, " = ", result);
+        const result = h("output", { "aria-live": "off" }), [open, put] = [0, 1].map(() => inLines(f.math));
+        const row = h("p", {}, f.label, " ", open, " = ", put, " =\u00a0", result);
         for (const mi of put.querySelectorAll("mi[data-s]")) symbols.push([mi, mi.dataset.s, "int"]);
         symbols.push([result, f.value, f.kind]);
         return row;

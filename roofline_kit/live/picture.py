@@ -122,6 +122,7 @@ class Chart:
 
     def __init__(self, view: Any, now: Any, ghost: Any, message: Any, width: float, height: float) -> None:
         self.view, self.at, self.width, self.marks = view, now["at"], width, list[Mark]()
+        self.narrow = width < 480  # a phone
         self.put("rect", x=0, y=0, width=width, height=height, fill="page")
         # What does not fit or does not exist takes the title's place, which has room for two lines.
         title = wrapped(message["text"] if message else filled(view["title"], self.at), math.floor((width - 16) / 9))
@@ -129,7 +130,7 @@ class Chart:
             self.write(8, 20 + 19 * i, line, "compute" if message else "ink", **{"font-size": 15.0}, **BOLD)
         if message and message["blocks"]:
             return
-        self.top, self.bottom = 34 + 19 * max(2, len(title)), height - 42
+        self.top, self.bottom = 34 + 19 * max(2, len(title)) + 14 * self.narrow, height - 42
         self.left, self.right = 62, width - view["margin"]
         self.axes(now, ghost, height)
         self.ended: list[list[Any]] = []
@@ -198,7 +199,7 @@ class Chart:
         for label in areas:
             self.write(right - 8, bottom - 10, label, "compute", **{"text-anchor": "end"}, **BOLD)
         small = {"font-size": 12.0}
-        self.write(8, top - 10, filled(view["y"]["label"], self.at), "ink", **small)
+        self.write(8, top - (26 if self.narrow else 10), filled(view["y"]["label"], self.at), "ink", **small)
         self.write(right, height - 8, filled(view["x"]["label"], self.at), "ink", **small, **{"text-anchor": "end"})
 
     def X(self, v: float) -> float:
@@ -235,7 +236,7 @@ class Chart:
                 path = _dots(points)
                 same = [label for label in self.ended if mark["label"] and not frozen and label[3] == path]
                 if same:
-                    same[0][1] += ", " + mark["label"]
+                    self.ended.append([same[0][0], mark["label"], same[0][2], ""])
                 elif points:
                     dash, opacity = ("2,4", 0.7) if frozen else (mark["dash"], mark["opacity"])
                     width = 1.5 if frozen else mark["width"]
@@ -246,14 +247,14 @@ class Chart:
 
     def name_line(self, label: Any, points: Sequence[tuple[float, float]]) -> None:
         """What stands on a line, turned with it where it is along it."""
-        words = label["brief" if self.width < 480 else "text"]
+        words = label["brief" if self.narrow else "text"]
         (x, y), text = self.pixels(label["at"], self.at), filled(words, self.at)
         more = {"text-anchor": label["anchor"]} | BOLD
         if label["along"]:
             (xa, ya), (xb, yb) = points[:2]
             angle = tenth(math.atan2(yb - ya, xb - xa) * 180 / math.pi)
             turn = f"rotate({angle:.10g} {tenth(x):.10g} {tenth(y):.10g})"
-            self.write(x, y - 6, text, label["fill"], **more, transform=turn)
+            self.write(x, y - 11, text, label["fill"], **more, transform=turn)
             return
         below = label["under"] and self.at[label["under"]] > self.at[label["at"][1]]
         w, dy = len(text) * 7.6, 16 if below else label["dy"]
@@ -301,27 +302,34 @@ class Chart:
         for x, y, *_ in self.pointed:
             self.take(x - 7, y - 7, 14, 14)
         around = [
-            (9, 18, "start"), (0, 23, "middle"), (11, 4, "start"), (-9, -9, "end"),
+            (9, 18, "start"), (0, 23, "middle"), (11, 4, "start"), (9, 34, "start"), (-9, -9, "end"),
             (0, -13, "middle"), (-11, 4, "end"), (-9, 22, "end"), (9, -12, "start"),
         ]  # fmt: skip
         for x, y, text, role in self.pointed:
             w = len(text) * 7.6
-            shift = {"start": 0, "middle": w / 2, "end": w}
-            boxes = [
-                (x + dx - shift[anchor], y + dy - 11, x + dx - shift[anchor] + w, y + dy + 4)
+            before = {"start": 0, "middle": w / 2, "end": w}
+            places = [
+                (min(dx, self.width - 2 - x - w + before[anchor]), dy, anchor)  # to stay inside
                 for dx, dy, anchor in around
             ]
-            free = [i for i, box in enumerate(boxes) if self.is_free(*box)]
-            i = free[0] if free else 0
+            boxes = [
+                (x + dx - before[anchor], y + dy - 11, x + dx - before[anchor] + w, y + dy + 4)
+                for dx, dy, anchor in places
+            ]
+            clear = [i for i, box in enumerate(boxes) if self.is_clear(*box)]  # rather on a line than on words
+            i = next((i for i in clear if not self.is_crossed(*boxes[i])), clear[0] if clear else 0)
             self.taken.append(boxes[i])
-            dx, dy, anchor = around[i]
+            dx, dy, anchor = places[i]
             self.write(x + dx, y + dy, text, role, **{"text-anchor": anchor}, **BOLD)
 
-    def is_free(self, a: float, b: float, c: float, d: float) -> bool:
-        """Whether a label can be in the box from (a, b) to (c, d)."""
-        inside = a >= self.left and c <= self.width - 2 and b >= self.top - 8 and d <= self.bottom + 2
-        free = not any(a < t[2] and t[0] < c and b < t[3] and t[1] < d for t in self.taken)
-        return inside and free and not any(a < x < c and b < y < d for x, y in self.crossed)
+    def is_clear(self, a: float, b: float, c: float, d: float) -> bool:
+        """Whether a label in the box from (a, b) to (c, d) covers no other, and stays in the picture."""
+        inside = a >= self.left and b >= self.top - 8 and d <= self.bottom + 2
+        return inside and not any(a < t[2] and t[0] < c and b < t[3] and t[1] < d for t in self.taken)
+
+    def is_crossed(self, a: float, b: float, c: float, d: float) -> bool:
+        """Whether a line goes through the box from (a, b) to (c, d)."""
+        return any(a < x < c and b < y < d for x, y in self.crossed)
 
 
 def mask_marks(mask: Any, at: Mapping[str, Any], left: float, top: float, side: float) -> list[Mark]:
@@ -360,7 +368,7 @@ def mask_marks(mask: Any, at: Mapping[str, Any], left: float, top: float, side: 
         )
         marks.append(("path", {"d": d, "fill": role, "opacity": opacity}, ""))
     for i, (role, text) in enumerate(mask["legend"]):
-        place = {"x": tenth(left + side), "y": tenth(top + 16 + 17 * i), "fill": role}
+        place = {"x": tenth(left + side - 6), "y": tenth(top + 16 + 17 * i), "fill": role}
         marks.append(("text", place | base | {"text-anchor": "end"} | BOLD, text))
     return marks
 

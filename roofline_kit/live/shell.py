@@ -327,6 +327,7 @@ def _as_written(terms: sympy.Add) -> list[sympy.Expr]:
     return sorted(terms.args, key=lambda term: [-powers[term].get(base, 0) for base in order])
 
 
+@cache
 def _name(part: sympy.Expr) -> str:
     """A symbol's name, which is there, and what else is written, which SymPy takes its time for."""
     return part.name if part.is_Symbol else str(part)
