@@ -13,6 +13,7 @@ from importlib import import_module
 from typing import Any
 
 from .cost import CompiledCost, Cost, Sweep, trace
+from .explorer import explore_attention, explore_batch, explore_roofline, explore_sparse
 from .hardware import Accelerator, accelerator, accelerators
 from .measure import Measurement, Point, ceilings, measure
 from .models import Model, model, models
@@ -23,14 +24,14 @@ from .transformer import attention, compress, decoder_layer, linear, merge_heads
 from .transformer import norm, rotary, sparse_attention, split_heads
 
 # Imported when first asked for: pictures draw in Matplotlib, and all of them take time to import.
-_LATER = {"check": "lessons", "lecture": "lecture", "plot_roofline": "plots"}
-_LATER |= dict.fromkeys(("explore_attention", "explore_batch", "explore_roofline", "explore_sparse"), "explorer")
-_LATER |= {"plot_stack": "plots", "plot_sweep": "plots", "published": "lecture"}
+_LATER = {"check": "lessons", "lecture": "lecture", "published": "lecture"}
+_LATER |= {"plot_roofline": "plots", "plot_stack": "plots", "plot_sweep": "plots"}
 
 __all__ = [
     "Accelerator", "Causal", "CompiledCost", "Cost", "Measurement", "Model", "Point", "Roofline", "Step", "Sweep",
     "Tensor",
-    "accelerator", "accelerators", "attention", "ceilings", "compress", "decoder_layer", "exp", "flip", "fuse", "gelu",
+    "accelerator", "accelerators", "attention", "ceilings", "compress", "decoder_layer", "exp",
+    "explore_attention", "explore_batch", "explore_roofline", "explore_sparse", "flip", "fuse", "gelu",
     "layer_norm", "linear", "matmul", "max", "mean", "measure", "merge_heads", "mlp", "model", "models",
     "multi_head_attention", "norm", "relu", "rms_norm", "roofline", "rotary", "silu", "softmax", "sparse_attention",
     "split_heads", "sqrt", "store", "sum", "symbols", "take", "tanh", "tensors", "tiled", "top", "trace", "windows",

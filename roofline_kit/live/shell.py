@@ -296,8 +296,10 @@ def mathml(formula: sympy.Expr) -> str:
     if under:
         return _row(f"<mfrac>{mathml(sympy.Mul(*over))}{mathml(sympy.Mul(*under))}</mfrac>")
     if formula.is_Mul:
-        parts = sorted(formula.args, key=lambda part: (not part.is_Number, part.is_Add, _name(part.as_base_exp()[0])))
-        return _row("<mo>·</mo>".join(map(_factor, parts)))
+        sums = [part for part in formula.args if part.is_Add]
+        rest = [part for part in formula.args if not part.is_Add]
+        rest.sort(key=lambda part: (not part.is_Number, _name(part.as_base_exp()[0])))
+        return _row("<mo>·</mo>".join(map(_factor, rest + _by_name(sums))))
     if formula.is_Pow:
         return f"<msup>{_factor(formula.base)}{mathml(formula.exp)}</msup>"
     if not formula.args:
@@ -323,11 +325,15 @@ def _as_written(terms: sympy.Add) -> list[sympy.Expr]:
     """The terms of a sum as one writes them, high powers of the first letters first."""
     powers = {term: term.as_powers_dict() for term in terms.args}
     bases = {base for of in powers.values() for base in of if not base.is_Number}
-    order = sorted(bases, key=lambda base: (not base.is_Symbol, _name(base).lower()))
+    letters, rest = ([base for base in bases if base.is_Symbol == is_letter] for is_letter in (True, False))
+    order = sorted(letters, key=lambda base: (base.name.lower(), base.name)) + _by_name(rest)
     return sorted(terms.args, key=lambda term: [-powers[term].get(base, 0) for base in order])
 
 
-@cache
+def _by_name(parts: list[sympy.Expr]) -> list[sympy.Expr]:
+    """Sorted as they are written, which SymPy takes its time for: only where there are several."""
+    return sorted(parts, key=str) if len(parts) > 1 else parts
+
+
 def _name(part: sympy.Expr) -> str:
-    """A symbol's name, which is there, and what else is written, which SymPy takes its time for."""
     return part.name if part.is_Symbol else str(part)
