@@ -1,8 +1,10 @@
 """Names and the data behind them. A wrong name gets a sentence that helps: what is nearest, what exists."""
 
 import re
+import tomllib
 from collections.abc import Iterable
 from functools import cache
+from importlib.resources import files
 from typing import Any
 
 
@@ -13,9 +15,6 @@ def data(file: str) -> dict[str, Any]:
     >>> data("accelerators.toml")["A10"]["memory"]
     24000000000.0
     """
-    import tomllib
-    from importlib.resources import files
-
     return tomllib.loads(files(__package__).joinpath(file).read_text("utf-8"))
 
 

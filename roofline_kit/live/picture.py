@@ -14,8 +14,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from decimal import ROUND_HALF_UP, Decimal
 from functools import cache
 from html import escape
+from importlib.util import find_spec
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
+
+from PIL import Image, ImageColor, ImageDraw, ImageFont
 
 Mark = tuple[str, dict[str, Any], str]
 PREFIXES = ("p", "n", "µ", "m", "", "k", "M", "G", "T", "P", "E", "Z")
@@ -427,8 +431,6 @@ def png(marks: Sequence[Mark], width: int, height: int, look: Mapping[str, str])
 
     Words, which Pillow draws smoothly, come last: nothing of ours lies above them.
     """
-    from PIL import Image, ImageColor, ImageDraw
-
     fine = 2
     image = Image.new("RGB", (width * fine, height * fine), look["page"])
     draw = ImageDraw.Draw(image)
@@ -477,19 +479,12 @@ def png(marks: Sequence[Mark], width: int, height: int, look: Mapping[str, str])
 @cache
 def _font(bold: bool, size: int) -> Any:
     """DejaVu Sans, the font of our other pictures, which Matplotlib brings along."""
-    from importlib.util import find_spec
-    from pathlib import Path
-
-    from PIL import ImageFont
-
     found = Path(find_spec("matplotlib").origin).parent / "mpl-data/fonts/ttf"  # type: ignore[union-attr, arg-type]
     return ImageFont.truetype(found / ("DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"), size)
 
 
 def _turned(image: Any, a: Any, text: str, font: Any, anchor: str, fill: Any) -> None:
     """Text turned about the point that its `transform` names."""
-    from PIL import Image, ImageDraw
-
     angle, x, y = map(float, re.findall(r"-?[\d.]+", a["transform"]))
     layer = Image.new("L", image.size, 0)
     ImageDraw.Draw(layer).text((a["x"], a["y"]), text, 255, font, anchor)
