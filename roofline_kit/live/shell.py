@@ -332,7 +332,7 @@ def _as_written(terms: sympy.Add) -> list[sympy.Expr]:
 
 def _by_name(parts: list[sympy.Expr]) -> list[sympy.Expr]:
     """Sorted as they are written, which SymPy takes its time for: only where there are several."""
-    return sorted(parts, key=str) if len(parts) > 1 else parts
+    return sorted(parts, key=lambda part: str(part).lower()) if len(parts) > 1 else parts
 
 
 def _name(part: sympy.Expr) -> str:
