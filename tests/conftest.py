@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from browser import chromium, lab, offline  # noqa: F401  fixtures
 from hypothesis import HealthCheck, settings
+from wheel import bare, wheel  # noqa: F401  fixtures
 
 # The time that one example takes says nothing about right or wrong, least of all on a loaded machine.
 settings.register_profile("default", deadline=None, max_examples=25, suppress_health_check=[HealthCheck.too_slow])
