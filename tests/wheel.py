@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from email import message_from_bytes
@@ -12,6 +13,7 @@ from zipfile import ZipFile
 
 import pytest
 from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parent.parent
 PIP = [sys.executable, "-m", "pip", "--quiet"]
@@ -37,12 +39,12 @@ def bare(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def environment(wheel: Path, folder: Path, *extras: str) -> Path:
     """Makes an environment that has the wheel, what it and these extras require, and nothing else.
 
-    What they require is linked from the environment that runs the tests, which takes no time and no network.
+    What they require is what the environment that runs the tests has of it, so it takes neither time nor a network.
     """
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder)], check=True)
     (packages,) = folder.glob("lib/python3*/site-packages")
     for name in sorted(required(wheel, extras)):
-        link(name, packages)
+        place(name, packages)
     target = [*PIP, "--python", str(folder / "bin" / "python")]
     for words in (["install", "--no-index", "--no-deps", str(wheel)], ["check"]):
         done = subprocess.run([*target, *words], capture_output=True, text=True)
@@ -84,14 +86,18 @@ def wanted(lines: list[str], extras: tuple[str, ...]) -> set[tuple[str, tuple[st
     for requirement in map(Requirement, lines):
         marker = requirement.marker
         if marker is None or any(marker.evaluate({"extra": extra}) for extra in ("", *extras)):
-            found.add((requirement.name, tuple(sorted(requirement.extras))))
+            found.add((canonicalize_name(requirement.name), tuple(sorted(requirement.extras))))
     return found
 
 
-def link(name: str, packages: Path) -> None:
-    """Links the modules of an installed distribution, and what pip knows of it, into another environment."""
+def place(name: str, packages: Path) -> None:
+    """Puts the files of an installed distribution into another environment: as hard links, where the disk has them."""
     installed = distribution(name)
-    tops = {file.parts[0] for file in installed.files or []} - {"..", "__pycache__"}
-    for top in tops:
-        if not (packages / top).exists():  # several may share a folder
-            (packages / top).symlink_to(Path(str(installed.locate_file(top))).resolve())
+    for file in installed.files or []:
+        there = packages / file
+        if ".." not in file.parts and not there.exists():  # .. leads to commands; two may bring the same file
+            there.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                there.hardlink_to(str(installed.locate_file(file)))
+            except OSError:
+                shutil.copy(str(installed.locate_file(file)), there)
