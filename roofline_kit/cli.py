@@ -14,8 +14,9 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from .files import write
 from .hardware import Accelerator
-from .measure import Point, ceilings, results, sweep, table, take, take_all, write
+from .measure import Point, ceilings, results, sweep, table, take, take_all
 from .roofline import Roofline
 
 if find_spec("nbval") and find_spec("jinja2"):  # the extra [grading]

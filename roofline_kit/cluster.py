@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import choose, data, unknown
-from .measure import write
+from .files import write
 
 JOBS = "_jobs.json"
 # What Slurm says, and what it means for somebody who has never seen it.

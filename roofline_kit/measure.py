@@ -25,6 +25,7 @@ from typing import Any
 from . import tensor
 from .cost import Cost, trace
 from .errors import choose, unknown
+from .files import write
 from .hardware import Accelerator
 from .roofline import Roofline
 from .tensor import Tensor, exp, fuse, matmul, softmax
@@ -569,22 +570,6 @@ class Result:
     measurement: Measurement | None
     machine: dict[str, Any]
     left_out: str = ""
-
-
-def write(path: Path, text: str) -> None:
-    """Writes a file whole or not at all, whenever the machine stops. Raises OSError, on a full disk for example."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    begun = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with begun.open("w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        begun.replace(path)
-    except OSError as error:
-        raise OSError(error.errno, error.strerror, str(path)) from None
-    finally:
-        begun.unlink(missing_ok=True)
 
 
 def read(path: Path) -> Result:
