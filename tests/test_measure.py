@@ -22,28 +22,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import roofline_kit as rk
-from roofline_kit import cli
-from roofline_kit.measure import (
-    BATCHES,
-    LAYERS,
-    STEPS,
-    UNKNOWN_CACHE,
-    Measurement,
-    Point,
-    Result,
-    _machine,
-    _NumPy,
-    ceiling_points,
-    ceilings,
-    matching,
-    measure,
-    read,
-    results,
-    sweep,
-    table,
-    take,
-    take_all,
-)  # fmt: skip
+from roofline_kit.measuring import commands as cli
+from roofline_kit.measuring import machines
+from roofline_kit.measuring.machines import UNKNOWN_CACHE, _NumPy, machine_for
+from roofline_kit.measuring.points import BATCHES, LAYERS, STEPS, Point, Result, ceiling_points, ceilings, sweep
+from roofline_kit.measuring.runs import take, take_all
+from roofline_kit.measuring.store import matching, read, results, table
+from roofline_kit.measuring.timing import Measurement, measure
 
 SMALL: dict[str, Any] = {"h": 64, "heads": 2}
 POINT = Point("dense", "auto-regressive", batch=2, **SMALL)
@@ -405,7 +390,7 @@ def test_pytorch_measures_the_same_points(torch: Any, layer: str) -> None:
 @pytest.mark.torch
 def test_fused_attention_computes_what_attention_does(torch: Any) -> None:
     point = Point("fused attention", tokens=6, device="cpu", **SMALL)
-    machine = _machine("cpu")
+    machine = machine_for("cpu")
     arrays = [machine.random(shape, "fp32") for shape in point.shapes]
     torch.testing.assert_close(machine.fused_attention(*arrays), rk.attention(*arrays))
 
@@ -423,7 +408,7 @@ def test_a_gpu_that_is_not_there_is_missed_in_words(torch: Any, tmp_path: Path) 
 def test_fused_attention_is_fused_or_left_out(torch: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """PyTorch has no fused kernel for a mask that wants a gradient, and would compute step by step."""
     point = Point("fused attention", tokens=6, device="cpu", **SMALL)
-    machine, scaled = _machine("cpu"), torch.nn.functional.scaled_dot_product_attention
+    machine, scaled = machine_for("cpu"), torch.nn.functional.scaled_dot_product_attention
 
     def unfused(self: Any, Q: Any, K: Any, V: Any) -> Any:
         with torch.enable_grad():
@@ -437,7 +422,7 @@ def test_fused_attention_is_fused_or_left_out(torch: Any, monkeypatch: pytest.Mo
 @pytest.mark.torch
 def test_pytorch_without_memory_is_a_memory_error(torch: Any) -> None:
     with pytest.raises(MemoryError, match="allocate memory"):
-        _machine("cpu").random((10**7, 10**7), "fp32")
+        machine_for("cpu").random((10**7, 10**7), "fp32")
 
 
 def fake(hip: str | None, name: str, **gpu: Any) -> Any:
@@ -451,15 +436,15 @@ def fake(hip: str | None, name: str, **gpu: Any) -> Any:
 
 def test_with_rocm_the_versions_are_rocm_s(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setitem(sys.modules, "torch", fake("6.4.1", "", gcnArchName="gfx908:sramecc+"))
-    monkeypatch.setattr(sys.modules["roofline_kit.measure"], "AMD_DRIVER", tmp_path / "version")
-    machine = _machine("cuda")
+    monkeypatch.setattr(machines, "AMD_DRIVER", tmp_path / "version")
+    machine = machine_for("cuda")
     assert machine.title == "gfx908:sramecc+" and machine.cache == UNKNOWN_CACHE
     assert machine.about.pop("driver").startswith("amdgpu of Linux ")
     (tmp_path / "version").write_text("6.12.12\n")
     told = {"torch": "2.8", "rocm": "6.4.1", "architecture": "gfx908:sramecc+", "driver": "amdgpu 6.12.12"}
     assert machine.about == told
     monkeypatch.setitem(sys.modules, "torch", fake("6.4.1", "AMD Instinct MI100", L2_cache_size=8 << 20))
-    assert (_machine("cuda").title, _machine("cuda").cache) == ("AMD Instinct MI100", 8 << 20)
+    assert (machine_for("cuda").title, machine_for("cuda").cache) == ("AMD Instinct MI100", 8 << 20)
 
 
 def test_with_cuda_the_versions_are_cuda_s(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -468,9 +453,9 @@ def test_with_cuda_the_versions_are_cuda_s(monkeypatch: pytest.MonkeyPatch, tmp_
     program = tmp_path / "nvidia-smi"
     program.write_text("#!/bin/sh\necho 570.1\necho 570.1\n")
     program.chmod(0o755)
-    assert _machine("cuda").about == {"torch": "2.8", "cuda": "12.8", "driver": "570.1"}
+    assert machine_for("cuda").about == {"torch": "2.8", "cuda": "12.8", "driver": "570.1"}
     program.write_text("#!/bin/sh\necho NVIDIA-SMI has failed\nexit 9\n")
-    assert _machine("cuda").about == {"torch": "2.8", "cuda": "12.8"}
+    assert machine_for("cuda").about == {"torch": "2.8", "cuda": "12.8"}
 
 
 # --- what was measured ------------------------------------------------------------------------------------
