@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 import roofline_kit as rk
 from roofline_kit.measuring import commands as cli
 from roofline_kit.measuring import machines
-from roofline_kit.measuring.machines import UNKNOWN_CACHE, _NumPy, machine_for
+from roofline_kit.measuring.machines import UNKNOWN_CACHE, NumPy, machine_for
 from roofline_kit.measuring.points import BATCHES, LAYERS, STEPS, Point, Result, ceiling_points, ceilings, sweep
 from roofline_kit.measuring.runs import take, take_all
 from roofline_kit.measuring.store import matching, read, results, table
@@ -57,7 +57,7 @@ def test_a_nap_takes_as_long_as_it_says() -> None:
 
 
 def test_calls_take_turns_with_copies_where_the_arrays_fit_into_the_cache(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_NumPy, "cache", 1000)
+    monkeypatch.setattr(NumPy, "cache", 1000)
     seen: list[int] = []
 
     def f(x: Any) -> Any:
@@ -108,7 +108,7 @@ def test_a_clock_that_goes_backwards_is_noticed_at_once(monkeypatch: pytest.Monk
 
 
 def test_memory_is_looked_at_before_it_is_taken(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(_NumPy, "memory", 10_000)
+    monkeypatch.setattr(NumPy, "memory", 10_000)
     with pytest.raises(MemoryError, match=r"this point needs 0\.0 GB, and 0\.0 GB are free"):
         POINT.measure()
     assert not take(POINT, tmp_path)
@@ -257,7 +257,7 @@ def test_a_disk_is_looked_at_before_something_is_measured(monkeypatch: pytest.Mo
 
 
 def test_ceilings_that_were_left_out_are_no_ceilings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(_NumPy, "memory", 10_000_000)
+    monkeypatch.setattr(NumPy, "memory", 10_000_000)
     assert not take(ceiling_points()[2], tmp_path) and "are free" in results(tmp_path)[0][0].left_out
     with pytest.raises(ValueError, match="which the ceilings are made of"):
         ceilings(measured=results(tmp_path)[0])
@@ -353,7 +353,7 @@ def test_a_damaged_plan_is_written_anew_by_the_command_that_says_so(tmp_path: Pa
 
 
 def test_a_sweep_of_which_nothing_fits_is_no_success(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(_NumPy, "memory", 1)
+    monkeypatch.setattr(NumPy, "memory", 1)
     cli.plan(tmp_path, [POINT])
     assert take_all([POINT], tmp_path, progress=False) == 0
     lines, good = cli.collected(tmp_path)

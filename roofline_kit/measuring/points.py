@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,8 +14,8 @@ from ..errors import choose
 from ..hardware import Accelerator
 from ..tensor import Tensor, exp, fuse, matmul, softmax
 from ..transformer import attention, linear
-from .machines import DEVICES, DTYPES, machine_for
-from .timing import Measurement, counted
+from .machines import DEVICES, DTYPES, Machine, check_memory, machine_for
+from .timing import Call, Measurement, counted, made, timed
 
 # The steps of attention as they are traced, and the passes over the scores that softmax makes where nothing fuses it.
 STEPS: dict[str, Callable[..., Any]] = {
@@ -100,6 +99,11 @@ class Point:
         return alone.get(self.layer, (scores,) if self.layer in STEPS else (queries, context, context))
 
     @property
+    def nbytes(self) -> int:
+        """Of the arrays that it takes."""
+        return int(Tensor("x", (1,), self.dtype).nbytes) * sum(math.prod(shape) for shape in self.shapes)
+
+    @property
     def f(self) -> Any:
         """The algorithm, in array notation; None for a copy, which computes nothing."""
         return {"dense": linear, "attention": attention, "fused attention": fuse(attention), **STEPS}.get(self.layer)
@@ -113,18 +117,26 @@ class Point:
 
     def measure(self, repeats: int = 7, seconds: float = 0.5) -> Measurement:
         """Measures it. Raises what `measure` raises."""
-        machine, cost, shapes = machine_for(self.device), self.cost, self.shapes
+        machine = machine_for(self.device)
+        return self.measurement(machine, timed(self.call(machine), repeats, seconds))
+
+    def call(self, machine: Machine) -> Call:
+        """Makes the arrays, and is ready to be timed. Raises what `measure` raises, before memory is taken."""
         choose("dtype", self.dtype, machine.dtypes, f"{self.device} measures ")
-        itemsize = int(Tensor("x", (1,), self.dtype).nbytes)
-        read = itemsize * sum(math.prod(shape) for shape in shapes)
+        cost = self.cost
         written = sum(int(step.stores) for step in cost.steps) if cost else 0
-        machine.check_memory(read + written, "this point")
-        run = {"copy": machine.copying, "fused attention": machine.fused_attention}.get(self.layer, self.f)
-        arrays = [machine.random(shape, self.dtype) for shape in shapes]
-        with machine.fused() if self.layer == "fused attention" else contextlib.nullcontext():
-            times = machine.times(run, arrays, cost, repeats, seconds)
-        steps = counted(cost) if cost else ((0, read),)
-        return Measurement(self.layer, machine.title, self.dtype, shapes, times, steps)
+        check_memory(machine, self.nbytes + written, "this point")
+        arrays = [machine.random(shape, self.dtype) for shape in self.shapes]
+        if cost:
+            check_memory(machine, made(cost), "what the call makes")
+        if self.layer == "fused attention":
+            return Call(machine, machine.fused_attention, arrays, machine.fused)
+        return Call(machine, machine.copying if self.layer == "copy" else self.f, arrays, machine.working)
+
+    def measurement(self, machine: Machine, seconds: Sequence[float]) -> Measurement:
+        """What the seconds of its repetitions say."""
+        steps = counted(self.cost) if self.cost else ((0, self.nbytes),)
+        return Measurement(self.layer, machine.title, self.dtype, self.shapes, tuple(seconds), steps)
 
 
 def sweep(
