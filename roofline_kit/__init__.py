@@ -15,7 +15,7 @@ from typing import Any
 from .cost import CompiledCost, Cost, Sweep, trace
 from .explorer import explore_attention, explore_batch, explore_roofline, explore_sparse
 from .hardware import Accelerator, accelerator, accelerators
-from .measure import Measurement, Point, ceilings, measure
+from .measuring import Measurement, Point, ceilings, measure
 from .models import Model, model, models
 from .roofline import Roofline, roofline
 from .tensor import Causal, Step, Tensor, flip, fuse, matmul, store, symbols, take, tensors, tiled, top, windows

@@ -11,11 +11,11 @@ from typing import Any
 
 import sympy
 
-from .cluster import Settings, service_units
 from .cost import trace
 from .errors import choose, data
 from .hardware import Accelerator
 from .lecture import published
+from .measuring import Settings, service_units
 from .models import model
 from .roofline import Roofline, roofline
 from .tensor import Tensor, exp, fuse, matmul, symbols, tensors

@@ -22,7 +22,7 @@ from matplotlib.ticker import EngFormatter, FuncFormatter, LogLocator, NullForma
 
 from .cost import Cost, Sweep
 from .errors import choose
-from .measure import Measurement
+from .measuring import Measurement
 from .roofline import Roofline, roofline
 from .tensor import Step
 from .themes import THEMES, Theme

@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from roofline_kit.measure import write
+from roofline_kit.files import write
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 from sweeps import Nap, take
 
-from roofline_kit import cluster
-from roofline_kit.cluster import Settings, service_units, settings, submit
+from roofline_kit.measuring import slurm as cluster
+from roofline_kit.measuring.slurm import Settings, service_units, settings, submit
 
 HERE = Path(__file__).parent
 ACCOUNT = "bcjw-delta-gpu"
@@ -118,7 +118,8 @@ def test_a_sweep_of_24_points_survives_a_kill_and_a_preemption(slurm: Path, tmp_
 def test_a_job_hands_in_jobs_whose_sizes_are_not_its_own(slurm: Path, tmp_path: Path) -> None:
     program = tmp_path / "inside.py"
     program.write_text(
-        "import os\nfrom pathlib import Path\nfrom sweeps import Nap, take\nfrom roofline_kit.cluster import *\n"
+        "import os\nfrom pathlib import Path\nfrom sweeps import Nap, take\n"
+        "from roofline_kit.measuring.slurm import *\n"
         f"submit(take, [Nap('inner')], Path({str(tmp_path)!r}), Settings({ACCOUNT!r}, 'gpuA40x4', 5, 1, 1, 1))\n"
         "assert 'SLURM_JOB_ID' in os.environ\n"
     )
@@ -180,7 +181,8 @@ def test_a_measured_sweep_comes_back_from_the_cluster(slurm: Path, tmp_path: Pat
     to = ["--to", str(tmp_path), "--cluster", "slurm", "--account", ACCOUNT, "--partition", "cpu", "--gpus", "0"]
     small = ["--layers", "dense", "--stages", "auto-regressive", "--batches", "1,2", "--h", "64", "--heads", "2"]
     # The ceilings are measured here, so that the cluster's array is short and small.
-    from roofline_kit.measure import ceiling_points, results
+    from roofline_kit.measuring.points import ceiling_points
+    from roofline_kit.measuring.store import results
 
     told = said(*line, "measure", *to, "--cpus", "2", "--memory-gb", "6", "--minutes", "5", *small)
     assert told.startswith("5 tasks handed in") and "at most" in told

@@ -17,9 +17,9 @@ from attacks import FULL, HERE, HONEST, answered, cell_of, released
 from hypothesis import given
 from hypothesis import strategies as st
 
+from roofline_kit.files import write
 from roofline_kit.grading import assignment, cells, grade, judge, submission
 from roofline_kit.grading.assignment import AssignmentError
-from roofline_kit.measure import write
 
 GRADED = assignment.read(HERE / "assignment")
 FINITE = st.floats(allow_nan=False, allow_infinity=False, min_value=1e-300) | st.integers(1, 10**400)

@@ -22,28 +22,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import roofline_kit as rk
-from roofline_kit import cli
-from roofline_kit.measure import (
-    BATCHES,
-    LAYERS,
-    STEPS,
-    UNKNOWN_CACHE,
-    Measurement,
-    Point,
-    Result,
-    _machine,
-    _NumPy,
-    ceiling_points,
-    ceilings,
-    matching,
-    measure,
-    read,
-    results,
-    sweep,
-    table,
-    take,
-    take_all,
-)  # fmt: skip
+from roofline_kit.measuring import commands as cli
+from roofline_kit.measuring import machines
+from roofline_kit.measuring.machines import UNKNOWN_CACHE, NumPy, machine_for
+from roofline_kit.measuring.points import BATCHES, LAYERS, STEPS, Point, Result, ceiling_points, ceilings, sweep
+from roofline_kit.measuring.runs import take, take_all
+from roofline_kit.measuring.store import matching, read, results, table
+from roofline_kit.measuring.timing import Measurement, measure
 
 SMALL: dict[str, Any] = {"h": 64, "heads": 2}
 POINT = Point("dense", "auto-regressive", batch=2, **SMALL)
@@ -72,7 +57,7 @@ def test_a_nap_takes_as_long_as_it_says() -> None:
 
 
 def test_calls_take_turns_with_copies_where_the_arrays_fit_into_the_cache(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_NumPy, "cache", 1000)
+    monkeypatch.setattr(NumPy, "cache", 1000)
     seen: list[int] = []
 
     def f(x: Any) -> Any:
@@ -123,7 +108,7 @@ def test_a_clock_that_goes_backwards_is_noticed_at_once(monkeypatch: pytest.Monk
 
 
 def test_memory_is_looked_at_before_it_is_taken(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(_NumPy, "memory", 10_000)
+    monkeypatch.setattr(NumPy, "memory", 10_000)
     with pytest.raises(MemoryError, match=r"this point needs 0\.0 GB, and 0\.0 GB are free"):
         POINT.measure()
     assert not take(POINT, tmp_path)
@@ -272,7 +257,7 @@ def test_a_disk_is_looked_at_before_something_is_measured(monkeypatch: pytest.Mo
 
 
 def test_ceilings_that_were_left_out_are_no_ceilings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(_NumPy, "memory", 10_000_000)
+    monkeypatch.setattr(NumPy, "memory", 10_000_000)
     assert not take(ceiling_points()[2], tmp_path) and "are free" in results(tmp_path)[0][0].left_out
     with pytest.raises(ValueError, match="which the ceilings are made of"):
         ceilings(measured=results(tmp_path)[0])
@@ -368,7 +353,7 @@ def test_a_damaged_plan_is_written_anew_by_the_command_that_says_so(tmp_path: Pa
 
 
 def test_a_sweep_of_which_nothing_fits_is_no_success(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(_NumPy, "memory", 1)
+    monkeypatch.setattr(NumPy, "memory", 1)
     cli.plan(tmp_path, [POINT])
     assert take_all([POINT], tmp_path, progress=False) == 0
     lines, good = cli.collected(tmp_path)
@@ -405,7 +390,7 @@ def test_pytorch_measures_the_same_points(torch: Any, layer: str) -> None:
 @pytest.mark.torch
 def test_fused_attention_computes_what_attention_does(torch: Any) -> None:
     point = Point("fused attention", tokens=6, device="cpu", **SMALL)
-    machine = _machine("cpu")
+    machine = machine_for("cpu")
     arrays = [machine.random(shape, "fp32") for shape in point.shapes]
     torch.testing.assert_close(machine.fused_attention(*arrays), rk.attention(*arrays))
 
@@ -423,7 +408,7 @@ def test_a_gpu_that_is_not_there_is_missed_in_words(torch: Any, tmp_path: Path) 
 def test_fused_attention_is_fused_or_left_out(torch: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """PyTorch has no fused kernel for a mask that wants a gradient, and would compute step by step."""
     point = Point("fused attention", tokens=6, device="cpu", **SMALL)
-    machine, scaled = _machine("cpu"), torch.nn.functional.scaled_dot_product_attention
+    machine, scaled = machine_for("cpu"), torch.nn.functional.scaled_dot_product_attention
 
     def unfused(self: Any, Q: Any, K: Any, V: Any) -> Any:
         with torch.enable_grad():
@@ -437,7 +422,7 @@ def test_fused_attention_is_fused_or_left_out(torch: Any, monkeypatch: pytest.Mo
 @pytest.mark.torch
 def test_pytorch_without_memory_is_a_memory_error(torch: Any) -> None:
     with pytest.raises(MemoryError, match="allocate memory"):
-        _machine("cpu").random((10**7, 10**7), "fp32")
+        machine_for("cpu").random((10**7, 10**7), "fp32")
 
 
 def fake(hip: str | None, name: str, **gpu: Any) -> Any:
@@ -451,15 +436,15 @@ def fake(hip: str | None, name: str, **gpu: Any) -> Any:
 
 def test_with_rocm_the_versions_are_rocm_s(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setitem(sys.modules, "torch", fake("6.4.1", "", gcnArchName="gfx908:sramecc+"))
-    monkeypatch.setattr(sys.modules["roofline_kit.measure"], "AMD_DRIVER", tmp_path / "version")
-    machine = _machine("cuda")
+    monkeypatch.setattr(machines, "AMD_DRIVER", tmp_path / "version")
+    machine = machine_for("cuda")
     assert machine.title == "gfx908:sramecc+" and machine.cache == UNKNOWN_CACHE
     assert machine.about.pop("driver").startswith("amdgpu of Linux ")
     (tmp_path / "version").write_text("6.12.12\n")
     told = {"torch": "2.8", "rocm": "6.4.1", "architecture": "gfx908:sramecc+", "driver": "amdgpu 6.12.12"}
     assert machine.about == told
     monkeypatch.setitem(sys.modules, "torch", fake("6.4.1", "AMD Instinct MI100", L2_cache_size=8 << 20))
-    assert (_machine("cuda").title, _machine("cuda").cache) == ("AMD Instinct MI100", 8 << 20)
+    assert (machine_for("cuda").title, machine_for("cuda").cache) == ("AMD Instinct MI100", 8 << 20)
 
 
 def test_with_cuda_the_versions_are_cuda_s(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -468,9 +453,9 @@ def test_with_cuda_the_versions_are_cuda_s(monkeypatch: pytest.MonkeyPatch, tmp_
     program = tmp_path / "nvidia-smi"
     program.write_text("#!/bin/sh\necho 570.1\necho 570.1\n")
     program.chmod(0o755)
-    assert _machine("cuda").about == {"torch": "2.8", "cuda": "12.8", "driver": "570.1"}
+    assert machine_for("cuda").about == {"torch": "2.8", "cuda": "12.8", "driver": "570.1"}
     program.write_text("#!/bin/sh\necho NVIDIA-SMI has failed\nexit 9\n")
-    assert _machine("cuda").about == {"torch": "2.8", "cuda": "12.8"}
+    assert machine_for("cuda").about == {"torch": "2.8", "cuda": "12.8"}
 
 
 # --- what was measured ------------------------------------------------------------------------------------

@@ -8,8 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from ..cluster import outside_of_jobs
 from ..errors import unknown
+from ..measuring.slurm import outside_of_jobs
 from .assignment import Assignment
 
 

@@ -30,7 +30,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from ..measure import write
+from ..files import write
 from . import sandbox, submission
 from .assignment import Assignment, AssignmentError
 from .plugin import Graded, Outcome, Run, kept_session

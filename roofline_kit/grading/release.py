@@ -10,7 +10,7 @@ from typing import Any
 
 import nbformat
 
-from ..measure import write
+from ..files import write
 from .assignment import Assignment, AssignmentError, solution
 from .grade import Session, execute
 from .judge import guessable

@@ -20,7 +20,7 @@ from typing import Any
 import jinja2
 
 from ..errors import unknown
-from ..measure import write
+from ..files import write
 from .assignment import Assignment
 from .grade import name_of, stored
 

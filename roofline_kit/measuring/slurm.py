@@ -15,8 +15,8 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from .errors import choose, data, unknown
-from .measure import write
+from ..errors import choose, data, unknown
+from ..files import write
 
 JOBS = "_jobs.json"
 # What Slurm says, and what it means for somebody who has never seen it.
@@ -170,7 +170,7 @@ def submit(take: Callable[..., Any], points: Sequence[Any], folder: Path, asked:
 
 def _refusal(said: str, asked: Settings) -> str:
     lines = [line for line in said.splitlines() if "error" in line.lower()] or [said.strip()]
-    reason = re.sub(r"^sbatch: error: ", "", lines[-1])
+    reason = lines[-1].removeprefix("sbatch: error: ")
     if any("invalid partition" in line.lower() for line in lines):
         have = _asked(["sinfo", "--noheader", "--format=%R"]).split()
         with contextlib.suppress(ValueError):

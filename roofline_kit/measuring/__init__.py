@@ -1,0 +1,24 @@
+"""How long does it really take? The same algorithms on arrays, timed on the machine at hand or on a cluster's.
+
+    machines   NumPy on a processor, PyTorch on a processor, PyTorch on a GPU
+    timing     one call, and what its time says
+    points     what is measured: the points of a sweep, and the ceilings of the machine
+    store      one file a point, and what is read out of them
+    runs       what is measured next
+    slurm      the same as a job array, and what that costs
+    commands   measure, status, collect
+
+`measure` times one call. A `Point` is one measurement of a sweep: what, how large, on what. It is written into one JSON
+file the moment it is measured, so that a job that is stopped loses at most the point it was at, and a restart does only
+what is missing. Each file imports from those above it.
+"""
+
+from .points import Point, Result, ceilings, sweep
+from .slurm import Settings, service_units
+from .store import matching, results, table
+from .timing import Measurement, measure
+
+__all__ = [
+    "Measurement", "Point", "Result", "Settings",
+    "ceilings", "matching", "measure", "results", "service_units", "sweep", "table",
+]  # fmt: skip

@@ -1,0 +1,72 @@
+"""Where is it kept? One file a point, written the moment it is measured, and what is read out of them."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+from ..errors import unknown
+from ..roofline import Roofline
+from .points import Point, Result
+from .timing import Measurement
+
+
+def read(path: Path) -> Result:
+    """One file of a sweep. Raises ValueError, naming the file, if it is damaged."""
+    try:
+        data = json.loads(path.read_text("utf-8"))
+        given = data["measurement"]
+        if given is not None:
+            pairs = {name: tuple(map(tuple, given[name])) for name in ("shapes", "steps")}
+            given = Measurement(**{**given, **pairs, "seconds": tuple(map(float, given["seconds"]))})
+            if len(given.seconds) < 2 or not all(0 < second < math.inf for second in given.seconds):
+                raise ValueError("seconds must be positive")
+        return Result(Point(**data["point"]), given, dict(data["machine"]), str(data["left_out"]))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"{path.name} is damaged: {type(error).__name__}: {error}") from None
+
+
+def results(folder: Path | str) -> tuple[list[Result], list[str]]:
+    """What a folder holds, and what is wrong with the files that cannot be read."""
+    found, damaged = [], []
+    for path in sorted(Path(folder).glob("*.json")):
+        if path.name.startswith("_"):  # lists, no points
+            continue
+        try:
+            found.append(read(path))
+        except ValueError as error:
+            damaged.append(str(error))
+    return found, damaged
+
+
+def table(found: Iterable[Result], roof: Roofline | None = None) -> Iterator[dict[str, Any]]:
+    """One row a point: what, on what, seconds, FLOPs, bytes, FLOP/s, and the share of a roofline's bound.
+
+    Points that were left out have their reason in `left_out`, and no numbers.
+    """
+    for result in found:
+        row: dict[str, Any] = {"what": result.point.name, **asdict(result.point), "machine": result.machine["device"]}
+        row |= {"left_out": result.left_out}
+        if (taken := result.measurement) is not None:
+            row |= {"seconds": taken.median, "spread": taken.spread, "repetitions": len(taken.seconds)}
+            row |= {"flops": taken.flops, "bytes": taken.bytes, "flop_per_s": taken.rate}
+            if roof is not None:
+                row |= {"share": taken.share(roof)}
+        yield row
+
+
+def matching(found: Iterable[Result], **given: Any) -> list[Measurement]:
+    """The measurements of points with these properties, in the order of their batch.
+
+    Raises ValueError for a property that points do not have.
+    """
+    known = [field.name for field in fields(Point)]
+    for name in given:
+        if name not in known:
+            raise ValueError(unknown("property", name, known))
+    chosen = [r for r in found if r.measurement and all(getattr(r.point, key) == v for key, v in given.items())]
+    return [result.measurement for result in sorted(chosen, key=lambda r: r.point.batch) if result.measurement]
