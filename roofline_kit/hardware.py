@@ -105,4 +105,6 @@ def accelerator(name: Accelerator | str) -> Accelerator:
     >>> a100.title, a100.bandwidth, a100.memory
     ('NVIDIA A100 40 GB SXM4 / PCIe', 1555000000000, 40000000000)
     """
-    return name if isinstance(name, Accelerator) else _table()[choose("accelerator", name, _table())]
+    if isinstance(name, Accelerator):
+        return name
+    return _table()[choose("accelerator", name, _table(), see="rk.accelerators()")]
