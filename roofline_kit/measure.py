@@ -25,7 +25,7 @@ from typing import Any
 from . import tensor
 from .cost import Cost, trace
 from .errors import choose, unknown
-from .hardware import Accelerator
+from .hardware import Accelerator, datasheet
 from .roofline import Roofline
 from .tensor import Tensor, exp, fuse, matmul, softmax
 from .transformer import attention, linear
@@ -104,7 +104,10 @@ class Measurement:
         return sum(max(flops / roof.peak, moved / roof.bandwidth) for flops, moved in self.steps)
 
     def share(self, roof: Roofline) -> float:
-        """Predicted over measured seconds: 1 is on the roof, less is below it."""
+        """Predicted over measured seconds: 1 is on the roof, less is below it.
+
+        A GPU's datasheet is found by the name that its driver gives it: `rk.roofline(taken.device, taken.dtype)`.
+        """
         return self.predicted(roof) / self.median
 
     def __repr__(self) -> str:
@@ -677,7 +680,8 @@ def take_all(points: Sequence[Point], folder: Path | str, progress: bool = True,
 def table(found: Iterable[Result], roof: Roofline | None = None) -> Iterator[dict[str, Any]]:
     """One row a point: what, on what, seconds, FLOPs, bytes, FLOP/s, and the share of a roofline's bound.
 
-    Points that were left out have their reason in `left_out`, and no numbers.
+    Of a GPU whose datasheet the kit has, the share of that roof is there, too. Points that were left out have their
+    reason in `left_out`, and no numbers.
     """
     for result in found:
         row: dict[str, Any] = {"what": result.point.name, **asdict(result.point), "machine": result.machine["device"]}
@@ -687,6 +691,9 @@ def table(found: Iterable[Result], roof: Roofline | None = None) -> Iterator[dic
             row |= {"flops": taken.flops, "bytes": taken.bytes, "flop_per_s": taken.rate}
             if roof is not None:
                 row |= {"share": taken.share(roof)}
+            card = datasheet(taken.device)
+            if card is not None and taken.dtype in card.peaks:
+                row |= {"share_of_datasheet": taken.share(Roofline(card, taken.dtype))}
         yield row
 
 

@@ -642,6 +642,34 @@ def machine(**fields: Any) -> rk.Accelerator:
         "a peak in words": (ValueError, lambda: machine(peaks={"fp32": "4e11"}), ("mine", "fp32", "'4e11'", "number")),
         "a bandwidth of zero": (ValueError, lambda: machine(bandwidth=0), ("mine", "bandwidth", "0", "positive")),
         "an infinite bandwidth": (ValueError, lambda: machine(bandwidth=math.inf), ("mine", "bandwidth", "inf")),
+        "a peak in TFLOP/s": (
+            ValueError,
+            lambda: machine(peaks={"fp16": 312}),
+            ("mine", "peaks, fp16", "312 FLOP/s", "did you mean 312e12?"),
+        ),
+        "a sparse peak in TFLOP/s": (
+            ValueError,
+            lambda: machine(sparse={"fp16": 989.5}),
+            ("mine", "sparse, fp16", "989.5 FLOP/s", "did you mean 989.5e12?"),
+        ),
+        "a bandwidth in GB/s": (
+            ValueError,
+            lambda: machine(bandwidth=900),
+            ("mine", "bandwidth", "900 bytes/s", "did you mean 900e9?"),
+        ),
+        "a bandwidth in TB/s": (
+            ValueError,
+            lambda: machine(bandwidth=3.35),
+            ("mine", "bandwidth", "3.35 bytes/s", "did you mean 3.35e12?"),
+        ),
+        "a memory in GB": (
+            ValueError,
+            lambda: machine(memory=80),
+            ("mine", "memory", "80 bytes", "did you mean 80e9?"),
+        ),
+        "negative watts": (ValueError, lambda: machine(watts=-1), ("mine", "watts", "-1", "positive")),
+        "a price in words": (ValueError, lambda: machine(dollars_per_hour="2"), ("mine", "dollars_per_hour", "'2'")),
+        "a price of nothing": (ValueError, lambda: machine(dollars_per_hour=0), ("mine", "dollars_per_hour", "not 0")),
         "a memory of None": (ValueError, lambda: machine(memory=None), ("mine", "memory", "None", "number")),
         "a boolean rate": (ValueError, lambda: machine(bandwidth=True), ("mine", "bandwidth", "True")),
         "a sparse peak that is none": (
@@ -720,7 +748,7 @@ MANY_SIZES = rk.trace(rk.exp, rk.Tensor("x", rk.symbols(" ".join(f"n{i}" for i i
 
 @refuses(
     {
-        "accelerators": (ValueError, lambda: rk.accelerator("A11"), ("did you mean 'A10'", "For all 17, see rk.accel")),
+        "accelerators": (ValueError, lambda: rk.accelerator("A11"), ("did you mean 'A10'", "For all 18, see rk.accel")),
         "accelerators like none": (ValueError, lambda: rk.accelerator("zz"), ("Nearest: '", "see rk.accelerators()")),
         "models": (
             ValueError,
