@@ -169,7 +169,7 @@ class Cost:
         given = [*keep, *values]
         for name in given:
             if name not in symbol:
-                raise ValueError(f"{self.name}: {unknown('symbol', name, symbol)}")
+                raise ValueError(f"{self.name}: {unknown('symbol', name, symbol, see='its .symbols')}")
             if given.count(name) > 1:
                 raise ValueError(f"{self.name}: the symbol {name} is named twice")
         missing = [name for name in symbol if name not in given]

@@ -23,10 +23,11 @@ def plain(name: str) -> str:
     return re.sub(r"[^a-z0-9]", "", name.lower())
 
 
-def choose(kind: str, given: object, known: Iterable[str], of: str = "") -> str:
+def choose(kind: str, given: object, known: Iterable[str], of: str = "", see: str = "") -> str:
     """The name among `known` that is spelled like `given`; capitals, spaces and hyphens do not matter.
 
-    of : whose name it is, the beginning of the sentence. Raises ValueError with the nearest names.
+    of : whose name it is, the beginning of the sentence. see : what lists all names, where they are many.
+    Raises ValueError with the nearest names.
 
     >>> choose("accelerator", "a100 40 GB", ["A10", "A100-40GB"])
     'A100-40GB'
@@ -36,25 +37,52 @@ def choose(kind: str, given: object, known: Iterable[str], of: str = "") -> str:
         return given
     found = [name for name in names if isinstance(given, str) and plain(name) == plain(given) != ""]
     if not found:
-        raise ValueError(of + unknown(kind, given, names))
+        raise ValueError(of + unknown(kind, given, names, see))
     return found[0]
 
 
-def unknown(kind: str, given: object, known: Iterable[str]) -> str:
+MANY, FEW = 12, 5
+"""A sentence lists up to so many names; of more, it gives the nearest few and says how to see the rest."""
+
+
+def unknown(kind: str, given: object, known: Iterable[str], see: str = "") -> str:
     """A sentence that refuses `given` and points to the nearest of the `known` names.
+
+    see : what lists all names, where they are many.
 
     >>> unknown("accelerator", "A100", ["A10", "A100-40GB", "H100-SXM"])
     "unknown accelerator 'A100'; did you mean 'A100-40GB'? Known: 'A10', 'A100-40GB', 'H100-SXM'"
+    >>> unknown("letter", "a.", "abcdefghijklmnopqrstuvwxyz", see="string.ascii_lowercase")
+    "unknown letter 'a.'; did you mean 'a'? For all 26, see string.ascii_lowercase"
     """
+    names = list(known)
+    listing = _listing(names, see)
+    if not isinstance(given, str):
+        return f"{kind} must be given by its name, not as {given!r}. {listing}"
+    near = _nearest(given, names, cutoff=0.5)
+    if near:
+        return f"unknown {kind} {given!r}; did you mean {' or '.join(map(repr, near))}? {listing}"
+    if len(names) > MANY:
+        listing = f"Nearest: {', '.join(map(repr, _nearest(given, names, cutoff=0.0)))}. {listing}"
+    return f"unknown {kind} {given!r}. {listing}"
+
+
+def _listing(names: list[str], see: str) -> str:
+    """All names, or where to see them."""
+    if len(names) <= MANY:
+        return f"Known: {', '.join(map(repr, names)) or 'none'}"
+    return f"For all {len(names)}, see {see}" if see else f"{len(names)} are known"
+
+
+def _nearest(given: str, names: list[str], cutoff: float) -> list[str]:
+    """A few names that begin like `given` or its last words, or else those most like it; cutoff : how alike, 0 to 1."""
     import difflib
 
-    names = list(known)
-    listing = ", ".join(repr(name) for name in names)
-    if not isinstance(given, str):
-        return f"{kind} must be given by its name, not as {given!r}; known: {listing or 'none'}"
-    wanted = plain(given)
-    starts = [name for name in names if wanted and plain(name).startswith(wanted)]
-    close = difflib.get_close_matches(wanted, [plain(name) for name in names], n=3, cutoff=0.5)
-    nearest = starts or [name for key in close for name in names if plain(name) == key]
-    hint = f"; did you mean {' or '.join(repr(name) for name in nearest)}?" if nearest else "."
-    return f"unknown {kind} {given!r}{hint} Known: {listing or 'none'}"
+    words = given.split()
+    for i in range(len(words)):  # "NVIDIA A100", and then "A100"
+        wanted = plain(" ".join(words[i:]))
+        begin_so = [name for name in names if wanted and plain(name).startswith(wanted)]
+        if begin_so:
+            return begin_so[:FEW]
+    close = difflib.get_close_matches(plain(given), [plain(name) for name in names], n=3, cutoff=cutoff)
+    return [name for key in close for name in names if plain(name) == key][:FEW]

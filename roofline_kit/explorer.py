@@ -474,7 +474,7 @@ def explore_roofline(
         names = sorted({str(symbol) for cost in costs.values() for symbol in cost.symbols})
         for name in [*names, *sizes]:
             if name not in names:
-                raise ValueError(f"explore_roofline: {unknown('size', name, names)}")
+                raise ValueError(f"explore_roofline: {unknown('size', name, names, see='the .symbols of the costs')}")
             if name in TAKEN or not name.isidentifier():
                 raise ValueError(f"explore_roofline: a size cannot be called {name!r} here; rename the symbol")
         if not names:

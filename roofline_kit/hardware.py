@@ -6,14 +6,15 @@ larger rate "with sparsity" that many datasheets print is kept apart, as `sparse
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from numbers import Real
 from types import MappingProxyType
+from typing import Any
 
 import sympy
 
-from .errors import choose, data
+from .errors import choose, data, plain, unknown
 
 
 @dataclass(frozen=True)
@@ -24,8 +25,10 @@ class Accelerator:
     peaks : dense FLOP/s by dtype. sparse : FLOP/s printed "with sparsity", never used in a roofline.
     bandwidth : bytes per second between the chip and its memory. memory : bytes.
     source : where the numbers come from. note : a pitfall.
+    watts : power limit of the board. dollars_per_hour : to rent one, with price_source; None where not known.
+    answers : the names that drivers give it.
 
-    Raises ValueError for a rate that is not a positive finite number, naming it.
+    Raises ValueError for a rate that is not a positive finite number, or so small that it was given in another unit.
 
     >>> mine = Accelerator("my laptop", peaks={"fp32": 400e9}, bandwidth=40e9, memory=16e9)
     >>> mine.ridge("fp32")
@@ -40,17 +43,28 @@ class Accelerator:
     title: str = ""
     note: str = ""
     sparse: Mapping[str, int] = field(default_factory=dict, hash=False)
+    watts: float | None = None
+    dollars_per_hour: float | None = None
+    price_source: str = ""
+    answers: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not self.name:
             raise TypeError(f"an Accelerator needs a name, not {self.name!r}")
         if not isinstance(self.peaks, Mapping) or not self.peaks:
             raise TypeError(f"{self.name}: peaks are FLOP/s by dtype, as in {{'fp16': 125e12}}, not {self.peaks!r}")
-        for what in ("bandwidth", "memory"):
-            object.__setattr__(self, what, _rate(getattr(self, what), f"{self.name}: the {what}"))
+        least = 10**9 if self.source != "measured" else 1  # one may measure half precision that goes number by number
+        for what, unit, at_least in (("bandwidth", "bytes/s", least), ("memory", "bytes", min(least, 10**6))):
+            exact = _exact(getattr(self, what), f"{self.name}: the {what}", unit, at_least)
+            object.__setattr__(self, what, exact)
         for what in ("peaks", "sparse"):
-            rates = {dtype: _rate(x, f"{self.name}: {what}, {dtype},") for dtype, x in getattr(self, what).items()}
-            object.__setattr__(self, what, MappingProxyType(rates))
+            rates = getattr(self, what).items()
+            checked = {dtype: _exact(rate, f"{self.name}: {what}, {dtype},", "FLOP/s", least) for dtype, rate in rates}
+            object.__setattr__(self, what, MappingProxyType(checked))
+        for what in ("watts", "dollars_per_hour"):
+            if getattr(self, what) is not None:
+                _positive(getattr(self, what), f"{self.name}: {what}")
+        object.__setattr__(self, "answers", tuple(self.answers))
 
     def peak(self, dtype: str = "fp16") -> int:
         """Dense peak in FLOP/s.
@@ -72,23 +86,79 @@ class Accelerator:
         """
         return sympy.Rational(self.peak(dtype), self.bandwidth)
 
+    def joules(self, seconds: Any) -> Any:
+        """Energy in joules of `seconds` at the board's power limit: an upper bound, and of the board alone.
 
-def _rate(value: object, what: str) -> int:
-    """A rate or a size of memory as an exact integer."""
-    if isinstance(value, bool) or not isinstance(value, Real) or not 1 <= value < math.inf:  # type: ignore[operator]
+        seconds : a number, an array or a formula. Raises ValueError where `watts` is not known.
+
+        Energy and money for each token of a decode step, with a batch of 8:
+
+        >>> from roofline_kit import model, roofline
+        >>> card, step = accelerator("A100-40GB"), model("llama-2-7b").decode(batch=8, context=1000)
+        >>> f"{card.joules(roofline(card).time(step)) / 8:.2f} J"
+        '0.57 J'
+        >>> f"{card.dollars(roofline(card).time(step)) / 8 * 1e6:.2f} dollars for a million"
+        '0.78 dollars for a million'
+        """
+        return self._known("watts") * seconds
+
+    def dollars(self, seconds: Any) -> Any:
+        """What `seconds` of renting one cost, in dollars, by `dollars_per_hour`; example: `joules`.
+
+        seconds : a number, an array or a formula. Raises ValueError where there is no price. One of your own:
+
+        >>> from dataclasses import replace
+        >>> replace(accelerator("H200"), dollars_per_hour=3.60).dollars(seconds=1)
+        0.001
+        """
+        return self._known("dollars_per_hour") * seconds / 3600
+
+    def _known(self, what: str) -> float:
+        """A number that a card may lack."""
+        value = getattr(self, what)
+        if value is None:
+            give = f"dataclasses.replace(card, {what}=…)"
+            raise ValueError(f"{self.name}: {what} is not known here; give yours by {give}, where card is this one")
+        return float(value)
+
+
+def _positive(value: object, what: str) -> Any:
+    if isinstance(value, bool) or not isinstance(value, Real) or not 0 < value < math.inf:  # type: ignore[operator]
         raise ValueError(f"{what} must be a positive finite number, not {value!r}")
-    return int(value)  # type: ignore[call-overload]
+    return value
+
+
+def _exact(value: object, what: str, unit: str, least: int) -> int:
+    """A rate or a size as an exact integer; what is less than `least` was given in another unit."""
+    number = _positive(value, what)
+    if number < least:
+        tera = unit == "FLOP/s" or (unit == "bytes/s" and number < 10)
+        meant = f"{value!r}{'e12' if tera else 'e9'}"
+        raise ValueError(f"{what} is {value!r} {unit}, and hardly any machine has so little: did you mean {meant}?")
+    return int(number)
 
 
 @cache
 def _table() -> dict[str, Accelerator]:
     """All of accelerators.toml, by name."""
     rows = {name: dict(row) for name, row in data("accelerators.toml").items()}
+    for row in rows.values():
+        row.pop("variants", None)
     return {name: Accelerator(name, row.pop("peak"), **row) for name, row in rows.items()}
 
 
+@cache
+def _answering() -> dict[str, Accelerator]:
+    """All accelerators by each name that they answer to, in plain letters."""
+    found = {plain(name): card for card in _table().values() for name in (card.name, *card.answers)}
+    for name, card in _table().items():
+        for board, differs in data("accelerators.toml")[name].get("variants", {}).items():
+            found[plain(board)] = replace(card, title=board, answers=(board,), **differs)
+    return found
+
+
 def accelerators() -> tuple[str, ...]:
-    """The names that `accelerator` knows.
+    """The names of the accelerators that the kit has a datasheet of.
 
     >>> accelerators()[:4]
     ('A10', 'A10G', 'A40', 'A100-40GB')
@@ -97,12 +167,29 @@ def accelerators() -> tuple[str, ...]:
 
 
 def accelerator(name: Accelerator | str) -> Accelerator:
-    """The accelerator of that name; capitals, spaces and hyphens do not matter. An `Accelerator` is returned as it is.
+    """The accelerator of that name, or to which drivers give that name. An `Accelerator` is returned as it is.
 
-    Raises ValueError with the nearest names where there is none.
+    Capitals, spaces and hyphens do not matter. Raises ValueError with the nearest names where there is none, or
+    where the name stands for several.
 
     >>> a100 = accelerator("a100 40 GB")
     >>> a100.title, a100.bandwidth, a100.memory
     ('NVIDIA A100 40 GB SXM4 / PCIe', 1555000000000, 40000000000)
+    >>> accelerator("NVIDIA H100 80GB HBM3").name
+    'H100-SXM'
     """
-    return name if isinstance(name, Accelerator) else _table()[choose("accelerator", name, _table())]
+    if isinstance(name, Accelerator):
+        return name
+    card = datasheet(name)
+    if card is None:
+        raise ValueError(unknown("accelerator", name, accelerators(), see="rk.accelerators()"))
+    return card
+
+
+def datasheet(name: object) -> Accelerator | None:
+    """The accelerator that answers to a name, as a driver gives it; None where the kit has no datasheet of that.
+
+    >>> datasheet("NVIDIA A40").name, datasheet("AMD EPYC 7763, 16 threads")
+    ('A40', None)
+    """
+    return _answering().get(plain(name)) if isinstance(name, str) else None

@@ -84,7 +84,7 @@ class Published:
 
     def column(self, name: str) -> tuple[Any, ...]:
         """The values of one column, from top to bottom."""
-        place = self.columns.index(choose("column", name, self.columns))
+        place = self.columns.index(choose("column", name, self.columns, see="its .columns"))
         return tuple(row[place] for row in self.rows)
 
 
@@ -96,7 +96,7 @@ def published(name: str) -> Published:
     >>> published("nsa-table-4").column("NSA [tokens]")
     (2048, 2560, 3584, 5632)
     """
-    table = data("published.toml")[choose("table", name, data("published.toml"))]
+    table = data("published.toml")[choose("table", name, data("published.toml"), see="roofline_kit/published.toml")]
     return Published(**table | {"columns": tuple(table["columns"]), "rows": tuple(map(tuple, table["rows"]))})
 
 
@@ -116,7 +116,7 @@ def numbers(topic: str = "") -> Numbers:
     rows = ((r["id"], r["statement"], r.get("printed", ""), _parse(r["exact"]), next(derived[r["id"]])) for r in said)
     chosen = tuple(Number(*row) for row in rows if row[0].startswith(topic))
     if not chosen:
-        raise ValueError(unknown("topic", topic, derived))
+        raise ValueError(unknown("topic", topic, derived, see="rk.lecture.numbers()"))
     return Numbers(chosen)
 
 

@@ -46,7 +46,7 @@ def check(question: str, answer: Any) -> Verdict:
     >>> check("01.saxpy", 1 / 4)
     Not yet. x and y are read, and the result is written as well.
     """
-    question = choose("question", question, _hints())
+    question = choose("question", question, _hints(), see="the rk.check lines of the pages")
     if answer is ...:
         return Verdict(False, "Your turn: replace the three dots by your answer, and run the cell again.")
     if _agrees(answer, _answers()[question]):

@@ -306,7 +306,7 @@ def model(name: str | Path) -> Model:
     """
     if isinstance(name, Path) or (isinstance(name, str) and name.endswith(".json")):
         return _from_config(Path(name))
-    name = choose("model", name, data("models.toml"))
+    name = choose("model", name, models(), see="rk.models()")
     return Model(name, **{key: x for key, x in data("models.toml")[name].items() if key in Model.__dataclass_fields__})
 
 
@@ -320,7 +320,7 @@ def _from_config(path: Path) -> Model:
     except (TypeError, ValueError) as error:
         raise ValueError(f"{path} is no JSON object: {error}") from None
     kinds = data("huggingface.toml")
-    kind = choose("model_type", config.get("model_type"), kinds, f"{path}: ")
+    kind = choose("model_type", config.get("model_type"), kinds, f"{path}: ", see="roofline_kit/huggingface.toml")
     for field, allowed in kinds[kind]["only"].items():
         if config.get(field, allowed[0]) not in (*allowed, config.get(allowed[0], allowed[0])):
             raise ValueError(f"{path}: {field} is {config[field]!r}, and only {allowed} is modelled")

@@ -11,6 +11,7 @@ import pytest
 import sympy
 
 import roofline_kit as rk
+from roofline_kit.errors import unknown
 
 N, h, H = rk.symbols("N h H")
 x = rk.Tensor("x", (N, h))
@@ -622,8 +623,8 @@ def machine(**fields: Any) -> rk.Accelerator:
             ("'A100'", "did you mean 'A100-40GB' or 'A100-80GB-SXM' or 'A100-80GB-PCIe'"),
         ),
         "part of a name": (ValueError, lambda: rk.accelerator("4090"), ("'4090'", "did you mean 'RTX-4090'")),
-        "a name like no other": (ValueError, lambda: rk.accelerator("abacus"), ("'abacus'", "Known: 'A10'")),
-        "an accelerator without a name": (ValueError, lambda: rk.accelerator(""), ("''", "Known: 'A10'")),
+        "a name like no other": (ValueError, lambda: rk.accelerator("abacus"), ("'abacus'", "see rk.accelerators()")),
+        "an accelerator without a name": (ValueError, lambda: rk.accelerator(""), ("''", "see rk.accelerators()")),
         "an accelerator that is None": (ValueError, lambda: rk.accelerator(None), ("None", "by its name")),
         "an unknown accelerator of a roofline": (
             ValueError,
@@ -641,6 +642,34 @@ def machine(**fields: Any) -> rk.Accelerator:
         "a peak in words": (ValueError, lambda: machine(peaks={"fp32": "4e11"}), ("mine", "fp32", "'4e11'", "number")),
         "a bandwidth of zero": (ValueError, lambda: machine(bandwidth=0), ("mine", "bandwidth", "0", "positive")),
         "an infinite bandwidth": (ValueError, lambda: machine(bandwidth=math.inf), ("mine", "bandwidth", "inf")),
+        "a peak in TFLOP/s": (
+            ValueError,
+            lambda: machine(peaks={"fp16": 312}),
+            ("mine", "peaks, fp16", "312 FLOP/s", "did you mean 312e12?"),
+        ),
+        "a sparse peak in TFLOP/s": (
+            ValueError,
+            lambda: machine(sparse={"fp16": 989.5}),
+            ("mine", "sparse, fp16", "989.5 FLOP/s", "did you mean 989.5e12?"),
+        ),
+        "a bandwidth in GB/s": (
+            ValueError,
+            lambda: machine(bandwidth=900),
+            ("mine", "bandwidth", "900 bytes/s", "did you mean 900e9?"),
+        ),
+        "a bandwidth in TB/s": (
+            ValueError,
+            lambda: machine(bandwidth=3.35),
+            ("mine", "bandwidth", "3.35 bytes/s", "did you mean 3.35e12?"),
+        ),
+        "a memory in GB": (
+            ValueError,
+            lambda: machine(memory=80),
+            ("mine", "memory", "80 bytes", "did you mean 80e9?"),
+        ),
+        "negative watts": (ValueError, lambda: machine(watts=-1), ("mine", "watts", "-1", "positive")),
+        "a price in words": (ValueError, lambda: machine(dollars_per_hour="2"), ("mine", "dollars_per_hour", "'2'")),
+        "a price of nothing": (ValueError, lambda: machine(dollars_per_hour=0), ("mine", "dollars_per_hour", "not 0")),
         "a memory of None": (ValueError, lambda: machine(memory=None), ("mine", "memory", "None", "number")),
         "a boolean rate": (ValueError, lambda: machine(bandwidth=True), ("mine", "bandwidth", "True")),
         "a sparse peak that is none": (
@@ -710,3 +739,58 @@ def test_a_crossing_that_cannot_be_solved_for_says_so() -> None:
     B, S = rk.symbols("B S")
     with pytest.raises(ValueError, match="cannot solve this for S; look for it in a sweep"):
         rk.roofline("A10").crossing(rk.model("mistral-7b").decode(B, S), "S", B=64)
+
+
+# --- names of which there are many ---------------------------------------------------------------------
+
+MANY_SIZES = rk.trace(rk.exp, rk.Tensor("x", rk.symbols(" ".join(f"n{i}" for i in range(20)))))
+
+
+@refuses(
+    {
+        "accelerators": (ValueError, lambda: rk.accelerator("A11"), ("did you mean 'A10'", "For all 18, see rk.accel")),
+        "accelerators like none": (ValueError, lambda: rk.accelerator("zz"), ("Nearest: '", "see rk.accelerators()")),
+        "models": (
+            ValueError,
+            lambda: rk.model("llama 2 8b"),
+            ("did you mean 'llama-3-8b'", "For all 13, see rk.models()"),
+        ),
+        "models by their maker": (ValueError, lambda: rk.model("Meta Llama 2"), ("did you mean 'llama-2-7b' or",)),
+        "symbols": (ValueError, lambda: MANY_SIZES.at(n20=4), ("did you mean 'n2", "For all 20, see its .symbols")),
+        "symbols of a sweep": (ValueError, lambda: MANY_SIZES.compile("m1"), ("For all 20, see its .symbols",)),
+        "accelerators of an explorer": (
+            ValueError,
+            lambda: rk.explore_batch().checked({"accelerator": "A41"}),
+            ("'A41'", "did you mean 'A40'", "see the list 'accelerator' in the chart"),
+        ),
+        "controls of an explorer": (
+            ValueError,
+            lambda: rk.explore_roofline({"x": MANY_SIZES}, **{f"n{i}": 8 for i in range(20)}).checked({"batch": 4}),
+            ("unknown control 'batch'", "For all 23, see its .state"),
+        ),
+        "questions": (ValueError, lambda: rk.check("02.softmix", 1), ("'02.softmax'", "see the rk.check lines")),
+        "topics": (ValueError, lambda: rk.lecture.numbers("softmax"), ("'softmax'", "see rk.lecture.numbers()")),
+        "tables": (
+            ValueError,
+            lambda: rk.published("nsa-table-5"),
+            ("'nsa-table-4'", "see roofline_kit/published.toml"),
+        ),
+    }
+)
+def test_of_many_names_a_message_gives_the_nearest_few_and_says_how_to_see_the_rest(
+    error: Any, call: Any, words: Any
+) -> None:
+    check(error, call, words)
+    with pytest.raises(error) as raised:
+        call()
+    assert str(raised.value).count("'") <= 14 and len(str(raised.value)) < 300, raised.value
+
+
+@pytest.mark.parametrize("count", [1, 12, 13, 400])
+def test_no_message_grows_with_the_number_of_names(count: int) -> None:
+    names = [f"name{i}" for i in range(count)]
+    for given in ("name", "other", "", 3):
+        message = unknown("kind", given, names, see="names()")
+        assert (f"For all {count}, see names()" in message) == (count > 12)
+        assert all(repr(name) in message for name in names if count <= 12)
+        assert len(message) < 400 and "see" not in unknown("kind", given, names)

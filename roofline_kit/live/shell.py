@@ -46,7 +46,7 @@ class Control:
     def value(self, given: Any) -> Any:
         """`given`, if it can be that. Raises ValueError with the range or the names."""
         if self.kind == "choice":
-            return choose(self.label, given, self.values)
+            return choose(self.label, given, self.values, see=f"the list {self.label!r} in the chart")
         if self.kind == "check" and not isinstance(given, bool):
             raise ValueError(f"{self.label} must be True or False, not {given!r}")
         if self.kind == "slider":
@@ -130,7 +130,7 @@ class Explorer:
         names = [control.name for control in self.controls]
         for name in changes:
             if name not in names:
-                raise ValueError(f"{self.name}: {unknown('control', name, names)}")
+                raise ValueError(f"{self.name}: {unknown('control', name, names, see='its .state')}")
         given = {c.name: c.value(changes[c.name]) for c in self.controls if c.name in changes}
         after = dict(self.state if start is None else start)
         for control in self.controls:  # a choice brings others along, but what is given holds

@@ -16,7 +16,7 @@ from rich.markup import escape
 
 from ..errors import choose
 from ..files import write
-from ..hardware import Accelerator
+from ..hardware import Accelerator, datasheet
 from ..roofline import Roofline
 from .points import Point, ceilings, sweep
 from .runs import take, take_all
@@ -93,6 +93,7 @@ def collected(folder: Path) -> tuple[list[str], bool]:
                 f"{machine.bandwidth / 1e9:.4g} GB/s, "
                 f"ridge {float(machine.ridge(dtype)):.4g} FLOPs per byte, all measured"
             )
+            lines += printed(machine, dtype)
     if rows:
         columns = list(dict.fromkeys(name for row in rows for name in row))
         file = io.StringIO()
@@ -105,6 +106,18 @@ def collected(folder: Path) -> tuple[list[str], bool]:
     lines += [f"left out: {result.point.name}: {result.left_out}" for result in left]
     lines += [f"missing: {name}" for name in missing] + [f"damaged: {sentence}" for sentence in damaged]
     return lines, len(found) > len(left) and not missing and not damaged
+
+
+def printed(measured: Accelerator, dtype: str) -> list[str]:
+    """A line that compares measured ceilings with the GPU's datasheet, where the kit has that."""
+    card = datasheet(measured.name)
+    if card is None or dtype not in card.peaks:
+        return []
+    peak, bandwidth = measured.peak(dtype) / card.peak(dtype), measured.bandwidth / card.bandwidth
+    return [
+        f"that is {peak:.0%} of the peak and {bandwidth:.0%} of the bandwidth in the datasheet of the {card.name} "
+        f"({card.peak(dtype) / 1e9:.4g} GFLOP/s, {card.bandwidth / 1e9:.4g} GB/s)"
+    ]
 
 
 def refuse(reason: object) -> typer.Exit:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import unknown
+from ..hardware import datasheet
 from ..roofline import Roofline
 from .points import Point, Result
 from .timing import Measurement
@@ -46,7 +47,8 @@ def results(folder: Path | str) -> tuple[list[Result], list[str]]:
 def table(found: Iterable[Result], roof: Roofline | None = None) -> Iterator[dict[str, Any]]:
     """One row a point: what, on what, seconds, FLOPs, bytes, FLOP/s, and the share of a roofline's bound.
 
-    Points that were left out have their reason in `left_out`, and no numbers.
+    Of a GPU whose datasheet the kit has, the share of that roof is there, too. Points that were left out have their
+    reason in `left_out`, and no numbers.
     """
     for result in found:
         row: dict[str, Any] = {"what": result.point.name, **asdict(result.point), "machine": result.machine["device"]}
@@ -56,6 +58,9 @@ def table(found: Iterable[Result], roof: Roofline | None = None) -> Iterator[dic
             row |= {"flops": taken.flops, "bytes": taken.bytes, "flop_per_s": taken.rate}
             if roof is not None:
                 row |= {"share": taken.share(roof)}
+            card = datasheet(taken.device)
+            if card is not None and taken.dtype in card.peaks:
+                row |= {"share_of_datasheet": taken.share(Roofline(card, taken.dtype))}
         yield row
 
 

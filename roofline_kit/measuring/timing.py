@@ -70,7 +70,10 @@ class Measurement:
         return sum(max(flops / roof.peak, moved / roof.bandwidth) for flops, moved in self.steps)
 
     def share(self, roof: Roofline) -> float:
-        """Predicted over measured seconds: 1 is on the roof, less is below it."""
+        """Predicted over measured seconds: 1 is on the roof, less is below it.
+
+        A GPU's datasheet is found by the name that its driver gives it: `rk.roofline(taken.device, taken.dtype)`.
+        """
         return self.predicted(roof) / self.median
 
     def __repr__(self) -> str:
