@@ -346,6 +346,26 @@ class Notebook:
         """Which cell is active."""
         return self.page.evaluate("jupyterapp.shell.currentWidget.content.activeCellIndex")
 
+    @property
+    def cells(self) -> Any:
+        """All cells without their outputs, which one is active, and how many dialogs are open."""
+        return self.page.evaluate(
+            """() => {
+              const { content } = jupyterapp.shell.currentWidget, dialogs = document.querySelectorAll(".jp-Dialog");
+              const cells = content.widgets.map(cell => JSON.stringify({ ...cell.model.toJSON(), outputs: null }));
+              return [cells, content.activeCellIndex, content.selectedCells.length, content.mode, dialogs.length];
+            }"""
+        )
+
+    @property
+    def keys(self) -> list[list[str]]:
+        """What one can type in a notebook's command mode, as JupyterLab lists it, without Ctrl, Alt and Cmd."""
+        found = self.page.evaluate(
+            "jupyterapp.commands.keyBindings.filter(b => b.selector.includes('.jp-Notebook')).map(b => [...b.keys])"
+        )
+        plain = [keys for keys in found if not re.search(r"(Ctrl|Accel|Alt|Cmd|Meta) ", " ".join(keys))]
+        return [[key.replace(" ", "+") for key in keys] for keys in plain]
+
     def explorer(self, explorer: Any, i: int = 0) -> Shown:
         """The i-th live explorer on the page."""
         self.page.wait_for_function(f"document.querySelectorAll('[data-live]').length > {i}")

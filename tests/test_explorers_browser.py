@@ -434,6 +434,54 @@ def test_a_trusted_notebook_is_live_before_a_cell_has_run_and_another_is_a_pictu
         assert not notebook.page.evaluate("'rooflineExplorers' in window")
 
 
+FOCUSABLE = "input, select, button, summary, a[href], [tabindex='0']"
+# What a control shows that it is at, and a key that moves it, by its role or its tag.
+SHOWS = """one => [
+  one.value, one.checked, one.getAttribute("aria-pressed"), one.getAttribute("aria-valuenow"), one.parentElement.open,
+].join()"""
+MOVES = {"range": "ArrowRight", "slider": "ArrowRight", "select": "ArrowDown", "checkbox": "Space", "summary": "Enter"}
+
+
+@pytest.mark.parametrize(
+    "call", ["rk.explore_attention()", "rk.explore_attention().widget()"], ids=["stored", "widget"]
+)
+def test_what_is_typed_into_an_explorer_does_nothing_to_the_notebook_and_ctrl_s_saves_it(call: str, lab: Any) -> None:
+    path = lab.write("typed.ipynb", "import roofline_kit as rk", call, "after = 'a cell to lose'", "'and another'")
+    with lab.open("typed.ipynb") as notebook:
+        page = notebook.page
+        notebook.run_all()
+        page.wait_for_function("document.querySelector('.rk .rk-formulas p')")
+        output = page.locator(".jp-OutputArea-child:has(.rk)")
+        everything = output.locator(FOCUSABLE)
+        kinds = {"button": output.get_by_role("button", name="Freeze")}
+        what = "all => all.map(a => a.getAttribute('role') || (a.localName === 'input' ? a.type : a.localName))"
+        for i, kind in enumerate(everything.evaluate_all(what)):
+            kinds.setdefault(kind, everything.nth(i))
+        assert {"button", "select", "summary", "region"} < set(kinds) and {"range", "slider"} & set(kinds), kinds
+        keys = notebook.keys
+        assert [key for key in (["D", "D"], ["X"], ["A"], ["M"], ["ArrowDown"], ["Shift+M"]) if key not in keys] == []
+        page.locator(".jp-CodeCell .jp-InputPrompt").nth(1).click()
+        before = notebook.cells
+        for kind, control in kinds.items():
+            for typed in keys:
+                control.focus()
+                for key in typed:
+                    page.keyboard.press(key)
+                assert notebook.cells == before, (kind, typed)
+            page.keyboard.press("Escape")  # a list that has opened
+            control.focus()
+            if kind != "region":
+                stood = control.evaluate(SHOWS)
+                page.keyboard.press(MOVES.get(kind, "Enter"))
+                page.wait_for_function(
+                    f"([one, stood]) => ({SHOWS})(one) !== stood", arg=[control.element_handle(), stood]
+                )
+            page.evaluate("mark => jupyterapp.shell.currentWidget.content.model.setMetadata('typed', mark)", kind)
+            page.keyboard.press("Control+s")
+            page.wait_for_function("!jupyterapp.shell.currentWidget.context.model.dirty")
+            assert nbformat.read(path, as_version=4).metadata["typed"] == kind
+
+
 WIDGET = [
     "import ipywidgets\nimport roofline_kit as rk",
     "w = rk.explore_batch().widget()",

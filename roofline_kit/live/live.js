@@ -333,7 +333,7 @@ function mount(root, options) {
     const input = c.kind === "choice"
       ? h("select", { id: name }, ...c.values.map((v, i) => h("option", { value: i }, c.texts[i])))
       : c.kind === "check" ? h("input", { id: name, type: "checkbox" })
-      : h("input", { id: name, type: "range", min: 0, max: c.values.length - 1, step: 1, "data-lm-suppress-shortcuts": "true" });
+      : h("input", { id: name, type: "range", min: 0, max: c.values.length - 1, step: 1 });
     input.addEventListener(c.kind === "slider" ? "input" : "change", () => go(moved(c, c.kind === "check" ? input.checked : c.values[Number(input.value)])));
     inputs[c.name] = { input, value };
     controls.append(h("div", { class: "rk-control rk-" + c.kind }, h("label", { for: name }, c.label), input, ...(c.kind === "slider" ? [value] : [])));
@@ -426,10 +426,11 @@ function mount(root, options) {
     const text = python();
     let done = false;
     try { await navigator.clipboard.writeText(text); done = true; } catch {
-      const area = h("textarea", {}, text);
+      const area = h("textarea", {}, text), focused = document.activeElement;
       root.append(area); area.select();
       try { done = document.execCommand("copy"); } catch { done = false; }
       area.remove();
+      focused?.focus(); // what is typed next belongs to the explorer, too
     }
     note.replaceChildren(done ? "Copied: " : "Copy this: ", h("code", {}, text));
   }
@@ -490,11 +491,17 @@ function mount(root, options) {
     root.style.colorScheme = dark() ? "dark" : "light";
   };
   const observer = new MutationObserver(paintTheme);
-  let listening = false; // only while it is on the page: what is run again leaves nothing behind
+  // JupyterLab's commands listen at the document: a letter that is typed here must not get there, and Ctrl+S must.
+  const typed = event => {
+    if (!event.ctrlKey && !event.metaKey && !event.altKey) event.stopPropagation();
+  };
+  let listening = null; // only while it is on the page: what is run again leaves nothing behind
   const listen = on => {
-    if (on === listening) return;
-    listening = on;
+    if (on === !!listening) return;
     const change = on ? "addEventListener" : "removeEventListener";
+    const place = on ? root.closest(".rk-panel") ?? root : listening; // a widget's sliders stand beside its chart
+    listening = on ? place : null;
+    place[change]("keydown", typed);
     document[change]("fullscreenchange", left);
     system[change]("change", paintTheme);
     observer.disconnect();

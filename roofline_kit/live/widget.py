@@ -50,6 +50,7 @@ class Panel(ipywidgets.VBox):  # type: ignore[misc]
             ipywidgets.jslink((widget, "index"), (self.chart, f"{control.name}_index"))
         row = ipywidgets.Box(list(self.controls.values()), layout={"flex_flow": "row wrap"})
         super().__init__([row, self.chart], state=dict(explorer.state), frozen=explorer.frozen)
+        self.add_class("rk-panel")  # by which the chart finds the controls, to keep what is typed there
         traitlets.link((self.chart, "frozen"), (self, "frozen"))
         for name, widget in self.controls.items():
             widget.observe(lambda change, name=name: self._follow(name, change["new"]), "value")
