@@ -8,6 +8,7 @@ from typing import Any
 
 import nbformat
 import pytest
+from nbconvert.exporters import ScriptExporter
 
 from roofline_kit import lessons
 
@@ -56,6 +57,10 @@ def test_nothing_depends_on_the_day_or_the_machine(notebook: Any) -> None:
     assert set(notebook.metadata) == {"kernelspec", "language_info"}
     everything = " ".join(cell.source for cell in notebook.cells) + " ".join(map(shown, code(notebook)))
     assert not re.search(r" at 0x[0-9a-f]+|/home/|/root|/tmp/|C:\\", everything)
+
+
+def test_it_becomes_a_python_script(notebook: Any) -> None:
+    assert ScriptExporter().from_notebook_node(notebook)[1]["output_extension"] == ".py"
 
 
 def test_ids_are_names_that_stay(notebook: Any) -> None:

@@ -6,6 +6,7 @@ import errno
 import io
 import json
 import os
+import platform
 import re
 import shutil
 import subprocess
@@ -13,9 +14,12 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import nbformat
 import pytest
-from upstream import begun, published
+from browser import Lab
+from upstream import begun, git, published
 
+from roofline_kit.grading import assignment
 from roofline_kit.start import course_folder, start
 
 REPOSITORY = Path(__file__).parent.parent
@@ -44,6 +48,38 @@ def pulled(upstream: Path, into: Path) -> None:
     program += "for line in GitPuller(sys.argv[1], sys.argv[2], branch='main').pull(): print(line, end='')"
     done = subprocess.run([sys.executable, "-c", program, upstream.as_uri(), str(into)], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+METADATA = "jupyterapp.shell.currentWidget.context.model.metadata"
+
+
+def test_to_look_at_a_page_in_jupyterlab_changes_no_byte_so_that_git_brings_a_correction(
+    tmp_path: Path, lab: Lab
+) -> None:
+    course, mine = begun(tmp_path / "course"), lab.folder / "course"
+    (course / "release").mkdir()
+    homework = assignment.read(REPOSITORY / "assignments" / "hw1_walk_through")
+    nbformat.write(homework.release(), course / "release" / "hw1.ipynb")
+    published(course)
+    git(lab.folder, "clone", "--quiet", str(course), mine.name)
+    pages = sorted(path.relative_to(mine) for path in mine.rglob("*.ipynb"))
+    for page in pages:
+        with lab.open(f"course/{page.as_posix()}") as notebook:
+            notebook.page.wait_for_function(f"{METADATA}.language_info.version")  # Lab has asked the kernel
+            notebook.command("docmanager:save")
+    assert git(mine, "status", "--porcelain") == ""
+    for page in pages:
+        edit(course / page, lambda cells: cells[0].update(source=["a correction"]))
+    published(course)
+    git(mine, "pull", "--quiet")
+    assert all((mine / page).read_bytes() == (course / page).read_bytes() for page in pages)
+
+
+def test_a_notebook_of_ones_own_is_saved_as_jupyterlab_would(lab: Lab) -> None:
+    path = lab.write("own.ipynb", "1 + 1")
+    with lab.open(path.name) as notebook:
+        notebook.command("docmanager:save")
+    assert json.loads(path.read_text("utf-8"))["metadata"]["language_info"]["version"] == platform.python_version()
 
 
 def test_a_copy_survives_five_updates_and_each_update_arrives(upstream: Path, tmp_path: Path) -> None:

@@ -137,10 +137,12 @@ class Assignment:
 
     def release(self) -> Any:
         """The students' notebook: answers are stubs, checks and givens are gone, and so are all outputs."""
+        language = {"name": "python", **self.notebook.metadata.get("language_info", {})}
+        language.pop("version", None)  # a student's is another one: see roofline_lab
         released = nbformat.v4.new_notebook(
             metadata={
                 "kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"},
-                "language_info": {"name": "python"},
+                "language_info": language,
                 KEY: {
                     "assignment": self.name,
                     "answers": [  # in order; JSON's objects are sorted when a notebook is saved
