@@ -9,7 +9,7 @@ UV           ?= uv
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help lab site test test-torch notebooks lint lock clean
+.PHONY: help lab site test torch test-torch notebooks lint lock clean
 
 help:  ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -25,18 +25,20 @@ site: .venv/site  ## make pages for reading alone, to be opened without a server
 	.venv/bin/python scripts/build_site.py build/site
 	@echo "Open build/site/index.html"
 
-# Two processes, each with whole files: a notebook is run from its top, and one browser or grader serves a file's tests.
-TWO       = -n 2 --dist loadfile
+# Two processes. tests/conftest.py says what is dealt to one of them together, and what begins first.
+PYTEST = .venv/bin/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder --durations 40
+HAS_TORCH = $(shell ls -d .venv/lib/python3*/site-packages/torch 2>/dev/null)
 
 test: .venv/dev  ## run the unit tests, the examples in docstrings and the notebooks
-	.venv/bin/python -m pytest $(TWO) $(if $(wildcard .venv/lib/python3*/site-packages/torch),,-m "not torch")
-	.venv/bin/python -m pytest $(TWO) --nbval notebooks assignments
+	$(PYTEST) $(if $(HAS_TORCH),,-m "not torch") --nbval tests roofline_kit notebooks assignments
 
 # Any build of PyTorch will do. On Linux, pip takes the CUDA build, several GB: to get the small one, put the address of
 # PyTorch's CPU index into the environment variable PIP_EXTRA_INDEX_URL and ask for TORCH=torch==2.13.0+cpu.
-test-torch: .venv/dev  ## install PyTorch and transformers and run the tests that compare with them
+torch: .venv/dev  ## install PyTorch and transformers: from then on, `make test` compares with them
 	.venv/bin/python -m pip install --quiet "$(TORCH)" "$(TRANSFORMERS)"
-	.venv/bin/python -m pytest $(TWO) -m torch
+
+test-torch: torch  ## run only the tests that compare with PyTorch and transformers
+	$(PYTEST) -m torch tests
 
 notebooks: .venv/dev  ## run all notebooks and store their outputs (or only NOTEBOOKS=...)
 	.venv/bin/python scripts/execute_notebooks.py $(NOTEBOOKS)

@@ -236,18 +236,47 @@ def drag(page: Any, slider: Any, to: float) -> None:
 
 
 def explorers_in(path: Path) -> list[Any]:
-    """The explorers of a notebook of the course, by running its cells here."""
+    """The explorers of a notebook of the course, by running here what they are made of; a whole page takes seconds."""
     import nbformat
 
-    names: dict[str, Any] = {}
+    cells = [cell.source for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
+    statements = [statement for source in cells for statement in ast.parse(source).body]
     found = []
-    for cell in nbformat.read(path, as_version=4).cells:
-        if cell.cell_type == "code":
-            tree = ast.parse(cell.source)
-            last = tree.body.pop() if "rk.explore_" in cell.source else None
-            exec(compile(tree, path.name, "exec"), names)
-            if isinstance(last, ast.Expr):
-                found.append(eval(compile(ast.Expression(last.value), path.name, "eval"), names))
+    for i, statement in enumerate(statements):
+        if isinstance(statement, ast.Expr) and ast.unparse(statement).startswith("rk.explore_"):
+            names: dict[str, Any] = {}
+            program = ast.Module(needed(statement, statements[:i]), type_ignores=[])
+            exec(compile(program, path.name, "exec"), names)
+            found.append(eval(compile(ast.Expression(statement.value), path.name, "eval"), names))
+    return found
+
+
+def needed(last: ast.stmt, before: list[ast.stmt]) -> list[ast.stmt]:
+    """The statements that bind what the last one uses, and what they use in turn."""
+    kept: list[ast.stmt] = []
+    used = loaded(last)
+    for statement in reversed(before):
+        if bound(statement) & used:
+            kept.insert(0, statement)
+            used |= loaded(statement)
+    return kept
+
+
+def loaded(tree: ast.AST) -> set[str]:
+    """The names that a piece of a program uses."""
+    return {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
+
+
+def bound(tree: ast.AST) -> set[str]:
+    """The names that a piece of a program gives a value."""
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            found.add(node.id)
+        elif isinstance(node, ast.alias):
+            found.add((node.asname or node.name).split(".")[0])
+        elif isinstance(node, ast.FunctionDef):
+            found.add(node.name)
     return found
 
 

@@ -1,4 +1,4 @@
-"""How Hypothesis draws, and what some tests need beside Python: PyTorch and transformers to compare with, a browser."""
+"""How tests are drawn and dealt, and what some need beside Python: PyTorch and transformers, a browser, a wheel."""
 
 from __future__ import annotations
 
@@ -17,6 +17,39 @@ from wheel import bare, wheel  # noqa: F401  fixtures
 settings.register_profile("default", deadline=None, max_examples=25, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("ci", settings.get_profile("default"), derandomize=True)
 settings.load_profile("ci" if os.environ.get("CI") else "default")
+collect_ignore_glob = ["*.ipynb"]  # notebooks here are submissions
+
+# What takes long to start is started once: all tests that use one of these fixtures go to one process.
+SERVERS = ("campaign", "lab", "slurm", "hub", "site")
+# Two processes end together if the longest work begins first. Servers and files by their seconds; the rest is short.
+LONGEST = ("campaign", "test_explorers_browser.py", "lab", "test_crash.py", "slurm", "hub", "site")
+
+
+def _group(item: pytest.Item) -> str:
+    """What a test is dealt with: the tests of its server, or of its file, as one browser or kernel serves them all."""
+    servers = [name for name in SERVERS if name in getattr(item, "fixturenames", ())]
+    return servers[0] if servers else item.path.name
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Puts the longest first, and marks what must stay together."""
+    ranks = {name: rank for rank, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: ranks.get(_group(item), len(ranks)))
+    for item in items:
+        if _group(item) in SERVERS:
+            item.add_marker(pytest.mark.xdist_group(_group(item)))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Deals tests in groups, as `--dist loadgroup` does, and those without a group by their file."""
+    from xdist.scheduler import LoadGroupScheduling
+
+    class ByServerOrFile(LoadGroupScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return super()._split_scope(nodeid).split("::")[0]
+
+    return ByServerOrFile(config, log) if config.getvalue("dist") == "loadgroup" else None
 
 
 @pytest.fixture(autouse=True)
