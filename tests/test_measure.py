@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
+import signal
 import statistics
 import subprocess
 import sys
 import time
 import tomllib
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from itertools import pairwise
+from itertools import cycle, pairwise
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -23,14 +26,17 @@ from hypothesis import strategies as st
 
 import roofline_kit as rk
 from roofline_kit.measuring import commands as cli
-from roofline_kit.measuring import machines
+from roofline_kit.measuring import estimates, machines, runs
+from roofline_kit.measuring.estimates import Estimates
 from roofline_kit.measuring.machines import UNKNOWN_CACHE, NumPy, machine_for
 from roofline_kit.measuring.points import BATCHES, LAYERS, STEPS, Point, Result, ceiling_points, ceilings, sweep
-from roofline_kit.measuring.runs import take, take_all
-from roofline_kit.measuring.store import matching, read, results, table
+from roofline_kit.measuring.runs import measure_all, measure_one
+from roofline_kit.measuring.stopping import Stopped
+from roofline_kit.measuring.store import matching, read, results, store, table
 from roofline_kit.measuring.timing import Measurement, measure
 
 SMALL: dict[str, Any] = {"h": 64, "heads": 2}
+MEASURED = Path(__file__).parent.parent / "measurements" / "epyc-2-cores"
 POINT = Point("dense", "auto-regressive", batch=2, **SMALL)
 
 
@@ -111,11 +117,11 @@ def test_memory_is_looked_at_before_it_is_taken(monkeypatch: pytest.MonkeyPatch,
     monkeypatch.setattr(NumPy, "memory", 10_000)
     with pytest.raises(MemoryError, match=r"this point needs 0\.0 GB, and 0\.0 GB are free"):
         POINT.measure()
-    assert not take(POINT, tmp_path)
+    assert not measure_one(POINT, tmp_path)
     (result,) = results(tmp_path)[0]
     assert result.measurement is None and "are free" in result.left_out
     monkeypatch.undo()
-    assert take(POINT, tmp_path)  # with more memory it is measured
+    assert measure_one(POINT, tmp_path)  # with more memory it is measured
     assert results(tmp_path)[0][0].measurement is not None
 
 
@@ -210,21 +216,21 @@ def test_the_sweep_is_the_lecture_s() -> None:
 
 
 def test_a_point_is_measured_once_and_a_damaged_file_anew(tmp_path: Path) -> None:
-    assert take(POINT, tmp_path)
+    assert measure_one(POINT, tmp_path)
     path = tmp_path / POINT.file
     first = path.read_bytes()
-    assert not take(POINT, tmp_path) and path.read_bytes() == first
+    assert not measure_one(POINT, tmp_path) and path.read_bytes() == first
     path.write_bytes(first[:100])
     with pytest.raises(ValueError, match=f"{POINT.file} is damaged: JSONDecodeError"):
         read(path)
     assert results(tmp_path)[0] == [] and "is damaged" in results(tmp_path)[1][0]
-    assert take(POINT, tmp_path) and read(path).point == POINT
+    assert measure_one(POINT, tmp_path) and read(path).point == POINT
     assert path.with_suffix(".damaged").read_bytes() == first[:100]
 
 
 @pytest.mark.parametrize("seconds", [[0.0, 1.0], [1.0], [math.nan, 1.0], [-1.0, 2.0], "abc", None])
 def test_a_file_with_impossible_seconds_is_damaged(seconds: Any, tmp_path: Path) -> None:
-    take(POINT, tmp_path)
+    measure_one(POINT, tmp_path)
     data = json.loads((tmp_path / POINT.file).read_text())
     data["measurement"]["seconds"] = seconds
     (tmp_path / POINT.file).write_text(json.dumps(data))
@@ -234,14 +240,14 @@ def test_a_file_with_impossible_seconds_is_damaged(seconds: Any, tmp_path: Path)
 
 def test_a_full_disk_loses_nothing_that_was_measured(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     other = replace(POINT, batch=3)
-    take(POINT, tmp_path)
+    measure_one(POINT, tmp_path)
 
     def full(_: int) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match="No space left"):
-        take_all([POINT, other], tmp_path, progress=False)
+        measure_all([POINT, other], tmp_path)
     assert [result.point for result in results(tmp_path)[0]] == [POINT]
     assert [path.name for path in tmp_path.iterdir()] == [POINT.file]
 
@@ -253,15 +259,15 @@ def test_a_disk_is_looked_at_before_something_is_measured(monkeypatch: pytest.Mo
     monkeypatch.setattr(os, "fsync", full)
     monkeypatch.setattr(Point, "measure", lambda _: pytest.fail("measured for nothing"))
     with pytest.raises(OSError, match=r"No space left on device: .*dense-auto-regressive-2-users"):
-        take(POINT, tmp_path)
+        measure_one(POINT, tmp_path)
 
 
 def test_ceilings_that_were_left_out_are_no_ceilings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(NumPy, "memory", 10_000_000)
-    assert not take(ceiling_points()[2], tmp_path) and "are free" in results(tmp_path)[0][0].left_out
+    assert not measure_one(ceiling_points()[2], tmp_path) and "are free" in results(tmp_path)[0][0].left_out
     with pytest.raises(ValueError, match="which the ceilings are made of"):
         ceilings(measured=results(tmp_path)[0])
-    assert take(POINT, tmp_path)
+    assert measure_one(POINT, tmp_path)
 
 
 def made(point: Point, seconds: float, steps: tuple[tuple[int, int], ...]) -> Measurement:
@@ -285,13 +291,13 @@ def test_a_call_that_would_take_too_long_is_left_out_by_the_ceilings(tmp_path: P
         data = {"point": point.__dict__, "machine": {}, "left_out": ""}
         data["measurement"] = made(point, 1.0, steps).__dict__
         (tmp_path / point.file).write_text(json.dumps(data))
-    assert not take(POINT, tmp_path, most_seconds=1)
+    assert not measure_one(POINT, tmp_path, most_seconds=1)
     assert "more than 1 s is too long" in read(tmp_path / POINT.file).left_out
-    assert take(POINT, tmp_path, most_seconds=1e6)
+    assert measure_one(POINT, tmp_path, most_seconds=1e6)
 
 
 def test_the_table_has_a_row_for_each_point(tmp_path: Path) -> None:
-    take(POINT, tmp_path)
+    measure_one(POINT, tmp_path)
     found = results(tmp_path)[0]
     roof = rk.Roofline(rk.Accelerator("mine", {"fp32": 10**9}, 10**9, 10**9), "fp32")
     (row,) = table(found, roof)
@@ -301,6 +307,215 @@ def test_the_table_has_a_row_for_each_point(tmp_path: Path) -> None:
     assert matching(found, layer="dense") == [taken] and matching(found, batch=7) == []
     with pytest.raises(ValueError, match=r"unknown property 'batches'; did you mean 'batch'"):
         matching(found, batches=2)
+
+
+# --- runs that are short of time -------------------------------------------------------------------------
+
+
+class Clockwork:
+    """A machine whose calls take as long as it is told, on a clock of its own. Reaching `alarm`, it gets a signal."""
+
+    dtypes = ("fp32",)
+    cache = 0
+    memory = 1 << 50
+
+    def __init__(self, patch: pytest.MonkeyPatch, call: float, title: str = "clockwork") -> None:
+        self.call_seconds, self.title, self.now, self.calls = call, title, 0.0, 0
+        self.alarm = math.inf
+        self.about = {"gears": "brass"}
+        patch.setattr(time, "monotonic", lambda: self.now)
+        patch.setattr(runs, "machine_for", lambda device: self)
+        # Arrays are made in no time, and what was not measured yet is estimated right, as twice what is promised.
+        roof = rk.Roofline(rk.Accelerator("clockwork", {"fp32": 10**9}, 10**9, 1), "fp32")
+        patch.setattr(estimates, "glance", lambda machine, dtype: (1e30, roof))
+        patch.setattr(estimates, "promised", lambda steps, roof: call / 2)
+
+    def random(self, shape: tuple[int, ...], dtype: str) -> Any:
+        return np.broadcast_to(np.float32(0), shape)
+
+    def copy(self, x: Any) -> Any:
+        return x
+
+    def copying(self, x: Any, into: Any) -> None:
+        raise NotImplementedError
+
+    def working(self) -> contextlib.AbstractContextManager[None]:
+        return contextlib.nullcontext()
+
+    def clock(self, run: Any, calls: int) -> float:
+        self.calls += calls
+        self.now += self.call_seconds * calls
+        if self.now >= self.alarm:
+            self.alarm = math.inf
+            os.kill(os.getpid(), signal.SIGTERM)
+        return self.call_seconds
+
+
+def test_repetitions_of_a_run_that_was_stopped_are_kept_and_the_next_goes_on_with_them(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    machine = Clockwork(monkeypatch, call=12)
+    machine.alarm = 36  # one call warms up, and one repetition is there: the signal comes in the second
+    with pytest.raises(Stopped):
+        measure_all([POINT], tmp_path)
+    (result,) = results(tmp_path)[0]
+    assert (result.complete, result.partial, result.unfinished) == (False, True, "stopped after 1 of 7 repetitions")
+    assert matching([result]) == []
+    assert measure_all([POINT], tmp_path) == 1
+    (result,) = results(tmp_path)[0]
+    assert result.complete and result.measurement and result.measurement.seconds == (12.0,) * 7
+    assert machine.calls == 1 + 2 + 1 + 6, "a repetition that is there is not taken again"
+
+
+def test_a_signal_that_comes_before_the_first_repetition_waits_for_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    machine = Clockwork(monkeypatch, call=12)
+    for done in range(1, 8):
+        machine.alarm = machine.now + 1  # while it warms up
+        with pytest.raises(Stopped):
+            measure_all([POINT], tmp_path)
+        (result,) = results(tmp_path)[0]
+        assert result.measurement and len(result.measurement.seconds) == done
+    assert result.complete and measure_all([POINT], tmp_path) == 0
+    assert capfd.readouterr().err.count("stopping as soon as one repetition is kept") == 7
+
+
+def test_a_second_signal_does_not_wait(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    machine = Clockwork(monkeypatch, call=12)
+    once = machine.clock
+
+    def twice(run: Any, calls: int) -> float:
+        machine.alarm = machine.now
+        return once(run, calls)
+
+    monkeypatch.setattr(machine, "clock", twice)
+    with pytest.raises(Stopped):
+        measure_all([replace(POINT, h=2048)], tmp_path)
+    assert machine.calls == 2 and results(tmp_path) == ([], [])
+
+
+def test_the_handlers_of_signals_are_as_before_when_a_run_has_ended(tmp_path: Path) -> None:
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    measure_all([POINT], tmp_path)
+    assert before == [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+
+
+def test_a_run_in_a_thread_hears_no_signals_and_measures(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(measure_all, [POINT], tmp_path).result() == 1
+
+
+def test_what_does_not_fit_into_the_time_is_not_begun_and_says_what_it_needs(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    machine = Clockwork(monkeypatch, call=12)
+    cli.plan(tmp_path, [POINT])
+    assert measure_all([POINT], tmp_path, seconds=20) == 0 and machine.calls == 0
+    (result,) = results(tmp_path)[0]
+    assert result.unfinished == "not begun for lack of time: it needs about 24 s at least, and 20 s were left"
+    assert not (result.complete or result.partial or result.left_out)
+    lines, good = cli.collected(tmp_path)
+    assert not good and "0 points measured, 1 not begun, 0 left out, 0 missing" in lines
+    assert f"unfinished: {POINT.name}: {result.unfinished}" in lines
+    assert result.unfinished in (tmp_path / "results.csv").read_text().replace('"', "")
+    assert measure_all([POINT], tmp_path) == 1
+
+
+def test_slices_of_a_time_that_holds_a_few_repetitions_end_with_all_points_complete(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A point takes eight calls, and none of the slices is as long."""
+    machine = Clockwork(monkeypatch, call=12)
+    points = [POINT, replace(POINT, batch=3)]
+    for _ in range(6):
+        began = machine.now
+        measure_all(points, tmp_path, seconds=50)
+        assert machine.now - began <= 50
+    assert [result.complete for result in results(tmp_path)[0]] == [True, True]
+
+
+def test_what_was_begun_comes_first_and_what_was_left_out_last(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    Clockwork(monkeypatch, call=12)
+    out, new, begun = (replace(POINT, batch=n) for n in (1, 2, 3))
+    measure_all([begun], tmp_path, seconds=50)
+    measure_all([out], tmp_path, most_seconds=1)
+    said: list[str] = []
+    assert measure_all([out, new, begun], tmp_path, say=said.append) == 3
+    order = [text.split(", about")[0] for text in said if " of 3: " in text]
+    assert order == [f"1 of 3: {begun.name}", f"2 of 3: {new.name}", f"3 of 3: {out.name}"]
+
+
+def test_a_call_that_takes_longer_than_it_was_estimated_is_left_out_when_that_is_seen(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    machine = Clockwork(monkeypatch, call=12)
+    monkeypatch.setattr(estimates, "promised", lambda steps, roof: 0.1)
+    assert measure_all([POINT], tmp_path, most_seconds=5) == 0 and machine.calls == 1
+    assert results(tmp_path)[0][0].left_out == "a call took 12 s, and more than 5 s is too long"
+
+
+def test_repetitions_of_another_machine_are_set_aside(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    Clockwork(monkeypatch, call=12)
+    measure_all([POINT], tmp_path, seconds=50)
+    begun = (tmp_path / POINT.file).read_bytes()
+    Clockwork(monkeypatch, call=3, title="another clockwork")
+    assert measure_all([POINT], tmp_path) == 1
+    measurement = results(tmp_path)[0][0].measurement
+    assert measurement and set(measurement.seconds) == {3.0} and measurement.device == "another clockwork"
+    assert (tmp_path / POINT.file).with_suffix(".elsewhere").read_bytes() == begun
+
+
+def test_a_run_that_is_killed_loses_no_more_than_its_last_seconds(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    machine = Clockwork(monkeypatch, call=2)
+    kept: list[int] = []
+    clock = machine.clock
+
+    def look(run: Any, calls: int) -> float:
+        kept.extend(len(result.measurement.seconds) for result in results(tmp_path)[0] if result.measurement)
+        return clock(run, calls)
+
+    monkeypatch.setattr(machine, "clock", look)
+    measure_all([POINT], tmp_path)
+    assert kept == [3, 3, 3, 6]
+
+
+def test_a_line_a_point_says_how_far_it_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    Clockwork(monkeypatch, call=12)
+    said: list[str] = []
+    measure_all([POINT, replace(POINT, batch=3)], tmp_path, say=said.append)
+    lines = "".join(said).splitlines()
+    first, second = POINT.name, replace(POINT, batch=3).name
+    assert lines == [  # eight calls a point, of which one warms up
+        "2 points to measure, about 3 min",
+        f"1 of 2: {first}, about 2 min: 7 repetitions in 2 min; about 2 min remain",
+        f"2 of 2: {second}, about 2 min: 7 repetitions in 2 min",
+    ]
+
+
+@pytest.mark.parametrize("seconds", [0, -1, math.nan])
+def test_a_time_that_is_none_is_refused(seconds: float, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=f"the time for a run is {seconds}; it must be a positive number of seconds"):
+        measure_all([POINT], tmp_path, seconds=seconds)
+
+
+def test_a_sweep_is_estimated_by_what_it_has_measured_so_far(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Compared with a sweep that was really measured. By its roofline alone it would take less than half of that."""
+    found = {result.point: result for result in results(MEASURED)[0] if result.complete}
+    done = [found[point] for point in sweep() if point in found]
+    monkeypatch.setattr(estimates, "glance", lambda machine, dtype: (1e9, None))
+    known = Estimates(machine_for("numpy"), "numpy", "fp32", done[:3])
+    estimated, took = [], []
+    for result in done[3:]:
+        assert result.measurement
+        estimated.append(known.call(result.point))
+        took.append(result.measurement.median)
+        known.learn(result)
+    off = [a / b for a, b in zip(estimated, took, strict=True)]
+    assert len(off) == 55 and sum(1 / 2 < ratio < 2 for ratio in off) > 50 and all(1 / 3 < ratio < 3 for ratio in off)
+    assert sum(estimated) == pytest.approx(sum(took), rel=0.1)
 
 
 # --- the command ------------------------------------------------------------------------------------------
@@ -313,12 +528,7 @@ def command(*line: str, folder: Path, before: str = "true") -> subprocess.Comple
 
 def test_the_command_measures_and_collects_and_goes_on(tmp_path: Path) -> None:
     folder = tmp_path / "m"
-    for point in ceiling_points():  # these would take their time
-        steps = ((0, 10**9),) if point.layer == "copy" else ((10**12, 1),)
-        data = {"point": point.__dict__, "machine": {"device": "x"}, "left_out": ""}
-        data["measurement"] = made(point, 1.0, steps).__dict__
-        folder.mkdir(exist_ok=True)
-        (folder / point.file).write_text(json.dumps(data))
+    ceilings_in(folder)
     small = ["measure", "--to", "m", "--h", "64", "--heads", "2", "--tokens", "8", "--batches", "1,2"]
     done = command(*small, folder=tmp_path)
     assert done.returncode == 0 and "11 points measured, 0 left out, 0 missing" in done.stdout, done.stderr
@@ -331,6 +541,56 @@ def test_the_command_measures_and_collects_and_goes_on(tmp_path: Path) -> None:
     assert command(*small, folder=tmp_path).returncode == 0
 
 
+def ceilings_in(folder: Path) -> None:
+    """Ceilings that were not measured, because these take their time."""
+    folder.mkdir(exist_ok=True)
+    for point in ceiling_points():
+        steps = ((0, 10**9),) if point.layer == "copy" else ((10**12, 1),)
+        store(folder, Result(point, made(point, 1.0, steps), {"device": "x"}))
+
+
+def interrupted(line: list[str], folder: Path, number: int) -> tuple[int, str]:
+    """Runs a command, sends it a signal when it has begun its first point, and returns its exit and what it said."""
+    program = [sys.executable, "-m", "roofline_kit", *line]
+    with subprocess.Popen(program, cwd=folder, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL) as process:
+        assert process.stderr is not None
+        said = b""
+        while (byte := process.stderr.read(1)) and not said.endswith(b"1 of "):
+            said += byte
+        process.send_signal(number)
+        said += byte + process.stderr.read()
+    return process.returncode, said.decode()
+
+
+def test_runs_that_are_interrupted_each_time_end_with_all_points_complete(tmp_path: Path) -> None:
+    """By Ctrl-C's signal and by Slurm's in turn, as soon as a point is begun."""
+    ceilings_in(folder := tmp_path / "m")
+    line = ["measure", "--to", "m", "--h", "256", "--heads", "8", "--tokens", "1000", "--batches", "1"]
+    line += ["--layers", "attention", "--stages", "initial"]
+    counts = [0]
+    for number in cycle((signal.SIGINT, signal.SIGTERM)):
+        code, said = interrupted(line, tmp_path, number)
+        if code == 0:
+            break
+        assert code == 128 + number and "stopped; the same command goes on from here" in said, said
+        found = [result for result in results(folder)[0] if result.point.layer == "attention"]
+        counts.append(sum(len(result.measurement.seconds) for result in found if result.measurement))
+        assert counts[-1] > counts[-2], "a run that was interrupted has kept a repetition"
+        assert results(folder)[1] == []
+    assert len(counts) > 2, "the signals came in time"
+    assert "4 points measured, 0 left out, 0 missing" in command("collect", "--to", "m", folder=tmp_path).stdout
+
+
+def test_the_command_names_what_does_not_fit_into_its_time(tmp_path: Path) -> None:
+    ceilings_in(tmp_path / "m")
+    line = ["measure", "--to", "m", "--layers", "dense", "--stages", "auto-regressive", "--batches", "1"]
+    done = command(*line, "--for", "0.0001", folder=tmp_path)
+    name = Point("dense", "auto-regressive", 1).name
+    assert done.returncode == 1 and f"1 of 1: {name}, about" in done.stderr
+    assert "3 points measured, 1 not begun, 0 left out, 0 missing" in done.stdout
+    assert f"unfinished: {name}: not begun for lack of time" in done.stdout
+
+
 @pytest.mark.parametrize(
     ("line", "said"),
     [
@@ -338,6 +598,11 @@ def test_the_command_measures_and_collects_and_goes_on(tmp_path: Path) -> None:
         (["--batches", "1,x"], "expected whole numbers with commas between"),
         (["--layers", "mlp"], "unknown layer 'mlp'"),
         (["--cluster", "pbs"], "unknown cluster 'pbs'"),
+        (
+            ["--cluster", "slurm", "--for", "60"],
+            "--for is for this machine; the time of a task of Slurm's is --minutes",
+        ),
+        (["--for", "0"], "the time for a run is 0.0; it must be a positive number of seconds"),
     ],
 )
 def test_the_command_says_what_is_wrong(line: list[str], said: str, tmp_path: Path) -> None:
@@ -355,7 +620,7 @@ def test_a_damaged_plan_is_written_anew_by_the_command_that_says_so(tmp_path: Pa
 def test_a_sweep_of_which_nothing_fits_is_no_success(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(NumPy, "memory", 1)
     cli.plan(tmp_path, [POINT])
-    assert take_all([POINT], tmp_path, progress=False) == 0
+    assert measure_all([POINT], tmp_path) == 0
     lines, good = cli.collected(tmp_path)
     assert not good and "0 points measured, 1 left out, 0 missing" in lines
 
@@ -365,7 +630,7 @@ def test_a_disk_that_takes_no_more_ends_the_command_and_not_what_is_there(tmp_pa
     done = command("measure", "--to", "m", "--h", "64", "--heads", "2", "--batches", "1", "--layers", "dense",
                    "--stages", "auto-regressive", folder=tmp_path, before="ulimit -f 2")  # fmt: skip
     assert done.returncode == 1 and "Traceback" not in done.stderr
-    assert done.stderr.startswith("File too large: m/.dense-initial-1-user-of-2048-tokens-h-2048-fp32.json.room")
+    assert "\nFile too large: m/.dense-initial-1-user-of-2048-tokens-h-2048-fp32.json.room" in done.stderr
     assert [path.name for path in (tmp_path / "m").iterdir()] == [cli.PLAN]
 
 
@@ -398,10 +663,10 @@ def test_fused_attention_computes_what_attention_does(torch: Any) -> None:
 @pytest.mark.torch
 def test_a_gpu_that_is_not_there_is_missed_in_words(torch: Any, tmp_path: Path) -> None:
     if torch.cuda.is_available():
-        assert take(Point("dense", device="cuda", dtype="fp16", **SMALL), tmp_path)
+        assert measure_one(Point("dense", device="cuda", dtype="fp16", **SMALL), tmp_path)
     else:
         with pytest.raises(ValueError, match="PyTorch finds no GPU here"):
-            take(Point("dense", device="cuda", dtype="fp16", **SMALL), tmp_path)
+            measure_one(Point("dense", device="cuda", dtype="fp16", **SMALL), tmp_path)
 
 
 @pytest.mark.torch
@@ -415,7 +680,7 @@ def test_fused_attention_is_fused_or_left_out(torch: Any, monkeypatch: pytest.Mo
             return scaled(Q, K, V, attn_mask=torch.zeros(6, 6, requires_grad=True))
 
     monkeypatch.setattr(type(machine), "fused_attention", unfused)
-    assert not take(point, tmp_path)
+    assert not measure_one(point, tmp_path)
     assert read(tmp_path / point.file).left_out.startswith("PyTorch has no fused attention for this on")
 
 
@@ -462,9 +727,8 @@ def test_with_cuda_the_versions_are_cuda_s(monkeypatch: pytest.MonkeyPatch, tmp_
 
 
 def test_the_datasheet_is_that_of_the_processor_that_was_measured() -> None:
-    folder = Path(__file__).parent.parent / "measurements" / "epyc-2-cores"
-    sheet = tomllib.loads((folder / "datasheet.toml").read_text("utf-8"))
-    found, damaged = results(folder)
+    sheet = tomllib.loads((MEASURED / "datasheet.toml").read_text("utf-8"))
+    found, damaged = results(MEASURED)
     assert found and not damaged
     for result in found:
         machine = result.machine

@@ -4,12 +4,14 @@
     timing     one call, and what its time says
     points     what is measured: the points of a sweep, and the ceilings of the machine
     store      one file a point, and what is read out of them
-    runs       what is measured next
+    estimates  how long a point will take
+    stopping   what a signal does to a run
+    runs       what is measured next, and what fits into the time
     slurm      the same as a job array, and what that costs
     commands   measure, status, collect
 
 `measure` times one call. A `Point` is one measurement of a sweep: what, how large, on what. It is written into one JSON
-file the moment it is measured, so that a job that is stopped loses at most the point it was at, and a restart does only
+file the moment it is measured, or, when a run is stopped, with the repetitions that it has, so that a restart does only
 what is missing. Each file imports from those above it.
 """
 

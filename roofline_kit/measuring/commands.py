@@ -5,8 +5,10 @@ from __future__ import annotations
 import csv
 import io
 import json
-import sys
+import math
+import signal
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,9 +20,9 @@ from ..errors import choose
 from ..files import write
 from ..hardware import Accelerator, datasheet
 from ..roofline import Roofline
-from .points import Point, ceilings, sweep
-from .runs import take, take_all
-from .slurm import script, service_units, settings, submit
+from .points import Point, Result, ceilings, sweep
+from .runs import measure_all, measure_one
+from .slurm import Settings, script, service_units, settings, submit
 from .slurm import status as states
 from .store import results, table
 
@@ -71,7 +73,7 @@ def numbers(text: str) -> list[int]:
 def collected(folder: Path) -> tuple[list[str], bool]:
     """Writes results.csv, and says in words what is there, what was left out, and what is missing or damaged.
 
-    Returns the lines, and whether something was measured and nothing is missing or damaged.
+    Returns the lines, and whether something was measured and nothing is unfinished, missing or damaged.
     """
     points = plan(folder)
     found, damaged = results(folder)
@@ -81,34 +83,33 @@ def collected(folder: Path) -> tuple[list[str], bool]:
     lines = []
     for device, dtype in sorted({(result.point.device, result.point.dtype) for result in found}):
         mine = [result for result in found if (result.point.device, result.point.dtype) == (device, dtype)]
-        try:
-            machine: Accelerator = ceilings(device, dtype, measured=mine)
-        except ValueError as error:
-            rows += table(mine)
-            lines.append(f"no share of a roofline: {error}")
-        else:
-            rows += table(mine, Roofline(machine, dtype))
-            lines.append(
-                f"{machine.name}: {machine.peak(dtype) / 1e9:.4g} GFLOP/s in {dtype}, "
-                f"{machine.bandwidth / 1e9:.4g} GB/s, "
-                f"ridge {float(machine.ridge(dtype)):.4g} FLOPs per byte, all measured"
-            )
-            lines += printed(machine, dtype)
+        roof, told = _roof(device, dtype, mine)
+        rows += table(mine, roof)
+        lines += told
     if rows:
-        columns = list(dict.fromkeys(name for row in rows for name in row))
-        file = io.StringIO()
-        writer = csv.DictWriter(file, columns, restval="", lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-        write(folder / "results.csv", file.getvalue())
-    left = [result for result in found if result.left_out]
-    lines.append(f"{len(found) - len(left)} points measured, {len(left)} left out, {len(missing)} missing")
-    lines += [f"left out: {result.point.name}: {result.left_out}" for result in left]
+        _write_csv(folder / "results.csv", rows)
+    lines.append(_counts(found, len(missing)))
+    lines += [f"left out: {result.point.name}: {result.left_out}" for result in found if result.left_out]
+    lines += unfinished(found)
     lines += [f"missing: {name}" for name in missing] + [f"damaged: {sentence}" for sentence in damaged]
-    return lines, len(found) > len(left) and not missing and not damaged
+    done = [result for result in found if result.complete or result.left_out]
+    good = any(result.complete for result in found) and len(done) == len(found)
+    return lines, good and not missing and not damaged
 
 
-def printed(measured: Accelerator, dtype: str) -> list[str]:
+def _roof(device: str, dtype: str, found: list[Result]) -> tuple[Roofline | None, list[str]]:
+    """The measured roofline of a machine, and lines about it; None where its ceilings were not measured."""
+    try:
+        machine: Accelerator = ceilings(device, dtype, measured=found)
+    except ValueError as error:
+        return None, [f"no share of a roofline: {error}"]
+    peak, bandwidth = f"{machine.peak(dtype) / 1e9:.4g} GFLOP/s in {dtype}", f"{machine.bandwidth / 1e9:.4g} GB/s"
+    ridge = f"ridge {float(machine.ridge(dtype)):.4g} FLOPs per byte"
+    line = f"{machine.name}: {peak}, {bandwidth}, {ridge}, all measured"
+    return Roofline(machine, dtype), [line, *_beside_the_datasheet(machine, dtype)]
+
+
+def _beside_the_datasheet(measured: Accelerator, dtype: str) -> list[str]:
     """A line that compares measured ceilings with the GPU's datasheet, where the kit has that."""
     card = datasheet(measured.name)
     if card is None or dtype not in card.peaks:
@@ -120,10 +121,37 @@ def printed(measured: Accelerator, dtype: str) -> list[str]:
     ]
 
 
-def refuse(reason: object) -> typer.Exit:
+def _write_csv(path: Path, rows: list[dict[str, Any]]) -> None:
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    file = io.StringIO()
+    writer = csv.DictWriter(file, columns, restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write(path, file.getvalue())
+
+
+def _counts(found: list[Result], missing: int) -> str:
+    """How many points are what."""
+    numbers = {
+        "measured": sum(result.complete for result in found),
+        "stopped": sum(result.partial for result in found),
+        "not begun": sum(bool(result.unfinished) and not result.partial for result in found),
+        "left out": sum(bool(result.left_out) for result in found),
+    }
+    always = ("measured", "left out")
+    told = [f"{count} {what}" for what, count in numbers.items() if count or what in always]
+    return ", ".join([*told, f"{missing} missing"]).replace(" measured", " points measured", 1)
+
+
+def unfinished(found: list[Result]) -> list[str]:
+    """A line for each point that was stopped, or not begun for lack of time."""
+    return [f"unfinished: {result.point.name}: {result.unfinished}" for result in found if result.unfinished]
+
+
+def refuse(reason: object, code: int = 1) -> typer.Exit:
     """Says why a command ends, on stderr, and gives the exit to raise."""
     err.print(f"[red]{escape(str(reason))}[/red]", highlight=False, soft_wrap=True)
-    return typer.Exit(1)
+    return typer.Exit(code)
 
 
 def in_words(error: Exception) -> str:
@@ -152,6 +180,7 @@ def measure(
     h: Annotated[int, typer.Option(help="width")] = 4096,
     heads: Annotated[int, typer.Option(help="of the width")] = 32,
     most_seconds: Annotated[float, typer.Option(min=0, help="leave out calls that take longer")] = 20,
+    seconds: Annotated[float | None, typer.Option("--for", help="seconds that this run may take")] = None,
     cluster: Annotated[str, typer.Option(help="local, or slurm: a job array, one task a point")] = "local",
     config: Annotated[Path | None, typer.Option(help="settings for Slurm (./cluster.toml, if it is there)")] = None,
     account: Annotated[str | None, typer.Option(help="whose hours are used")] = None,
@@ -164,9 +193,10 @@ def measure(
 ) -> None:
     """Measure the lecture's batch sweeps on this machine: dense layer and self-attention.
 
-    One file a point, written at once: stop it when you like, and the same command goes on from there.
+    One file a point, written at once: stop it when you like, and the same command goes on from there. Points that do
+    not fit into the time that `--for` gives are named, and are the next run's.
 
-    Example: `roofline-kit measure --to measured --batches 1,8,64`
+    Example: `roofline-kit measure --to measured --batches 1,8,64 --for 60`
 
     Attention's steps are `--layers scores,softmax,mix`, and softmax's passes `--layers max,subtract,exp,sum,divide`.
     """
@@ -174,35 +204,18 @@ def measure(
         choose("cluster", cluster, ("local", "slurm"))
         points = sweep(device, dtype, layers.split(","), stages.split(","), numbers(tokens), numbers(batches), h, heads)
         if cluster == "slurm":
-            asked = settings(
-                config,
-                account=account,
-                partition=partition,
-                minutes=minutes,
-                gpus=gpus,
-                cpus=cpus,
-                memory_gb=memory_gb,
-            )
-            there = {result.point for result in results(folder)[0] if not result.left_out}
-            todo = [point for point in points if point not in there]
-            cost = service_units(asked, len(todo))
-            told = "not known for this partition" if cost is None else f"at most {cost:g} service units"
-            if not todo:
-                out.print("all points are measured")
-            elif dry_run:
-                out.print(
-                    f"{script(todo, folder, asked)}\ncharge: {told}", highlight=False, soft_wrap=True, markup=False
-                )
-            else:
-                plan(folder, points)
-                ids = submit(take, todo, folder, asked)
-                out.print(f"{len(ids)} tasks handed in, {ids[0]} to {ids[-1]}; charge: {told}", highlight=False)
+            if seconds is not None:
+                raise ValueError("--for is for this machine; the time of a task of Slurm's is --minutes")
+            asked = settings(config, account=account, partition=partition, minutes=minutes, gpus=gpus, cpus=cpus,
+                             memory_gb=memory_gb)  # fmt: skip
+            _hand_in(points, folder, asked, most_seconds, dry_run)
             return
         plan(folder, points)
-        take_all(points, folder, sys.stderr.isatty(), most_seconds)
+        measure_all(points, folder, most_seconds, math.inf if seconds is None else seconds)
         lines, good = collected(folder)
-    except KeyboardInterrupt:
-        raise refuse("stopped; the same command goes on from here") from None
+    except KeyboardInterrupt as stopped:
+        number = getattr(stopped, "signal", signal.SIGINT)
+        raise refuse("stopped; the same command goes on from here", 128 + number) from None
     except (OSError, ValueError, RuntimeError, MemoryError) as error:
         kept = f". What was measured is kept in {folder}" if any(folder.glob("[!_]*.json")) else ""
         raise refuse(f"{in_words(error)}{kept}") from None
@@ -210,9 +223,25 @@ def measure(
     raise typer.Exit(0 if good else 1)
 
 
+def _hand_in(points: list[Point], folder: Path, asked: Settings, most_seconds: float, dry_run: bool) -> None:
+    """Gives Slurm what is not complete, or shows what it would be given."""
+    there = {result.point for result in results(folder)[0] if result.complete}
+    todo = [point for point in points if point not in there]
+    cost = service_units(asked, len(todo))
+    told = "not known for this partition" if cost is None else f"at most {cost:g} service units"
+    if not todo:
+        out.print("all points are measured")
+    elif dry_run:
+        out.print(f"{script(todo, folder, asked)}\ncharge: {told}", highlight=False, soft_wrap=True, markup=False)
+    else:
+        plan(folder, points)
+        ids = submit(partial(measure_one, most_seconds=most_seconds), todo, folder, asked)
+        out.print(f"{len(ids)} tasks handed in, {ids[0]} to {ids[-1]}; charge: {told}", highlight=False)
+
+
 @app.command()
 def status(folder: Folder = Path("measured")) -> None:
-    """Where are the tasks that were handed in to a cluster, and why do they wait?
+    """Where are the tasks that were handed in to a cluster, why do they wait, and which points are unfinished?
 
     Example: `roofline-kit status --to measured`
     """
@@ -220,8 +249,8 @@ def status(folder: Folder = Path("measured")) -> None:
         rows = states(folder)
     except (OSError, ValueError, RuntimeError) as error:
         raise refuse(in_words(error)) from None
-    for row in rows:
-        out.print(escape("  ".join(filter(None, row))), highlight=False, soft_wrap=True)
+    lines = ["  ".join(filter(None, row)) for row in rows] + unfinished(results(folder)[0])
+    out.print(escape("\n".join(lines)), highlight=False, soft_wrap=True)
 
 
 @app.command()

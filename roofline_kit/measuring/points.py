@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from .. import tensor
@@ -15,7 +16,7 @@ from ..hardware import Accelerator
 from ..tensor import Tensor, exp, fuse, matmul, softmax
 from ..transformer import attention, linear
 from .machines import DEVICES, DTYPES, Machine, check_memory, machine_for
-from .timing import Call, Measurement, counted, made, timed
+from .timing import REPEATS, SECONDS, Call, Measurement, counted, made, timed
 
 # The steps of attention as they are traced, and the passes over the scores that softmax makes where nothing fuses it.
 STEPS: dict[str, Callable[..., Any]] = {
@@ -111,11 +112,14 @@ class Point:
     @property
     def cost(self) -> Cost | None:
         """As traced; None for a copy."""
-        if self.f is None:
-            return None
-        return trace(self.f, *(Tensor(f"x{i}", shape, self.dtype) for i, shape in enumerate(self.shapes)))
+        return _cost(self)
 
-    def measure(self, repeats: int = 7, seconds: float = 0.5) -> Measurement:
+    @property
+    def steps(self) -> tuple[tuple[int, int], ...]:
+        """(FLOPs, bytes) of each step. A copy computes nothing."""
+        return ((0, self.nbytes),) if self.cost is None else counted(self.cost)
+
+    def measure(self, repeats: int = REPEATS, seconds: float = SECONDS) -> Measurement:
         """Measures it. Raises what `measure` raises."""
         machine = machine_for(self.device)
         return self.measurement(machine, timed(self.call(machine), repeats, seconds))
@@ -135,8 +139,15 @@ class Point:
 
     def measurement(self, machine: Machine, seconds: Sequence[float]) -> Measurement:
         """What the seconds of its repetitions say."""
-        steps = counted(self.cost) if self.cost else ((0, self.nbytes),)
-        return Measurement(self.layer, machine.title, self.dtype, self.shapes, tuple(seconds), steps)
+        return Measurement(self.layer, machine.title, self.dtype, self.shapes, tuple(seconds), self.steps)
+
+
+@cache
+def _cost(point: Point) -> Cost | None:
+    """Traced once, because estimates ask for it again and again."""
+    if point.f is None:
+        return None
+    return trace(point.f, *(Tensor(f"x{i}", shape, point.dtype) for i, shape in enumerate(point.shapes)))
 
 
 def sweep(
@@ -189,7 +200,7 @@ def ceilings(device: str = "numpy", dtype: str = "fp32", name: str = "", measure
     if measured is None:
         taken = [point.measure() for point in points]
     else:
-        found = {result.point: result.measurement for result in measured if result.measurement}
+        found = {result.point: result.measurement for result in measured if result.complete}
         if missing := [point.name for point in points if point not in found]:
             raise ValueError(f"these measurements have no {missing[0]!r}, which the ceilings are made of")
         taken = [found[point] for point in points]
@@ -203,9 +214,24 @@ def ceilings(device: str = "numpy", dtype: str = "fp32", name: str = "", measure
 
 @dataclass(frozen=True)
 class Result:
-    """A point that was measured, or the reason why it was left out. machine : versions, the date, the job."""
+    """What became of a point. machine : versions, the date, the job.
+
+    measurement : with all its repetitions, or, where `unfinished` says so, with those that it has so far. left_out :
+    why the machine cannot do it. unfinished : why it is not measured yet; a run that has the time goes on with it.
+    """
 
     point: Point
     measurement: Measurement | None
     machine: dict[str, Any]
     left_out: str = ""
+    unfinished: str = ""
+
+    @property
+    def complete(self) -> bool:
+        """Whether it is measured, with all its repetitions."""
+        return self.measurement is not None and not self.unfinished
+
+    @property
+    def partial(self) -> bool:
+        """Whether it has some of its repetitions."""
+        return self.measurement is not None and bool(self.unfinished)

@@ -5,28 +5,69 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
 from ..errors import unknown
+from ..files import write
 from ..hardware import datasheet
 from ..roofline import Roofline
 from .points import Point, Result
 from .timing import Measurement
 
 
+def look_up(folder: Path, point: Point) -> Result | None:
+    """What is known of a point; None if nothing is. A damaged file is set aside, as *.damaged."""
+    try:
+        return read(folder / point.file)
+    except FileNotFoundError:
+        return None
+    except ValueError:
+        set_aside(folder, point, ".damaged")
+        return None
+
+
+def set_aside(folder: Path, point: Point, ending: str) -> None:
+    """Gives a point's file another ending, so that it is kept and not read any more."""
+    path = folder / point.file
+    path.replace(path.with_suffix(ending))
+
+
+@contextmanager
+def room(folder: Path, point: Point) -> Iterator[None]:
+    """Keeps room for a point's file, so that a full disk is noticed before something is measured, and not after."""
+    path = folder / f".{point.file}.room"
+    write(path, " " * 16384)
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def store(folder: Path, result: Result) -> None:
+    """Writes a point's file, whole or not at all. Raises OSError."""
+    data: dict[str, Any] = {"point": asdict(result.point), "machine": result.machine, "left_out": result.left_out}
+    if result.unfinished:
+        data["unfinished"] = result.unfinished
+    data["measurement"] = asdict(result.measurement) if result.measurement else None
+    write(folder / result.point.file, json.dumps(data, indent=1) + "\n")
+
+
 def read(path: Path) -> Result:
     """One file of a sweep. Raises ValueError, naming the file, if it is damaged."""
     try:
         data = json.loads(path.read_text("utf-8"))
+        unfinished = str(data.get("unfinished", ""))
         given = data["measurement"]
         if given is not None:
             pairs = {name: tuple(map(tuple, given[name])) for name in ("shapes", "steps")}
             given = Measurement(**{**given, **pairs, "seconds": tuple(map(float, given["seconds"]))})
-            if len(given.seconds) < 2 or not all(0 < second < math.inf for second in given.seconds):
+            least = 1 if unfinished else 2
+            if len(given.seconds) < least or not all(0 < second < math.inf for second in given.seconds):
                 raise ValueError("seconds must be positive")
-        return Result(Point(**data["point"]), given, dict(data["machine"]), str(data["left_out"]))
+        return Result(Point(**data["point"]), given, dict(data["machine"]), str(data["left_out"]), unfinished)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{path.name} is damaged: {type(error).__name__}: {error}") from None
 
@@ -48,13 +89,16 @@ def table(found: Iterable[Result], roof: Roofline | None = None) -> Iterator[dic
     """One row a point: what, on what, seconds, FLOPs, bytes, FLOP/s, and the share of a roofline's bound.
 
     Of a GPU whose datasheet the kit has, the share of that roof is there, too. Points that were left out have their
-    reason in `left_out`, and no numbers.
+    reason in `left_out`, those that were stopped or not begun in `unfinished`, and neither have numbers: the
+    repetitions that are there so far are counted, and stand in the point's file.
     """
     for result in found:
         row: dict[str, Any] = {"what": result.point.name, **asdict(result.point), "machine": result.machine["device"]}
-        row |= {"left_out": result.left_out}
+        row |= {"left_out": result.left_out, "unfinished": result.unfinished}
         if (taken := result.measurement) is not None:
-            row |= {"seconds": taken.median, "spread": taken.spread, "repetitions": len(taken.seconds)}
+            row |= {"repetitions": len(taken.seconds)}
+        if taken is not None and result.complete:
+            row |= {"seconds": taken.median, "spread": taken.spread}
             row |= {"flops": taken.flops, "bytes": taken.bytes, "flop_per_s": taken.rate}
             if roof is not None:
                 row |= {"share": taken.share(roof)}
@@ -65,7 +109,7 @@ def table(found: Iterable[Result], roof: Roofline | None = None) -> Iterator[dic
 
 
 def matching(found: Iterable[Result], **given: Any) -> list[Measurement]:
-    """The measurements of points with these properties, in the order of their batch.
+    """The measurements of points with these properties, in the order of their batch; of complete ones only.
 
     Raises ValueError for a property that points do not have.
     """
@@ -73,5 +117,5 @@ def matching(found: Iterable[Result], **given: Any) -> list[Measurement]:
     for name in given:
         if name not in known:
             raise ValueError(unknown("property", name, known))
-    chosen = [r for r in found if r.measurement and all(getattr(r.point, key) == v for key, v in given.items())]
+    chosen = [r for r in found if r.complete and all(getattr(r.point, key) == v for key, v in given.items())]
     return [result.measurement for result in sorted(chosen, key=lambda r: r.point.batch) if result.measurement]

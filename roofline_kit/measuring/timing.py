@@ -14,8 +14,10 @@ from ..roofline import Roofline
 from ..tensor import Tensor
 from .machines import DTYPES, Machine, check_memory, machine_of
 
-REPETITION = 1e-4  # seconds that a repetition takes at least, as several calls: no clock ticks in nanoseconds
+REPEATS, SECONDS = 7, 0.5  # so many repetitions at least, and as many more as fit into this time
 MOST = 200  # repetitions
+REPETITION = 1e-4  # seconds that one takes at least, as several calls: no clock ticks in nanoseconds
+LONG = 1.0  # seconds: one call that takes as long is warm-up enough
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,7 @@ class Measurement:
 
     def predicted(self, roof: Roofline) -> float:
         """Seconds by a roofline: the sum over steps of max(FLOPs / peak, bytes / bandwidth), as `Roofline.time`."""
-        return sum(max(flops / roof.peak, moved / roof.bandwidth) for flops, moved in self.steps)
+        return promised(self.steps, roof)
 
     def share(self, roof: Roofline) -> float:
         """Predicted over measured seconds: 1 is on the roof, less is below it.
@@ -80,14 +82,20 @@ class Measurement:
         return f"{self.name} on {self.device}: {self.median:.3g} s, {self.rate:.3g} FLOP/s, {self.dtype}"
 
 
-def measure(f: Callable[..., Any], *arrays: Any, repeats: int = 7, seconds: float = 0.5) -> Measurement:
+def promised(steps: Sequence[tuple[int, int]], roof: Roofline) -> float:
+    """Seconds of one call by a roofline. steps : (FLOPs, bytes) of each."""
+    return sum(max(flops / roof.peak, moved / roof.bandwidth) for flops, moved in steps)
+
+
+def measure(f: Callable[..., Any], *arrays: Any, repeats: int = REPEATS, seconds: float = SECONDS) -> Measurement:
     """Times `f(*arrays)` on the machine that the arrays are on, and counts it by a trace.
 
     f : an algorithm in array notation, as for `trace`. arrays : all NumPy arrays, or all PyTorch tensors on one device.
     repeats : of the timing, at least; as many more as fit into `seconds`.
 
-    Two calls warm up. On a GPU its own events are the clock. Where the arrays would fit into a cache, calls take turns
-    with copies of them, because a layer of a model finds its weights in memory, too.
+    Two calls warm up, or one that takes longer than a second. On a GPU its own events are the clock. Where the arrays
+    would fit into a cache, calls take turns with copies of them, because a layer of a model finds its weights in
+    memory, too.
 
     Raises TypeError for what is no array, ValueError for a dtype that the kit has no name for, MemoryError where a call
     does not fit, and RuntimeError if the clock went backwards.
@@ -116,7 +124,7 @@ class BackwardsClock(RuntimeError):
     """A clock that says that a call took no time, or less."""
 
     def __init__(self, taken: float) -> None:
-        super().__init__(f"the clock went backwards: a call took {taken:g} s. Nothing of it is kept")
+        super().__init__(f"the clock went backwards: a call took {taken:g} s")
 
 
 class Call:
@@ -142,10 +150,12 @@ class Call:
         self.turn += 1
 
     def warm_up(self) -> float:
-        """Seconds of one call, after two that do not count. Raises `BackwardsClock`."""
+        """Seconds of one call, after two that do not count; a long one is not called again. Raises `BackwardsClock`."""
         with self.during():
-            self.machine.clock(self.run, 2)
             first = self.machine.clock(self.run, 1)
+            if 0 <= first < LONG:
+                self.machine.clock(self.run, 1)
+                first = self.machine.clock(self.run, 1)
         if first < 0:
             raise BackwardsClock(first)
         self.calls = min(1000, math.ceil(REPETITION / first)) if first > 0 else 1000
@@ -165,7 +175,7 @@ def sets(machine: Machine, size: int) -> int:
     if size == 0:
         return 1
     fit = max(1, machine.memory // (4 * size))
-    return min(math.ceil(4 * machine.cache / size), fit, 64)
+    return max(1, min(math.ceil(4 * machine.cache / size), fit, 64))
 
 
 def timed(call: Call, repeats: int, seconds: float) -> tuple[float, ...]:
@@ -177,7 +187,7 @@ def timed(call: Call, repeats: int, seconds: float) -> tuple[float, ...]:
     return tuple(taken)
 
 
-def enough(taken: Sequence[float], repeats: int = 7, seconds: float = 0.5) -> bool:
+def enough(taken: Sequence[float], repeats: int = REPEATS, seconds: float = SECONDS) -> bool:
     """Whether these repetitions are at least so many, and either took so many seconds together or are very many."""
     together = sum(max(one, REPETITION) for one in taken)
     return len(taken) >= max(3, repeats) and (together >= seconds or len(taken) >= MOST)
