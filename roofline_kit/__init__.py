@@ -18,7 +18,8 @@ from .hardware import Accelerator, accelerator, accelerators
 from .measuring import Measurement, Point, ceilings, measure
 from .models import Model, model, models
 from .roofline import Roofline, roofline
-from .tensor import Causal, Step, Tensor, flip, fuse, matmul, store, symbols, take, tensors, tiled, top, windows
+from .tensor import Causal, Step, Tensor, concatenate, flip, fuse, matmul, store, symbols, take, tensors, tiled, top
+from .tensor import windows
 from .tensor import exp, gelu, layer_norm, max, mean, relu, rms_norm, silu, softmax, sqrt, sum, tanh
 from .transformer import attention, compress, decoder_layer, linear, merge_heads, mlp, multi_head_attention
 from .transformer import norm, rotary, sparse_attention, split_heads
@@ -30,7 +31,7 @@ _LATER |= {"plot_roofline": "plots", "plot_stack": "plots", "plot_sweep": "plots
 __all__ = [
     "Accelerator", "Causal", "CompiledCost", "Cost", "Measurement", "Model", "Point", "Roofline", "Step", "Sweep",
     "Tensor",
-    "accelerator", "accelerators", "attention", "ceilings", "compress", "decoder_layer", "exp",
+    "accelerator", "accelerators", "attention", "ceilings", "compress", "concatenate", "decoder_layer", "exp",
     "explore_attention", "explore_batch", "explore_roofline", "explore_sparse", "flip", "fuse", "gelu",
     "layer_norm", "linear", "matmul", "max", "mean", "measure", "merge_heads", "mlp", "model", "models",
     "multi_head_attention", "norm", "relu", "rms_norm", "roofline", "rotary", "silu", "softmax", "sparse_attention",

@@ -1,7 +1,8 @@
 """How many operations, how many bytes? `trace` turns an algorithm into a `Cost` of SymPy formulas.
 
 A `Cost` is a list of steps, nothing else: its FLOPs, bytes and arithmetic intensity are sums over
-them, exact at every size. `.at` puts numbers in, `.compile` makes a NumPy function for sweeps.
+them, exact at every size. `.at` puts numbers in, `.compile` makes a NumPy function for sweeps, `.rows` and
+`.to_latex` are for other programs and for a paper.
 """
 
 from __future__ import annotations
@@ -58,6 +59,10 @@ def trace(f: Callable[..., Any], *args: Any, **kwargs: Any) -> Cost:
         if not isinstance(x, Tensor):
             raise TypeError(f"{name} must return Tensors for a trace, and returned {x!r}")
     return Cost(tuple(steps), name.replace("<lambda>", "cost"))
+
+
+def _circled(i: int) -> str:
+    return chr(0x245F + i) if i <= 10 else f"[{i}]"  # ① to ⑩; many fonts have no ⑪
 
 
 def _total(quantity: str, doc: str) -> Any:
@@ -158,6 +163,35 @@ class Cost:
         """
         return [f"{number} {text}" for number, text, *_ in self._table(_plain_step, str)[1:-1]]
 
+    def rows(self) -> list[dict[str, Any]]:
+        """The steps as plain dictionaries, for pandas, csv or json: `pd.DataFrame(cost.rows())`.
+
+        name, operation : text. reads, writes : names of arrays. count : how often. flops, matmul_flops, loads, stores,
+        bytes : of all repetitions, ints where they are numbers and SymPy formulas where sizes are open. intensity :
+        FLOPs per byte, a float or a formula, None for a step that moves nothing.
+
+        >>> from roofline_kit import attention, symbols, tensors
+        >>> N, h = symbols("N h")
+        >>> cost = trace(attention, *tensors("Q K V", (N, h)))
+        >>> [(row["operation"], row["flops"]) for row in cost.rows()]
+        [('@', 2*N**2*h), ('softmax', 3*N**2), ('@', 2*N**2*h)]
+        >>> cost.at(N=64, h=16).rows()[0]["reads"], cost.at(N=64, h=16).rows()[0]["bytes"]
+        (['Q', 'K'], 12288)
+        """
+        return [
+            {
+                "name": step.name,
+                "operation": step.operation,
+                "reads": [x.name for x in step.reads],
+                "writes": [x.name for x in step.writes],
+                "count": _native(step.count),
+                **{what: _native(tidy(getattr(step, what))) for what in ("flops", "matmul_flops")},
+                **{what: _native(tidy(getattr(step, what))) for what in ("loads", "stores", "bytes")},
+                "intensity": _native(step.intensity) if step.bytes != 0 else None,
+            }
+            for step in self.steps
+        ]
+
     # --- numbers ---
 
     def match(self, *keep: str, **values: Any) -> tuple[tuple[sympy.Symbol, ...], dict[sympy.Symbol, sympy.Expr]]:
@@ -165,33 +199,41 @@ class Cost:
 
         Raises ValueError that names the symbol which is missing, unknown or named twice.
         """
-        symbol = {str(s): s for s in self.symbols}
-        given = [*keep, *values]
+        symbol, sizes = {str(s): s for s in self.symbols}, self._sizes(keep, values)
+        missing = [name for name in symbol if name not in (*keep, *values)]
+        if missing:
+            raise ValueError(f"{self.name} needs a value for {', '.join(missing)}; its symbols are {', '.join(symbol)}")
+        return tuple(symbol[name] for name in keep), sizes
+
+    def _sizes(self, keep: Sequence[str], values: dict[str, Any]) -> dict[sympy.Symbol, sympy.Expr]:
+        """The sizes in `values` by symbol. Raises ValueError for a name that is unknown or given twice."""
+        symbol, given = {str(s): s for s in self.symbols}, [*keep, *values]
         for name in given:
             if name not in symbol:
                 raise ValueError(f"{self.name}: {unknown('symbol', name, symbol, see='its .symbols')}")
             if given.count(name) > 1:
                 raise ValueError(f"{self.name}: the symbol {name} is named twice")
-        missing = [name for name in symbol if name not in given]
-        if missing:
-            raise ValueError(f"{self.name} needs a value for {', '.join(missing)}; its symbols are {', '.join(symbol)}")
         sizes = {symbol[name]: size(x, name) for name, x in values.items()}
         if not all(n.is_number for n in sizes.values()):
             raise ValueError(f"{self.name}: sizes must be numbers here, not {values}")
-        return tuple(symbol[name] for name in keep), sizes
+        return sizes
 
     def at(self, **values: Any) -> Cost:
-        """The same cost with numbers put in for all symbols, exact.
+        """The same cost with numbers put in, exact. Sizes that are not given stay open; `at()` changes nothing.
 
-        Raises ValueError that names the symbol if one is missing or unknown, or if a size comes out
-        fractional (3 heads of 4096/3).
+        Raises ValueError for an unknown symbol, and if a size comes out fractional (3 heads of 4096/3).
 
         >>> from roofline_kit import attention, symbols, tensors
         >>> N, h = symbols("N h")
-        >>> trace(attention, *tensors("Q K V", (N, h))).at(N=4096, h=4096).intensity
+        >>> cost = trace(attention, *tensors("Q K V", (N, h)))
+        >>> cost.at(N=4096, h=4096).intensity
         16387/16
+        >>> cost.at(h=4096).flops, cost.at(h=4096).symbols
+        (16387*N**2, (N,))
         """
-        _, sizes = self.match(**values)
+        if not values:
+            return self
+        sizes = self._sizes((), values)
         for n in self.sizes:
             size(n.xreplace(sizes), f"{self.name}: {n}")
         done: dict[int, Tensor] = {}
@@ -203,7 +245,7 @@ class Cost:
                 return type(x)(map(put, x))
             if isinstance(x, Tensor) and id(x) not in done:
                 new = {part: put(getattr(x, part)) for part in ("shape", "base", "whole", "visible")}
-                done[id(x)] = replace(x, step=None, **new)
+                done[id(x)] = replace(x, **new)
             return done.get(id(x), x)
 
         parts = ("operands", "reads", "writes", "flops", "matmul_flops", "sizes", "count")
@@ -214,7 +256,8 @@ class Cost:
 
         names : the symbols that stay open, in the order of the arguments. values : the others.
 
-        Raises as `at` does. The compiled function raises for sizes that are not positive integers.
+        Raises ValueError for a symbol that is missing, unknown or named twice. The compiled function raises for
+        sizes that are not positive integers.
 
         >>> from roofline_kit import attention, symbols, tensors
         >>> N, h = symbols("N h")
@@ -227,16 +270,18 @@ class Cost:
 
     # --- display ---
 
-    def _table(self, show: Callable[..., str], figure: Callable[[Any], str]) -> list[list[str]]:
+    def _table(
+        self, show: Callable[..., str], figure: Callable[[Any], str], numbered: Callable[[int], str] = _circled
+    ) -> list[list[str]]:
         """A head, a row for each step, and the total. Results of earlier rows go by their number.
 
         show : a step's text, from its operation and the (name, ".T" or "") of its operands. figure : a
-        number's or formula's text.
+        number's or formula's text. numbered : the text of a step's number.
         """
         numbers: dict[int, str] = {}
         rows = [["", self.name, "FLOPs", "loads [B]", "stores [B]", "FLOPs/B"]]
         for i, step in enumerate(self.steps, start=1):
-            number = chr(0x245F + i) if i <= 10 else f"[{i}]"  # ① to ⑩; many fonts have no ⑪
+            number = numbered(i)
             operands = []
             for x in step.operands:
                 name = x.root.name if isinstance(x, Tensor) else str(x)
@@ -253,6 +298,30 @@ class Cost:
         rule = "─" * max(map(len, table))
         return "\n".join([table[0], rule, *table[1:-1], rule, table[-1]])
 
+    def to_latex(self) -> str:
+        r"""The step table as LaTeX for a paper: a `tabular` of plain ASCII, which needs the package amsmath.
+
+        Unlike the table in a notebook it shows every formula, however long.
+
+        >>> from roofline_kit import Tensor, exp, symbols
+        >>> print(trace(exp, Tensor("x", symbols("N"))).to_latex())
+        \begin{tabular}{llrrrr}
+         & exp & FLOPs & loads [B] & stores [B] & FLOPs/B \\ \hline
+        (1) & $\operatorname{exp}\left(x\right)$ & $N$ & $2 N$ & $2 N$ & $\frac{1}{4}$ \\
+        \hline
+         & total & $N$ & $2 N$ & $2 N$ & $\frac{1}{4}$ \\
+        \end{tabular}
+        """
+        head, *steps, total = self._table(_latex_step, _whole_figure, "({})".format)
+        rows = [["", _escaped(self.name), *head[2:]]]
+        for number, what, *figures in steps:
+            what = what.replace("  (×", r"\quad(\times")
+            rows.append([number, f"${what}$", *(f"${figure}$" for figure in figures)])
+        rows.append(["", "total", *(f"${figure}$" for figure in total[2:])])
+        lines = [f"{' & '.join(row)} \\\\" for row in rows]
+        body = "\n".join([rf"{lines[0]} \hline", *lines[1:-1], r"\hline", lines[-1]])
+        return f"\\begin{{tabular}}{{llrrrr}}\n{body}\n\\end{{tabular}}"
+
     def _repr_latex_(self) -> str:
         head, *steps, total = self._table(_latex_step, _latex_figure)
         rows = [" & ".join([_text(number), *cells]).replace("  (×", r"\quad(×") for number, *cells in steps]
@@ -266,6 +335,10 @@ def aligned(rows: Sequence[Sequence[str]], left: int) -> list[str]:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     padded = ([*map(str.ljust, row[:left], widths), *map(str.rjust, row[left:], widths[left:])] for row in rows)
     return ["  ".join(cells).rstrip() for cells in padded]
+
+
+def _escaped(words: str) -> str:
+    return re.sub(r"([_%&#$])", r"\\\1", words).replace("×", r"$\times$")
 
 
 def _text(words: str) -> str:
@@ -290,6 +363,20 @@ def _plain(figure: Any) -> str:
 def _latex_figure(figure: Any) -> str:
     text = _plain(figure)
     return sympy.latex(figure) if text == str(figure) else text.replace(",", r"\,")
+
+
+def _whole_figure(figure: Any) -> str:
+    """A figure in LaTeX; a formula in full."""
+    if figure is None:
+        return r"\text{none}"
+    return _latex_figure(figure) if figure.is_number else sympy.latex(figure)
+
+
+def _native(figure: sympy.Expr) -> Any:
+    """A number as Python has it, an int or a float; a formula as it is."""
+    if not figure.is_number:
+        return figure
+    return int(figure) if figure.is_Integer else float(figure)
 
 
 def _plain_step(operation: str, operands: list[tuple[str, str]]) -> str:

@@ -31,6 +31,8 @@ class Model:
     of position_rows whose first position_offset rows are not used. bias : "none", "qkv" or "all".
     tied : whether the output projection is the embedding's matrix. rope_scaled : whether the frequencies
     are stretched for long contexts, which costs nothing, and which `run` does not know.
+    vocabulary : None for layers alone, with neither embeddings before them nor a norm and a head after them;
+    parameters, memory and costs are those of the layers then.
     window : tokens that one attends to, where it is not the whole context (sliding-window attention).
     kv_latent, rope_head_dim : of latent attention, of which only the KV cache is modelled.
     published : the number of parameters as its makers print it. source, note : where it all comes from.
@@ -47,7 +49,7 @@ class Model:
     layers: Any
     hidden: Any
     heads: Any
-    vocabulary: Any
+    vocabulary: Any = None
     kv_heads: Any = None
     head_dim: Any = None
     mlp_hidden: Any = None
@@ -75,7 +77,7 @@ class Model:
         fill = {} if self.kv_latent else {"kv_heads": heads, "head_dim": hidden / heads, "mlp_hidden": 4 * hidden}
         for what in (field.name for field in fields(self) if field.type == "Any"):  # these are the sizes
             value = fill.get(what) if getattr(self, what) is None else getattr(self, what)
-            if value is not None or (what == "position_rows" and self.positions == "learned" and not self.kv_latent):
+            if value is not None or what == "layers":
                 value = size(value, f"{self.name}: {what}")
                 object.__setattr__(self, what, int(value) if value.is_number else value)
         if isinstance(self.heads, int) and isinstance(self.kv_heads, int) and self.heads % self.kv_heads:
@@ -85,6 +87,11 @@ class Model:
                 raise TypeError(f"{self.name}: {what} must be True or False, not {getattr(self, what)!r}")
         for what, choices in {"norm": "rms layer", "positions": "rotary learned", "bias": "none qkv all"}.items():
             object.__setattr__(self, what, choose(what, getattr(self, what), choices.split(), f"{self.name}: "))
+        if self.vocabulary is not None and self.positions == "learned" and not (self.position_rows or self.kv_latent):
+            raise TypeError(
+                f"{self.name}: positions are 'learned' (the default), and the rows of their table are missing: give "
+                "position_rows=1024, say; or positions='rotary', which needs no table; or vocabulary=None, layers alone"
+            )
 
     def __repr__(self) -> str:
         return f"Model({self.name}: {self.layers} layers, hidden {self.hidden}, {self.heads} heads)"
@@ -111,8 +118,13 @@ class Model:
         return weight if self.norm == "rms" else (weight, bias)
 
     def end_weights(self, dtype: str = "fp16") -> dict[str, Any]:
-        """The weights before and after the layers, as Tensors by name; `head` only where it is not tied."""
+        """The weights before and after the layers, as Tensors by name; `head` only where it is not tied.
+
+        None at all without a vocabulary.
+        """
         self._not_latent()
+        if self.vocabulary is None:
+            return {}
         made: dict[str, Any] = {"embedding": Tensor("E", (self.vocabulary, self.hidden), dtype)}
         if self.positions == "learned":
             made["positions"] = Tensor("E_positions", (self.position_rows, self.hidden), dtype)
@@ -121,10 +133,12 @@ class Model:
 
     @property
     def parameters(self) -> sympy.Expr:
-        """Number of parameters: the elements of all weights, a tied matrix once.
+        """Number of parameters: the elements of all weights, a tied matrix once; without a vocabulary, of the layers.
 
         >>> model("gpt2").parameters
         124439808
+        >>> Model("layers alone", layers=12, hidden=768, heads=12, bias="all").parameters
+        85054464
         """
         ends, layer = (sympy.Add(*(t.size for t in leaves(w))) for w in (self.end_weights(), self.layer_weights()))
         return ends + self.layers * layer
@@ -197,7 +211,7 @@ class Model:
         the scores that a token sees; PyTorch's counter, and this by default, counts all of them. More tokens than
         a table of learned positions has rows are counted like any others.
         fused : scores stay on chip, as in FlashAttention; standard attention otherwise. dtype : of weights and
-        activations.
+        activations. Without a vocabulary, the layers alone: there are no logits to choose.
 
         Raises ValueError or TypeError for what is no size, for an unknown choice, and for latent attention.
 
@@ -228,11 +242,14 @@ class Model:
             layer["cache"] = self.cache(self._reach(context), batch, dtype)
         if self.positions == "rotary":
             layer["rotation"] = tuple(Tensor(name, (seq, self.head_dim), dtype) for name in ("cos", "sin"))
-        first = trace(self._embed, ids, Tensor("positions", seq, "int64"), ends)
-        middle = trace(self._layer, X, self.layer_weights(dtype), **layer)
-        last = trace(self._logits, X, ends, logits=logits)
+        cost = self.layers * trace(self._layer, X, self.layer_weights(dtype), **layer)
+        if ends:
+            first = trace(self._embed, ids, Tensor("positions", seq, "int64"), ends)
+            cost = first + cost + trace(self._logits, X, ends, logits=logits)
+        elif choose("logits", logits, ("all", "last")) == "last":
+            raise ValueError(f"{self.name} has no vocabulary and so no logits: leave out logits='last'")
         stage = f"prefill of {seq}" if context is None else f"decode at {context}"
-        return Cost((first + self.layers * middle + last).steps, f"{self.name}, {stage}, batch {batch}")
+        return Cost(cost.steps, f"{self.name}, {stage}, batch {batch}")
 
     # --- the algorithm, for Tensors and arrays alike ---
 
@@ -258,8 +275,10 @@ class Model:
         `end_weights` and (for each layer) `layer_weights` name and shape them. cache : for each layer K and V,
         (batch, kv_heads, room, head_dim); the first `past` rows are read, the next n are written. how : fused.
 
-        Raises ValueError where n tokens do not fit, and where the positions are not modelled.
+        Raises ValueError where n tokens do not fit, and where there is no vocabulary or the positions are not modelled.
         """
+        if self.vocabulary is None:
+            raise ValueError(f"{self.name} has no vocabulary, so run has no tokens to begin with; give vocabulary=…")
         n, rows = ids.shape[-1], cache[0][0].shape[-2] if cache else math.inf
         if past + n > rows or past < 0 or (past and not cache):
             raise ValueError(f"{self.name}: {n} tokens after {past} do not fit into a cache of {rows if cache else 0}")

@@ -28,7 +28,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from itertools import combinations
 from numbers import Number
-from typing import Any
+from typing import Any, ClassVar
 
 import sympy
 import sympy.tensor.tensor  # SymPy asks for it at the first sum: loaded here, not in the first cell that traces
@@ -131,7 +131,6 @@ class Tensor:
     name : how formulas and tables call it.
     shape : sizes, each an int, a symbol or an expression; `()` is a single number.
     dtype : one of "fp64", "fp32", "tf32", "bf16", "fp16", "fp8", "int64", "int32", "int8".
-    step : the `Step` that made it; None for an input.
     base : for a view, the array in memory that it looks at; None for an array of its own.
     visible : of masked scores, how many of the last two dimensions' elements exist; None where all do.
     whole, cut : for a part of an array, that array, and which part.
@@ -147,11 +146,11 @@ class Tensor:
     name: str
     shape: tuple[sympy.Expr, ...]
     dtype: str = "fp16"
-    step: Step | None = None
     base: Tensor | None = None
     visible: sympy.Expr | None = None
     whole: Tensor | None = None
     cut: Any = None
+    _made_by: ClassVar[Step | None] = None  # no field, or whoever walks over the fields of a step walks in a circle
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not self.name:
@@ -170,6 +169,15 @@ class Tensor:
     def root(self) -> Tensor:
         """The array in memory that this tensor is, views, or is a part of."""
         return self.array if self.array.whole is None else self.array.whole
+
+    @property
+    def step(self) -> Step | None:
+        """The step that made it; None for an input."""
+        return self.root._made_by
+
+    def __getstate__(self) -> dict[str, Any]:
+        """A copy is an array of its own, without the steps before it, of which there may be thousands."""
+        return {name: value for name, value in vars(self).items() if name != "_made_by"}
 
     @property
     def ndim(self) -> int:
@@ -192,7 +200,7 @@ class Tensor:
     # Views: another way to look at the same memory, so they cost nothing.
 
     def _view(self, shape: tuple[Any, ...], suffix: str = "") -> Tensor:
-        return Tensor(self.name + suffix, shape, self.dtype, self.step, self.array)
+        return Tensor(self.name + suffix, shape, self.dtype, base=self.array)
 
     @property
     def T(self) -> Tensor:
@@ -263,7 +271,7 @@ class Tensor:
             return self
         name, shape = self.name + _slices(given), tuple(stop - start for start, stop in bounds)
         cut = (self.cut if self.base is None else self, *bounds)
-        return Tensor(name, shape, self.dtype, self.step, whole=self.root, cut=cut)
+        return Tensor(name, shape, self.dtype, whole=self.root, cut=cut)
 
     # Operations: each is a step.
 
@@ -276,6 +284,30 @@ class Tensor:
 
     def __neg__(self) -> Tensor:
         return _elementwise("neg", self)
+
+    def sum(self, axis: int | None = None, keepdims: bool = False) -> Tensor:
+        """Sum along one axis, or of all elements, as NumPy's arrays have it; a sum of n terms is n FLOPs.
+
+        >>> Tensor("x", (3, 4)).sum(), Tensor("x", (3, 4)).sum(axis=0)
+        (sum(x): fp16 (), sum(x): fp16 (4,))
+        """
+        return sum(self, axis, keepdims)
+
+    def max(self, axis: int | None = None, keepdims: bool = False) -> Tensor:
+        """Largest element along one axis, or of all; 1 operation per element. (PyTorch's own gives indices as well.)
+
+        >>> Tensor("x", (3, 4)).max(axis=-1, keepdims=True)
+        max(x): fp16 (3, 1)
+        """
+        return max(self, axis, keepdims)
+
+    def mean(self, axis: int | None = None, keepdims: bool = False) -> Tensor:
+        """Mean along one axis, or of all elements: n adds and one division.
+
+        >>> Tensor("x", (3, 4)).mean().step.flops
+        13
+        """
+        return mean(self, axis, keepdims)
 
     def _no_values(self, *_: Any) -> Any:
         raise TypeError(f"{self} {_NO_VALUES}")
@@ -292,6 +324,9 @@ class Tensor:
         if symbol and method == "__call__":  # a NumPy number met us, as in np.float64(2) * x
             return _elementwise(symbol, *inputs)
         raise TypeError(f"np.{ufunc.__name__} cannot compute with {self}, which has no values. {_MIXED}")
+
+    def __array_function__(self, function: Any, *_: Any) -> Any:
+        raise TypeError(f"np.{function.__name__} cannot compute with {self}, which has no values. {_MIXED}")
 
     @classmethod
     def __torch_function__(cls, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -446,7 +481,7 @@ def record(f: Callable[..., Any], *args: Any, **kwargs: Any) -> tuple[Any, list[
 def _taken(step: Step) -> None:
     """Tell the results of a step, and the trace in progress, about it."""
     for result in step.writes:
-        object.__setattr__(result, "step", step)
+        object.__setattr__(result, "_made_by", step)
     recording = _recording.get()
     if recording is not None:
         recording.append(step)
@@ -462,8 +497,8 @@ def _step(operation: str, operands: tuple[Any, ...], shape: Any, flops: Any, **m
     name = written(operation, [x.name if isinstance(x, Tensor) else str(x) for x in operands])
     out = Tensor(name, shape, more.get("dtype") or _common_dtype(operation, inputs), visible=more.get("visible"))
     for x in inputs:
-        if x.root.step and not any(x.root is result.root for result in x.root.step.writes):
-            raise ValueError(f"{x} was never stored: the fused {x.root.step.name} must return it")
+        if x.step and not any(x.root is result.root for result in x.step.writes):
+            raise ValueError(f"{x} was never stored: the fused {x.step.name} must return it")
     sizes = {n for x in (*inputs, out) for n in x.shape} | {size(n, operation) for n in more.get("sizes", ())}
     read = _distinct(more.get("reads") or [x.array for x in inputs])
     matmul_flops = sympy.sympify(more.get("matmul_flops", 0))
@@ -536,7 +571,7 @@ def _fuse_steps(f: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, 
     sizes = frozenset[sympy.Expr]().union(*(step.sizes for step in steps))
     whole = Step(operation, operands, read, tuple(results.values()), flops[0], flops[1], sizes)
     for inner in (t for step in steps for t in step.writes):
-        object.__setattr__(inner, "step", whole)
+        object.__setattr__(inner, "_made_by", whole)
     _taken(whole)
 
     def stored(x: Any) -> Any:
@@ -629,8 +664,11 @@ def _elementwise(operation: str, *operands: Any, flops: int = 1) -> Any:
     return _step(operation, operands, shape, flops * _elements(shape, visible), visible=visible)
 
 
-def _reduction(operation: str, x: Any, axis: int, keepdims: bool) -> Any:
-    """One step that combines the elements along `axis`: 1 operation for each element read."""
+def _reduction(operation: str, x: Any, axis: int | None, keepdims: bool = False) -> Any:
+    """One step that combines the elements along `axis`, or all: 1 operation for each element read."""
+    if axis is None:
+        out = _reduction(operation, x.reshape(-1), -1)
+        return out.reshape((1,) * len(x.shape)) if keepdims else out
     if not _tracing(operation, x):
         return getattr(array_namespace(x), operation)(x, axis=axis, keepdims=keepdims)
     axis = _axis(x, axis)
@@ -787,8 +825,8 @@ def sqrt(x: Any) -> Any:
     return _elementwise("sqrt", x)
 
 
-def sum(x: Any, axis: int = -1, keepdims: bool = False) -> Any:
-    """Sum along one axis; a sum of n terms is n FLOPs.
+def sum(x: Any, axis: int | None = -1, keepdims: bool = False) -> Any:
+    """Sum along one axis, or of all elements with axis=None; a sum of n terms is n FLOPs.
 
     >>> N, h = symbols("N h")
     >>> sum(Tensor("x", (N, h))).step.flops
@@ -797,8 +835,8 @@ def sum(x: Any, axis: int = -1, keepdims: bool = False) -> Any:
     return _reduction("sum", x, axis, keepdims)
 
 
-def max(x: Any, axis: int = -1, keepdims: bool = False) -> Any:
-    """Largest element along one axis; 1 operation per element.
+def max(x: Any, axis: int | None = -1, keepdims: bool = False) -> Any:
+    """Largest element along one axis, or of all with axis=None; 1 operation per element.
 
     >>> N, h = symbols("N h")
     >>> max(Tensor("x", (N, h))).step.flops
@@ -819,22 +857,68 @@ def flip(x: Any, axis: int) -> Any:
     return x._view(x.shape, ".flip")
 
 
+@fuse
+def concatenate(arrays: Any, axis: int = 0) -> Any:
+    """Arrays one after the other along an axis, as one array in memory: they are read and written, 0 FLOPs.
+
+    arrays : in a tuple or list, of shapes that are the same but for that axis. As NumPy's.
+
+    Raises TypeError where they are not in a tuple, ValueError with the shapes where these do not fit.
+
+    >>> N, h = symbols("N h")
+    >>> both = concatenate((Tensor("a", (N, h)), Tensor("b", (1, h))))
+    >>> both, both.step.flops, both.step.stores
+    (concatenate(a, b): fp16 (N + 1, h), 0, 2*h*(N + 1))
+    """
+    if not isinstance(arrays, (tuple, list)) or not arrays:
+        raise TypeError(f"concatenate takes arrays in a tuple, as in rk.concatenate((a, b)), and not {arrays!r}")
+    if not _tracing("concatenate", *arrays):
+        return array_namespace(*arrays).concat(list(arrays), axis=axis)
+    parts = [x for x in arrays if isinstance(x, Tensor) and x.visible is None]
+    if len(parts) < len(arrays):
+        raise TypeError(f"concatenate takes arrays without a mask, and neither numbers nor masked scores: {arrays}")
+    at = _axis(parts[0], axis)
+    others = {x.shape[:at] + x.shape[at + 1 :] for x in parts}
+    if len(others) > 1 or len({x.ndim for x in parts}) > 1:
+        raise ValueError(f"concatenate along axis {axis}: all other sizes must be the same, not those of {parts}")
+    total = sympy.Add(*(x.shape[at] for x in parts))
+    return _step("concatenate", tuple(parts), (*parts[0].shape[:at], total, *parts[0].shape[at + 1 :]), 0)
+
+
 def windows(x: Any, length: Any, stride: Any, start: Any = 0, count: Any = None) -> Any:
     """Overlapping windows over the rows of x, a free view; where a window sticks out, it sees zeros.
 
     x : (..., n, m). The result is (..., count, length, m): window i holds the rows from
     start + i·stride on. count : how many; by default all that fit.
+    With pairs, as in length=(3, 3), windows over rows and columns: (..., *count, *length), as a convolution sees them.
 
     Raises ValueError for windows with gaps between them, and where none fits.
 
     >>> windows(Tensor("x", (12, 5)), length=4, stride=2)
     x.windows: fp16 (5, 4, 5)
+    >>> windows(Tensor("x", (12, 5)), length=(3, 3), stride=1)
+    x.windows: fp16 (10, 3, 3, 3)
     """
+    if len(x.shape) < 2:
+        raise ValueError(f"windows are cut out of rows and columns, not of {tuple(x.shape)}; reshape(-1, 1) makes rows")
+    if not isinstance(length, tuple):
+        return _windows(x, length, stride, start, count, "rows")
+    pairs = [value if isinstance(value, tuple) else (value, value) for value in (length, stride, start, count)]
+    if any(len(pair) != 2 for pair in pairs):
+        raise ValueError(f"windows over rows and columns take pairs, not {tuple(p for p in pairs if len(p) != 2)}")
+    (a, b), (down, right), (top, left), (rows, columns) = pairs
+    by_rows = _windows(x, a, down, top, rows, "rows")
+    both = _windows(by_rows.mT, b, right, left, columns, "columns").mT
+    return replace(both, name=f"{x.name}.windows") if isinstance(both, Tensor) else both
+
+
+def _windows(x: Any, length: Any, stride: Any, start: Any, count: Any, along: str) -> Any:
+    """Windows over the last dimension but one, which is called `along` in errors."""
     n = x.shape[-2]
     count = sympy.floor((n - length) / sympy.sympify(stride)) + 1 if count is None else count
-    count = size(count, f"the number of windows of {length} in {n} rows")
+    count = size(count, f"the number of windows of {length} in {n} {along}")
     if (size(length, "the length of windows") - size(stride, "their stride")).is_negative:
-        raise ValueError(f"windows of length {length} that begin every {stride} rows leave rows out")
+        raise ValueError(f"windows of length {length} that begin every {stride} {along} leave {along} out")
     if _tracing("windows", x):
         return x._view((*x.shape[:-2], count, length, x.shape[-1]), ".windows")
     xp = array_namespace(x)
@@ -904,14 +988,15 @@ def store(x: Any, into: Any) -> Any:
 
 
 @fuse
-def mean(x: Any, axis: int = -1, keepdims: bool = False) -> Any:
-    """Mean along one axis: n adds and one division.
+def mean(x: Any, axis: int | None = -1, keepdims: bool = False) -> Any:
+    """Mean along one axis, or of all elements with axis=None: n adds and one division.
 
     >>> N, h = symbols("N h")
     >>> mean(Tensor("x", (N, h))).step.flops
     N*h + N
     """
-    return sum(x, axis, keepdims) / x.shape[axis]
+    count = math.prod(x.shape) if axis is None else x.shape[axis]
+    return sum(x, axis, keepdims) / count
 
 
 def _below_maximum(x: Any, axis: int) -> Any:

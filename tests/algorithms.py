@@ -114,6 +114,12 @@ def sparse_near(*inputs: Any) -> Any:
     return rk.sparse_attention(*others, (K_near, V_near), block=4, stride=2, select_block=4, selected=4, window=3)
 
 
+def convolution(x: Any, W: Any) -> Any:
+    """Filters of 3 × 2 over a picture: windows, and a product."""
+    patches = rk.windows(x, (3, 2), 1)
+    return patches.reshape(*patches.shape[:-2], 6) @ W
+
+
 def chosen_rows(X: Any, scores: Any) -> Any:
     """The rows that have the two highest scores; top gives every row once."""
     return rk.take(X, rk.top(scores, 2))
@@ -164,6 +170,18 @@ ALGORITHMS: dict[str, Algorithm] = MATRIX_PRODUCTS | {
     "sum": (lambda x: rk.sum(x, axis=0), ("N M",)),
     "max": (lambda x: rk.max(x, axis=1, keepdims=True), ("B N M",)),
     "mean": (rk.mean, ("N M",)),
+    "sum of all": (lambda x: rk.sum(x, axis=None), ("N M",)),
+    "mean of all, for each": (lambda x: x - rk.mean(x.mT, axis=None, keepdims=True), ("B N M",)),
+    "sums as methods": (lambda x: x.sum() * x.sum(axis=0) + x.sum(axis=-1, keepdims=True), ("N M",)),
+    "means and largest as methods": (
+        lambda x: x.mean(axis=1) / (2 + x.max() * x.max() + x.mean() * x.mean()),
+        ("N M N",),
+    ),
+    "concatenate columns of views": (
+        lambda a, b: rk.concatenate([a.mT, b[..., 1:], a.mT], axis=-1) * 2,
+        ("B M N", "B N M+1"),
+    ),
+    "concatenate in a fused step": (rk.fuse(lambda a, b: rk.exp(rk.concatenate((a, b), axis=0))), ("N h", "M h")),
     "exp, tanh, sqrt": (lambda x: rk.exp(x) + rk.tanh(x) + rk.sqrt(x * x), ("N M",)),
     "gelu": (rk.gelu, ("N M",)),
     "silu": (rk.silu, ("N M",)),
@@ -184,6 +202,8 @@ ALGORITHMS: dict[str, Algorithm] = MATRIX_PRODUCTS | {
     "rotary": (rk.rotary, ("B N 2*d", "N 2*d", "N 2*d")),
     "flip": (lambda x: x + rk.flip(x, axis=0), ("N M",)),
     "windows": (lambda x: rk.sum(rk.windows(x, 3, 2), axis=-2), ("B 2*N+1 M",)),
+    "windows over rows and columns": (lambda x: rk.sum(rk.windows(x, (2, 3), (1, 2)), axis=-1), ("B N+1 2*M+1",)),
+    "a convolution": (convolution, ("B N+2 M+1", "6 d")),
     "windows that stick out": (lambda x: rk.exp(rk.windows(x, 3, 1, -1, x.shape[-2] + 1)), ("N M",)),
     "causal attention": (masked(rk.Causal()), ("N h", "N h", "N d")),
     "causal attention, fused": (rk.fuse(masked(rk.Causal())), ("B N h", "B N h", "B N d")),
@@ -209,6 +229,7 @@ ALGORITHMS: dict[str, Algorithm] = MATRIX_PRODUCTS | {
 # read its arrays whole, and the interpreter reads no row that nobody needs.
 COUNTED: dict[str, Algorithm] = ALGORITHMS | {
     "top": (lambda x: rk.top(x, 3), ("N M+2",)),
+    "concatenate": (lambda a, b: rk.concatenate((a, b)), ("N h", "M h")),
     "chosen rows, fused": (rk.fuse(chosen_rows), ("B M+1 h", "B M+1")),
     "chosen rows": (chosen_rows, ("B M+1 h", "B M+1")),
     "chosen rows for each query": (chosen_rows, ("B M+1 h", "B N M+1")),

@@ -151,6 +151,19 @@ class Array:
             flat = flat * n + (i if n > 1 else 0)
         return self.machine.load(self.cells[flat])
 
+    def sum(self, axis: int | None = None, keepdims: bool = False) -> Array:
+        return Namespace.sum(self, axis, keepdims)
+
+    def max(self, axis: int | None = None, keepdims: bool = False) -> Array:
+        return Namespace.max(self, axis, keepdims)
+
+    def mean(self, axis: int | None = None, keepdims: bool = False) -> Array:
+        """n additions and a division in one step."""
+        with self.machine.step() as result:
+            out = self.sum(axis, keepdims)
+            result.append(out / (len(self.cells) // len(out.cells)))
+        return result[0]
+
     def apply(self, f: Callable[..., Real], *operands: Any) -> Array:
         """A primitive operation, element by element."""
         arrays = [x for x in operands if isinstance(x, Array)]
@@ -290,6 +303,13 @@ def concatenate(arrays: list[Array], axis: int) -> Array:
     return Array(arrays[0].machine, (len(cells),), cells)._view(places)
 
 
+def joined(arrays: tuple[Array, ...], axis: int = 0) -> Array:
+    """A copy of several arrays in one: each number is loaded and stored, and nothing is computed."""
+    view = concatenate(list(arrays), axis)
+    numbers = [view.machine.load(cell) for cell in view.cells]
+    return view.machine.make(view.shape, numbers, *arrays)
+
+
 class Ranking:
     """The order of each row, of which only the part is made that is asked for."""
 
@@ -367,7 +387,10 @@ def gelu(x: Real) -> Real:
 
 
 def reduction(f: Callable[[list[Any]], Any]) -> Callable[..., Array]:
-    def reduce(x: Array, axis: int = -1, keepdims: bool = False) -> Array:
+    def reduce(x: Array, axis: int | None = -1, keepdims: bool = False) -> Array:
+        if axis is None:
+            out = reduce(x.reshape(-1), -1, keepdims)
+            return out.reshape((1,) * x.ndim) if keepdims else out
         out, axis = x.by_rows(lambda row: [f(row)], axis, reduces=True), axis % len(x.shape)
         out.shape = out.shape if keepdims else x.shape[:axis] + x.shape[axis + 1 :]
         return out
@@ -403,6 +426,7 @@ OWN: dict[str, Callable[..., Array]] = {
     "silu": lambda x: x.apply(lambda y: y / (exp(-y) + 1), x),
     "_seen_products": lambda a, b, mask: a.times(b, mask.seen(a.shape[-2], b.shape[-1])),
     "_seen": lambda P, mask: P,
+    "concatenate": joined,
     "relu": lambda x: x.apply(lambda y: y.apply(max, y, 0.0), x),
 }
 """The composed functions once more, as loops over numbers."""

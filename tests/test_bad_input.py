@@ -299,6 +299,47 @@ indices = rk.Tensor("i", (3, 2), "int64")
             lambda: rk.windows(np.ones((10, 4)), 11, 3),
             ("windows of 11 in 10 rows is 0", "positive integer"),
         ),
+        "windows of a vector": (
+            ValueError,
+            lambda: rk.windows(rk.Tensor("v", 4), 2, 1),
+            ("rows and columns", "(4,)", "reshape(-1, 1)"),
+        ),
+        "windows of a vector of numbers": (
+            ValueError,
+            lambda: rk.windows(np.ones(4), 2, 1),
+            ("(4,)", "reshape(-1, 1)"),
+        ),
+        "windows of three sizes": (ValueError, lambda: rk.windows(y, (2, 2, 2), 1), ("pairs", "(2, 2, 2)")),
+        "windows wider than the array": (
+            ValueError,
+            lambda: rk.windows(y, (3, 5), 1),
+            ("windows of 5 in 4 columns is 0", "positive integer"),
+        ),
+        "windows that leave columns out": (ValueError, lambda: rk.windows(y, (2, 2), (1, 3)), ("every 3 columns",)),
+        "one array to concatenate": (TypeError, lambda: rk.concatenate(y), ("rk.concatenate((a, b))", "y: fp16")),
+        "nothing to concatenate": (TypeError, lambda: rk.concatenate(()), ("rk.concatenate((a, b))", "not ()")),
+        "a number to concatenate": (TypeError, lambda: rk.concatenate((y, 3)), ("concatenate", "numbers", "3")),
+        "masked scores to concatenate": (TypeError, lambda: rk.concatenate((WEIGHTS, WEIGHTS)), ("masked scores",)),
+        "columns of another length to concatenate": (
+            ValueError,
+            lambda: rk.concatenate((y, rk.Tensor("z", (3, 5)))),
+            ("along axis 0", "y: fp16 (10, 4)", "z: fp16 (3, 5)"),
+        ),
+        "a vector and a matrix to concatenate": (
+            ValueError,
+            lambda: rk.concatenate((rk.Tensor("v", 4), y)),
+            ("along axis 0", "v: fp16 (4,)", "y: fp16 (10, 4)"),
+        ),
+        "an axis to concatenate along that does not exist": (
+            ValueError,
+            lambda: rk.concatenate((y, y), axis=2),
+            ("axis 2", "y: fp16 (10, 4)"),
+        ),
+        "a Tensor and an array to concatenate": (
+            TypeError,
+            lambda: rk.concatenate((y, np.ones((3, 4)))),
+            ("concatenate mixes", "y: fp16 (10, 4)", "ndarray"),
+        ),
         "no windows": (ValueError, lambda: rk.windows(y, 2, 1, count=0), ("2 in 10 rows is 0", "positive integer")),
         "indices that do not begin as the rows": (
             ValueError,
@@ -502,7 +543,9 @@ NO_VALUES = ("x: fp16 (N, h)", "no values", "array operation")
             ("np.matmul", *MIXED),
         ),
         "a function of NumPy": (TypeError, lambda: rk.trace(lambda x: np.exp(x), x), ("np.exp", *MIXED)),
-        "a sum of NumPy": (TypeError, lambda: rk.trace(lambda x: np.sum(x), x), MIXED),
+        "a sum of NumPy": (TypeError, lambda: rk.trace(lambda x: np.sum(x), x), ("np.sum", *MIXED)),
+        "NumPy's concatenate": (TypeError, lambda: np.concatenate((x, x)), ("np.concatenate", *MIXED)),
+        "an axis of a method that does not exist": (ValueError, lambda: x.sum(axis=2), ("axis 2", "x: fp16 (N, h)")),
         "a conversion to an array": (TypeError, lambda: rk.trace(lambda x: np.asarray(x), x), ("NumPy", *MIXED)),
         "an array in a fused function": (
             TypeError,
@@ -562,8 +605,17 @@ def heads(x: Any) -> Any:
 
 @refuses(
     {
-        "a missing symbol": (ValueError, lambda: ATTENTION.at(N=4), ("attention needs a value for h", "N, h")),
-        "two missing symbols": (ValueError, lambda: ATTENTION.at(), ("a value for N, h",)),
+        "two missing symbols of a sweep": (ValueError, lambda: ATTENTION.compile(), ("a value for N, h", "are N, h")),
+        "the bound of a size that was left open": (
+            ValueError,
+            lambda: A10.bound(ATTENTION.at(N=4)),
+            ("depends on the sizes", ".at(h=…)"),
+        ),
+        "heads that do not divide, before all sizes are there": (
+            ValueError,
+            lambda: rk.trace(heads, x).at(h=4096, H=3),
+            ("h/H is 4096/3", "positive integer"),
+        ),
         "an unknown symbol": (ValueError, lambda: ATTENTION.at(N=4, h=4, M=4), ("unknown symbol 'M'", "'N', 'h'")),
         "a symbol in the wrong case": (ValueError, lambda: ATTENTION.at(n=4, h=4), ("'n'", "did you mean 'N'")),
         "a missing symbol of a sweep": (ValueError, lambda: ATTENTION.compile("N"), ("needs a value for h",)),

@@ -200,3 +200,59 @@ def test_a_formula_that_is_too_long_for_the_table_is_left_out_and_can_be_asked_f
     assert repr(cost).splitlines()[-1].split()[-1] == "…" and len(str(cost.intensity)) > 48
     assert max(map(len, repr(cost).splitlines())) < 200
     assert_well_formed(cost._repr_latex_(), len(cost.steps))
+
+
+# --- for a paper ----------------------------------------------------------------------------------------
+
+
+def tabular(latex: str) -> list[list[str]]:
+    """The cells of a LaTeX tabular, row by row."""
+    body = re.fullmatch(r"\\begin\{tabular\}\{llrrrr\}\n(.*)\n\\end\{tabular\}", latex, re.DOTALL)
+    assert body
+    rows = body[1].replace(r"\hline", "").strip().removesuffix(r"\\").split(r"\\")
+    return [[cell.strip() for cell in re.split(r"(?<!\\)&", row)] for row in rows]
+
+
+def assert_typeset(latex: str, steps: int) -> None:
+    """A paper's LaTeX reads it: plain ASCII, six cells a row, and each formula is one that a typesetter sets."""
+    from matplotlib.mathtext import MathTextParser
+
+    rows = tabular(latex)
+    assert latex.isascii() and [len(row) for row in rows] == [6] * (steps + 2)
+    for cell in (cell for row in rows[1:] for cell in row if "$" in cell):
+        MathTextParser("path").parse(cell)  # raises for what it cannot set
+
+
+def test_attention_is_the_table_of_the_slide_in_a_paper() -> None:
+    head, *steps, total = tabular(ATTENTION.to_latex())
+    assert head == ["", "attention", "FLOPs", "loads [B]", "stores [B]", "FLOPs/B"]
+    assert [row[:3] for row in steps] == [
+        ["(1)", r"$Q\,K^{\mathsf{T}}$", "$2 N^{2} h$"],
+        ["(2)", r"$\operatorname{softmax}\left(\text{(1)}\right)$", "$3 N^{2}$"],
+        ["(3)", r"$\text{(2)}\,V$", "$2 N^{2} h$"],
+    ]
+    assert total[1:3] == ["total", r"$N^{2} \left(4 h + 3\right)$"]
+
+
+@each_algorithm
+def test_every_algorithm_can_be_put_into_a_paper(algorithm: Algorithm) -> None:
+    cost = traced(algorithm)
+    assert_typeset(cost.to_latex(), len(cost.steps))
+    assert_typeset(at(cost, dict.fromkeys("BHKMNdh", 6)).to_latex(), len(cost.steps))
+
+
+def test_a_paper_gets_repetitions_and_formulas_of_any_length() -> None:
+    cost = 32 * rk.model("gpt2").decode(*rk.symbols("B S"))
+    assert_typeset(cost.to_latex(), len(cost.steps))
+    assert "…" in repr(cost) and r"32 $\times$ " in cost.to_latex() and r"\quad(\times 384)" in cost.to_latex()
+
+
+@pytest.mark.parametrize("name", ["W_q", "50% of x", "a & b", "x#1", "f(x)[1]"])
+def test_any_name_can_stand_in_a_paper(name: str) -> None:
+    cost = rk.trace(lambda x: rk.exp(x) * x, rk.Tensor(name, N))
+    assert_typeset(cost.to_latex(), 2)
+    assert name == "W_q" or name in cost.to_latex().replace("\\", "")
+
+
+def test_a_step_that_moves_nothing_has_no_intensity_in_a_paper() -> None:
+    assert r"$\text{none}$" in rk.trace(lambda x: x.T, rk.Tensor("x", (N, h))).to_latex()

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import copy
+import csv
+import dataclasses
+import io
+import json
 import math
+import pickle
 from typing import Any
 
 import numpy as np
@@ -265,6 +271,30 @@ def test_putting_numbers_in_is_the_same_as_tracing_at_numbers(algorithm: Algorit
 @each_algorithm
 @few
 @given(data=st.data())
+def test_numbers_can_be_put_in_one_after_the_other(algorithm: Algorithm, data: st.DataObject) -> None:
+    sizes = data.draw(sizes_for(algorithm[1], largest=10**6))
+    cost, order = traced(algorithm), data.draw(st.permutations(names_in(algorithm[1])))
+    left = list(order)
+    for name in order:
+        if any(str(symbol) == name for symbol in cost.symbols):
+            cost = cost.at(**{name: sizes[name]})
+        left.remove(name)
+        assert {str(symbol) for symbol in cost.symbols} <= set(left)
+    assert [totals(step) for step in cost.steps] == [totals(step) for step in traced(algorithm, sizes).steps]
+
+
+def test_sizes_that_are_not_given_stay_open() -> None:
+    N = rk.symbols("N")
+    cost = traced(ALGORITHMS["attention"])
+    assert cost.at(h=4096).symbols == (N,) and cost.at(h=4096).flops == N**2 * (4 * 4096 + 3)
+    assert cost.at() is cost and cost.at(N=4).at(h=8).flops == cost.at(N=4, h=8).flops
+    assert cost.at(h=4096).compile("N")([464]).intensity == cost.compile("N", h=4096)([464]).intensity
+    assert rk.roofline("A10").crossing(cost.at(h=4096), "N") == rk.roofline("A10").crossing(cost, "N", h=4096)
+
+
+@each_algorithm
+@few
+@given(data=st.data())
 def test_numbers_are_exact_and_never_floats(algorithm: Algorithm, data: st.DataObject) -> None:
     sizes = data.draw(sizes_for(algorithm[1], largest=10**9))
     cost = traced(algorithm, dtypes="bf16")
@@ -442,3 +472,128 @@ def test_values_that_are_put_in_are_numbers() -> None:
     for ask in (lambda: cost.at(N=4, h=N), lambda: cost.compile("N", h=h)):
         with pytest.raises(ValueError, match="must be numbers"):
             ask()
+
+
+# --- for scripts --------------------------------------------------------------------------------------
+
+COLUMNS = ["name", "operation", "reads", "writes", "count", "flops", "matmul_flops", "loads", "stores", "bytes"]
+
+
+def chain(length: int) -> rk.Cost:
+    def f(x: Any) -> Any:
+        for _ in range(length):
+            x = rk.exp(x) + x
+        return x
+
+    return rk.trace(f, rk.Tensor("x", 4))
+
+
+@each_algorithm
+@few
+@given(data=st.data())
+def test_rows_are_the_steps_as_plain_numbers(algorithm: Algorithm, data: st.DataObject) -> None:
+    cost = traced(algorithm, data.draw(sizes_for(algorithm[1], largest=10**6)))
+    rows = cost.rows()
+    assert [list(row) for row in rows] == [[*COLUMNS, "intensity"]] * len(cost.steps)
+    assert json.loads(json.dumps(rows)) == rows  # nothing in them is a thing of SymPy's or ours
+    for quantity in ("flops", "matmul_flops", "loads", "stores", "bytes"):
+        assert all(type(row[quantity]) is int for row in rows)
+        assert sum(row[quantity] for row in rows) == getattr(cost, quantity)
+    assert [row["intensity"] for row in rows] == [float(step.intensity) for step in cost.steps]
+
+
+@each_algorithm
+def test_rows_of_open_sizes_hold_formulas(algorithm: Algorithm) -> None:
+    cost = traced(algorithm)
+    for row, step in zip(cost.rows(), cost.steps, strict=True):
+        assert (row["name"], row["operation"], row["count"]) == (step.name, step.operation, 1)
+        assert sympy.expand(row["flops"] - step.flops) == sympy.expand(row["bytes"] - step.bytes) == 0
+        assert row["reads"] == [x.name for x in step.reads] and row["writes"] == [x.name for x in step.writes]
+
+
+def test_rows_are_a_csv_file_in_three_lines() -> None:
+    rows = (32 * traced(ALGORITHMS["attention"])).at(h=64).rows()
+    writer = csv.DictWriter(file := io.StringIO(), rows[0])
+    writer.writeheader()
+    writer.writerows(rows)
+    first = next(csv.DictReader(io.StringIO(file.getvalue())))
+    assert (first["name"], first["count"], first["flops"]) == ("a @ b.T", "32", "4096*N**2")
+
+
+def test_a_step_that_moves_nothing_is_a_row_without_an_intensity() -> None:
+    step = rk.trace(lambda x: rk.exp(x), rk.Tensor("x", 4)).steps[0]
+    nothing = dataclasses.replace(step, reads=(), writes=())
+    assert rk.Cost((nothing,)).rows()[0]["intensity"] is None
+
+
+@each_algorithm
+def test_steps_can_be_turned_into_dictionaries_field_by_field(algorithm: Algorithm) -> None:
+    """As pandas does where it is given a list of data classes."""
+    cost = traced(algorithm)
+    for step, fields in zip(cost.steps, map(dataclasses.asdict, cost.steps), strict=True):
+        assert dataclasses.is_dataclass(step) and fields["flops"] == step.flops
+        assert [x["name"] for x in fields["reads"]] == [x.name for x in step.reads]
+    assert len(dataclasses.asdict(cost)["steps"]) == len(cost.steps)
+
+
+def test_pandas_takes_rows_and_steps() -> None:
+    pandas = pytest.importorskip("pandas")
+    cost = traced(ALGORITHMS["attention"]).at(N=64, h=16)
+    assert pandas.DataFrame(cost.rows())["bytes"].sum() == cost.bytes
+    assert list(pandas.DataFrame(cost.steps)["flops"]) == [step.flops for step in cost.steps]
+
+
+@pytest.mark.parametrize("way", [copy.deepcopy, lambda cost: pickle.loads(pickle.dumps(cost)), dataclasses.asdict])
+def test_a_cost_of_many_steps_can_be_copied_stored_and_taken_apart(way: Any) -> None:
+    cost = chain(500)
+    again = way(cost)
+    if isinstance(again, rk.Cost):
+        assert again.names() == cost.names() and again.flops == cost.flops == 4000
+    assert cost.steps[7].writes[0].step is cost.steps[7] and len(dataclasses.asdict(cost)["steps"]) == 1000
+
+
+def test_a_view_and_a_part_know_the_step_that_made_their_array() -> None:
+    y = rk.exp(rk.Tensor("x", (4, 6)))
+    assert y.step is y.T.step is y.reshape(-1).step is y[1:].step is y[1:].T.step is not None
+    assert rk.Tensor("x", 4).step is None
+
+
+def test_methods_of_a_tensor_are_those_of_numpy_s_arrays() -> None:
+    x = np.arange(24.0).reshape(2, 3, 4)
+    for method in ("sum", "max", "mean"):
+        for how in ({}, {"axis": 0}, {"axis": -1, "keepdims": True}, {"axis": None, "keepdims": True}):
+            traced_one = getattr(rk.Tensor("x", x.shape), method)(**how)
+            np.testing.assert_allclose(getattr(rk, method)(x, **({"axis": None} | how)), getattr(x, method)(**how))
+            assert traced_one.shape == np.shape(getattr(x, method)(**how))
+
+
+@given(sizes=sizes_for(("N M",), largest=7), data=st.data())
+def test_windows_over_rows_and_columns_are_those_that_one_cuts_by_hand(sizes: dict[str, int], data: Any) -> None:
+    (x,) = as_arrays(("N M",), sizes)
+    length = tuple(data.draw(st.integers(1, n)) for n in x.shape)
+    stride = tuple(data.draw(st.integers(1, n)) for n in length)
+    found = rk.windows(x, length, stride)
+    (a, b), (down, right) = length, stride
+    assert found.shape == tuple(rk.windows(rk.Tensor("x", x.shape), length, stride).shape)
+    for i, j in np.ndindex(found.shape[:2]):
+        cut = x[i * down : i * down + a, j * right : j * right + b]
+        np.testing.assert_array_equal(found[i, j], cut)
+
+
+def test_windows_over_rows_and_columns_see_zeros_where_they_stick_out() -> None:
+    found = rk.windows(np.ones((2, 3)), (3, 3), 1, start=(-1, -1), count=(2, 3))
+    assert found.shape == (2, 3, 3, 3) and found[0, 0].tolist() == [[0, 0, 0], [0, 1, 1], [0, 1, 1]]
+
+
+@given(sizes=sizes_for(("N h", "M h")))
+def test_concatenate_is_numpy_s(sizes: dict[str, int]) -> None:
+    a, b = as_arrays(("N h", "M h"), sizes)
+    np.testing.assert_array_equal(rk.concatenate((a, b)), np.concatenate((a, b)))
+    np.testing.assert_array_equal(rk.concatenate((a.T, b.T), axis=-1), np.concatenate((a.T, b.T), axis=-1))
+
+
+def test_concatenating_costs_no_flops_and_moves_every_number_twice() -> None:
+    N, M, h = rk.symbols("N M h")
+    cost = rk.trace(lambda a, b: rk.concatenate((a, b)), rk.Tensor("a", (N, h)), rk.Tensor("b", (M, h)))
+    assert cost.flops == 0 and sympy.expand(cost.loads - 2 * h * (N + M)) == sympy.expand(cost.stores - cost.loads) == 0
+    assert len(cost.steps) == 1 and "concatenate(a, b)" in repr(cost)

@@ -6,7 +6,7 @@ import json
 import re
 import tomllib
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from tiny import MODELS as TINY
 from tiny import empty_cache, token_ids, weights_for
 
 import roofline_kit as rk
+from roofline_kit.tensor import leaves
 
 
 def toml(name: str) -> dict[str, dict[str, Any]]:
@@ -662,7 +663,13 @@ OWN = {"layers": 2, "hidden": 8, "heads": 4, "vocabulary": 11, "position_rows": 
         ({"norm": "batch"}, ValueError, "mine: unknown norm 'batch'.*'rms', 'layer'"),
         ({"positions": "rotate"}, ValueError, "mine: unknown positions 'rotate'; did you mean 'rotary'"),
         ({"bias": "yes"}, ValueError, "mine: unknown bias 'yes'.*'none', 'qkv', 'all'"),
-        ({"position_rows": None}, TypeError, "mine: position_rows is None"),
+        (
+            {"position_rows": None},
+            TypeError,
+            "mine: positions are 'learned'.*position_rows=1024.*or positions='rotary'.*or vocabulary=None",
+        ),
+        ({"position_rows": 0}, ValueError, "mine: position_rows is 0"),
+        ({"layers": None}, TypeError, "mine: layers is None"),
     ],
 )
 def test_an_own_model_that_cannot_be_is_refused_when_it_is_made(
@@ -725,3 +732,45 @@ def test_stretched_frequencies_are_told_from_ordinary_ones(
     }  # fmt: skip
     path.write_text(json.dumps(llama | scaling), "utf-8")
     assert rk.model(path).rope_scaled == scaled
+
+
+# --- layers alone ------------------------------------------------------------------------------------------
+
+
+def without_ends(name: str) -> rk.Model:
+    """A model of the table without its vocabulary."""
+    return replace(rk.model(name), vocabulary=None, position_rows=None)
+
+
+@each_dense_model
+def test_without_a_vocabulary_a_model_is_its_layers(name: str) -> None:
+    whole, layers = rk.model(name), without_ends(name)
+    ends = sum(x.size for x in leaves(whole.end_weights()))
+    assert layers.end_weights() == {} and layers.parameters == whole.parameters - ends
+    assert layers.kv_cache_bytes(100) == whole.kv_cache_bytes(100)
+    assert layers.memory_bytes(100) == 2 * layers.parameters + layers.kv_cache_bytes(100)
+    for stage in ("prefill", "decode"):
+        inner = [step for step in getattr(whole, stage)(2, 50).steps if step.count == whole.layers]
+        cost = getattr(layers, stage)(2, 50)
+        assert figures(cost) == figures(rk.Cost(tuple(inner)))
+        assert len(cost.steps) == len(inner) and cost.name == getattr(whole, stage)(2, 50).name
+
+
+def test_layers_of_one_s_own_need_sizes_of_layers_only() -> None:
+    h = rk.symbols("h")
+    mine = rk.Model("mine", layers=3, hidden=h, heads=h / 64)
+    assert sympy.expand(mine.parameters - 3 * (12 * h**2 + 4 * h)) == 0
+    assert mine.decode(1, 100).symbols == (h,)
+
+
+@pytest.mark.parametrize(
+    ("ask", "words"),
+    [
+        (lambda mine: mine.prefill(1, 5, logits="last"), "mine has no vocabulary and so no logits"),
+        (lambda mine: mine.prefill(1, 5, logits="lsat"), "unknown logits 'lsat'; did you mean 'last'"),
+        (lambda mine: mine.run(np.ones((1, 3), int), {}, []), "mine has no vocabulary, so run has no tokens"),
+    ],
+)
+def test_layers_alone_have_no_tokens_and_no_logits(ask: Callable[[rk.Model], Any], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        ask(rk.Model("mine", layers=2, hidden=8, heads=4))
