@@ -12,6 +12,7 @@ from typing import Any
 
 import nbformat
 import pytest
+from chance import graders_draw_by_the_seed  # noqa: F401  a fixture for all tests here
 
 from roofline_kit.grading import assignment, grade, release, report
 
