@@ -9,6 +9,8 @@
 'compute'
 """
 
+from . import alone as alone  # first: it decides where all else is imported from
+
 from importlib import import_module
 from typing import Any
 

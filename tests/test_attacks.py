@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import re
 import socket
 import stat
 import subprocess
@@ -14,15 +15,17 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from attacks import FULL, HERE, HONEST, all_attacks, answered, cell_of
 from attacks import Attack as An
+from chance import SEED, seed
 
-from roofline_kit.grading import assignment, grade, sandbox
+from roofline_kit.grading import assignment, grade, judge, sandbox
+from roofline_kit.grading.judge import guessable
 
 ATTACKS = all_attacks()
 DOCS = Path(__file__).parents[1] / "docs"
@@ -31,17 +34,15 @@ MB = 10**6
 
 # In a process of its own, as an instructor's: it has no thread when it begins, so its workers are forks of it.
 GRADER = """
-import json, sys, tempfile
+import sys, tempfile
 from pathlib import Path
 from roofline_kit.grading import assignment, grade
 
 if __name__ == "__main__":
-    here, submissions, results, temporary, told = map(Path, sys.argv[1:6])
+    here, submissions, results, temporary = map(Path, sys.argv[1:5])
     tempfile.tempdir = str(temporary)
-    sessions, begin = [], grade.Session.__post_init__
-    grade.Session.__post_init__ = lambda session: sessions.append(session) or begin(session)
-    grade.grade_all(assignment.read(here), grade.entries(submissions), results, int(sys.argv[6]), lambda *result: None)
-    told.write_text(json.dumps(sessions[0].expected))
+    grade.secrets.token_hex = lambda size: sys.argv[6]  # the session's seed
+    grade.grade_all(assignment.read(here), grade.entries(submissions), results, int(sys.argv[5]), lambda *result: None)
 """
 
 
@@ -100,6 +101,7 @@ class Campaign:
     changed: list[str] = field(default_factory=list)
     peak: int = 0
     seconds: float = 0.0
+    seed: str = ""
 
 
 def title(kind: str) -> str:
@@ -150,9 +152,9 @@ def run(attacks: list[An], base: Path, jobs: int = 2) -> Campaign:
         (submissions / f"{student}.honest").mkdir()
         (submissions / f"{student}.honest" / "submission.ipynb").write_text(json.dumps(honest))
     given, found = content(submissions), Campaign()
-    program, told, watch = base / "grader.py", base / "expected.json", Watch()
+    program, drawn, watch = base / "grader.py", seed(), Watch()
     program.write_text(GRADER)
-    line = [sys.executable, program, HERE / "assignment", submissions, results, temporary, told, str(jobs)]
+    line = [sys.executable, program, HERE / "assignment", submissions, results, temporary, str(jobs), drawn]
     environment = {**os.environ, "PYTHONPATH": str(HERE.parents[1]), "GRADERS_SECRET": "graders-secret"}
     with listening():
         watch.start()
@@ -169,8 +171,15 @@ def run(attacks: list[An], base: Path, jobs: int = 2) -> Campaign:
     after = content(submissions)
     found.changed = sorted(path for path in given.keys() | after.keys() if given.get(path) != after.get(path))
     found.results = grade.stored(results)
-    found.expected = json.loads(told.read_text())
+    found.expected, found.seed = expected_at(drawn), drawn
     return found
+
+
+def expected_at(drawn: str) -> dict[str, dict[str, Any]]:
+    """What is right in a run of the grader that draws with this seed."""
+    session = replace(grade.begun(assignment.read(HERE / "assignment")), seed=drawn).solved()
+    assert session.expected is not None
+    return {name: dict(report) for name, report in session.expected.items()}
 
 
 @pytest.fixture(scope="session")
@@ -194,12 +203,32 @@ def result_of(campaign: Campaign, attack: An, neighbour: bool = False) -> dict[s
     return next(result for student, result in campaign.results.items() if student[3:] == ends)
 
 
-def numbers(value: Any) -> Iterator[float]:
-    if isinstance(value, (list, dict)):
-        for item in value.values() if isinstance(value, dict) else value:
-            yield from numbers(item)
-    elif isinstance(value, (int, float)):
+def leaves(value: Any, but: tuple[str, ...] = ()) -> Iterator[Any]:
+    """The values in lists and dictionaries, and their names, without those of some names."""
+    if isinstance(value, dict):
+        for name, item in value.items():
+            if name not in but:
+                yield from (name, *leaves(item, but))
+    elif isinstance(value, list):
+        for item in value:
+            yield from leaves(item, but)
+    else:
         yield value
+
+
+# What the grader itself counts and measures, and its digests; and what a student wrote.
+OURS = ("points", "of", "seconds", "bytes", "key", "sha256", "answers", "prose")
+NUMERAL = re.compile(r"\d[\d_,]*(?:\.\d+)?(?:[eE][+-]?\d+)?")
+
+
+def leaked(result: dict[str, Any], expected: dict[str, dict[str, Any]]) -> set[float]:
+    """Which numbers that nobody would guess are told in a result: as values, or as numerals in its words."""
+    told = list(leaves(result, OURS))
+    words = " ".join(leaf for leaf in told if isinstance(leaf, str))
+    numbers = [float(re.sub("[_,]", "", numeral)) for numeral in NUMERAL.findall(words)]
+    numbers += [leaf for leaf in told if isinstance(leaf, (int, float)) and not isinstance(leaf, bool)]
+    secret = [leaf for leaf in leaves(expected) if not guessable(leaf)]
+    return {value for value in secret if any(judge.same(number, value, 1e-6) for number in numbers)}
 
 
 @pytest.mark.parametrize("attack", ATTACKS, ids=[f"{attack.kind}-{attack.name}" for attack in ATTACKS])
@@ -207,17 +236,33 @@ def test_an_attack_gets_what_it_deserves_and_its_neighbour_full_marks(attack: An
     result, honest = result_of(campaign, attack), result_of(campaign, attack, neighbour=True)
     told = {name: result[name] for name in ("points", "refused", "notes", "readings", "errors", "seconds")}
     told["checks"] = [(check["name"], check["points"], check["reason"]) for check in result["checks"]]
+    told[SEED] = campaign.seed
     assert attack.low <= result["points"] <= attack.high, told
     assert all(points <= attack.high for points in result["readings"].values()), told
     assert attack.notes in f"{result['refused']} {' '.join(result['notes'])}", told
-    assert honest["points"] == FULL and not honest["notes"], honest
+    assert honest["points"] == FULL and not honest["notes"], (honest, campaign.seed)
     if attack.searches:  # its exception says what it saw
         assert result["errors"].get("flops") == "EOFError" and "LookupError" not in result["errors"].values(), told
     limits = assignment.read(HERE / "assignment").settings["limits"]
     assert result["seconds"] <= 1.5 * limits["notebook"] + 10, told  # and four starts of a kernel
-    text = json.dumps({key: value for key, value in result.items() if key not in ("answers", "prose")})
-    assert not [value for value in numbers(campaign.expected) if str(value) in text]
+    assert not leaked(result, campaign.expected), told
+    text = " ".join(leaf for leaf in leaves(result, ("answers", "prose")) if isinstance(leaf, str))
     assert "zephyr" not in text and "graders-secret" not in text
+
+
+def test_a_number_that_is_told_is_found_and_digits_of_a_digest_are_none() -> None:
+    expected = {"kv": {"kv": [512, 33792, 104]}, "seconds": {"seconds": 0.00123456, "bound": "memory"}}
+    clean = {
+        "key": "51233792104" + "f" * 53, "file": {"name": "a.ipynb", "sha256": "104" * 21 + "f", "bytes": 33792},
+        "points": 512.0, "seconds": 0.00123456, "answers": {"kv": "33792"}, "notes": ["kv: there are 104 cells"],
+        "checks": [{"name": "kv", "points": 33792, "of": 512, "reason": "values", "hint": ""}],
+    }  # fmt: skip
+    assert not leaked(clean, expected)
+    for field_, value in {
+        "notes": ["kv should be 33,792"], "hint": "33792.0", "readings": {"kv33792": 1.0}, "errors": {"kv": "E33792x"},
+        "drawn": [[{"at": 33792}]], "refused": "1.23456e-3 s", "more": 0.00123456,
+    }.items():  # fmt: skip
+        assert leaked(clean | {field_: value}, expected), field_
 
 
 def test_no_process_is_left_behind(campaign: Campaign) -> None:

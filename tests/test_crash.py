@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 from attacks import FULL, HERE, HONEST, OF, WRONG, answered
+from chance import seed
 
 KILLS, SECONDS = 20, 60
 GRADER = """
@@ -41,7 +42,7 @@ def inside(temporary: Path) -> list[str]:
 
 def test_a_grader_that_is_killed_twenty_times_ends_with_the_same_grades(walls: str, tmp_path: Path) -> None:
     submissions, results, temporary = (tmp_path / name for name in ("submissions", "results", "temporary"))
-    program, fair, chance = tmp_path / "grader.py", {}, random.Random()
+    program, fair, chance = tmp_path / "grader.py", {}, random.Random(seed())
     program.write_text(GRADER)
     temporary.mkdir()
     for number in range(12):

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import sympy
 from attacks import FULL, HERE, HONEST, answered, cell_of, released
+from chance import graders_draw_by_the_seed  # noqa: F401  a fixture for all tests here
 from hypothesis import given
 from hypothesis import strategies as st
 

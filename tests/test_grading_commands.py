@@ -108,24 +108,14 @@ def test_an_instructor_grades_corrects_and_grades_again(walls: str, tmp_path: Pa
     assert "did you mean 'eve'" in refused.stderr
 
 
-def test_the_command_of_the_docs_shows_a_submission_cell_by_cell(walls: str, tmp_path: Path) -> None:
-    handed_in(tmp_path / "jane.ipynb", **RIGHT | {"kv": "def kv(tokens, heads):\n    return 3"})
-    lines = (ROOT / "docs" / "grading.md").read_text("utf-8").splitlines()
-    (line,) = [line for line in lines if line.startswith("pytest ")]
-    words = line.replace("assignments/hw1_walk_through", str(SMALL)).split()
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    done = subprocess.run([sys.executable, "-m", *words], cwd=tmp_path, env=environment, capture_output=True, text=True)
-    assert done.returncode == 1, done.stderr
-    assert "check flops PASSED" in done.stdout and "check kv FAILED" in done.stdout
-
-
 def test_wrong_words_are_refused_with_what_would_be_right(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shutil.copytree(ROOT / "assignments", tmp_path / "assignments")
+    handed_in(tmp_path / "in" / "jane.ipynb")
     monkeypatch.chdir(tmp_path)
     for words, message in {
         ("grade", "hw7", "."): "unknown assignment 'hw7'",
         ("grade", "hw1", "nowhere"): "nowhere is not a folder",
-        ("grade", "hw1", "assignments", "--cluster", "slrum"): "did you mean 'slurm'",
+        ("grade", "hw1", "in", "--cluster", "slrum"): "did you mean 'slurm'",
         ("report", "hw1"): "has no results",
         ("check", "nowhere.ipynb"): "nowhere.ipynb",
     }.items():

@@ -5,14 +5,22 @@ in a kernel of its own; its check cells report values, and the values are judged
 where a student's code could read it.
 
     cells        what check cells call: draw, at, report                (runs in the kernel)
+    nursery      the warm parent of kernels                             (runs outside, with nothing in it)
+    limits       what a submission may use
     assignment   the instructor's notebook, and the release made of it
     submission   what is taken from a file that anybody may have written
     sandbox      a kernel behind walls
-    plugin       nbval's collector and cell runner, on such a kernel
     judge        the values of a check against the instructor's
+    runner       nbval's collector and cell runner, on such a kernel
     grade        many submissions: processes, results, what was graded already
+    release      whether an assignment is fair, and the students' notebook
     report       pages and tables
+    look         one submission, cell by cell
+    selfcheck    a student's look at their own
+    cluster      grading as a job array
     cli          the commands
+
+A module imports only what stands before it.
 """
 
 import sys

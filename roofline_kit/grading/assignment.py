@@ -17,6 +17,7 @@ from __future__ import annotations
 import ast
 import hashlib
 import json
+import math
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -28,6 +29,7 @@ from typing import Any
 import nbformat
 
 from ..errors import unknown
+from .limits import Limits, limits
 
 KEY = "grading"
 BEGIN, END, STUB = "### BEGIN SOLUTION", "### END SOLUTION", "#: "
@@ -102,6 +104,16 @@ class Assignment:
             for cell, grading, _ in self._cells() if "check" in grading
         }  # fmt: skip
 
+    @cached_property
+    def limits(self) -> Limits:
+        """What a submission may use."""
+        return limits(self.settings.get("limits", {}))
+
+    @property
+    def files(self) -> Path | None:
+        """The folder with the instructor's own of the files that a submission brings along, if it brings any."""
+        return self.path.parent if self.settings.get("submitted") else None
+
     @property
     def points(self) -> float:
         """What everything right is worth."""
@@ -145,6 +157,7 @@ class Assignment:
                 "language_info": language,
                 KEY: {
                     "assignment": self.name,
+                    "submitted": list(self.settings.get("submitted", ())),
                     "answers": [  # in order; JSON's objects are sorted when a notebook is saved
                         {"name": name, "cell": answer.cell, "stub": answer.stub, "prose": answer.prose}
                         for name, answer in self.answers.items()
@@ -221,6 +234,10 @@ def read(folder: Path) -> Assignment:
     except (OSError, tomllib.TOMLDecodeError, nbformat.reader.NotJSONError) as error:
         raise AssignmentError(f"{folder}: {error}") from None
     assignment = Assignment(folder.name, path, notebook, settings)
+    try:
+        _set(assignment)
+    except ValueError as error:
+        raise AssignmentError(f"{folder / 'assignment.toml'}: {error}") from None
     seen: dict[str, set[str]] = {kind: set() for kind in KINDS}
     for cell, grading, where in assignment._cells():
         _valid(cell, grading, where, seen)
@@ -231,6 +248,32 @@ def read(folder: Path) -> Assignment:
             if name not in assignment.answers:
                 raise AssignmentError(f"{path}: check {check.name!r}: {unknown('answer', name, assignment.answers)}")
     return assignment
+
+
+SETTINGS = {"title": str, "notebook": str, "limits": dict, "late": dict, "submitted": list}
+LATE = ("free_days", "per_day", "most_days")
+
+
+def _set(assignment: Assignment) -> None:
+    """Raises ValueError if an assignment.toml sets what nobody looks at, or to what it cannot be."""
+    for name, value in assignment.settings.items():
+        if name not in SETTINGS:
+            raise ValueError(unknown("setting", name, SETTINGS))
+        if not isinstance(value, SETTINGS[name]):
+            expected = {str: "a text", dict: f"a table, [{name}]", list: "a list of names"}[SETTINGS[name]]
+            raise ValueError(f"{name} must be {expected}, not {value!r}")
+    for name, value in assignment.settings.get("late", {}).items():
+        if name not in LATE:
+            raise ValueError(unknown("setting of [late]", name, LATE))
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < math.inf:
+            raise ValueError(f"[late] {name} must be a number, 0 or more, not {value!r}")
+    for pattern in assignment.settings.get("submitted", ()):
+        if not isinstance(pattern, str) or not pattern:
+            raise ValueError(f"submitted must be a list of names such as '*.json', and has {pattern!r}")
+    try:
+        _ = assignment.limits
+    except ValueError as error:
+        raise ValueError(f"[limits] {error}") from None
 
 
 KNOWN = {"answer": {"points"}, "check": {"points", "tolerance", "hint", "of"}, "given": set(), "visible": set()}
@@ -269,11 +312,13 @@ def _valid(cell: Any, grading: Any, where: str, seen: dict[str, set[str]]) -> No
 
 
 def find(name: str, root: Path = Path("assignments")) -> Assignment:
-    """An assignment by the path of its folder, or by the beginning of its name: "hw1".
+    """An assignment by the beginning of its name, "hw1", or by the path of its folder, "./hw1" or "assignments/hw1".
+
+    A name is never the folder of that name that one happens to be beside: among submissions, a student made it.
 
     Raises AssignmentError with the names that there are.
     """
-    if (Path(name) / "assignment.toml").exists():
+    if ("/" in name or name == ".") and (Path(name) / "assignment.toml").exists():
         return read(Path(name).resolve())
     known = {path.parent.name: path.parent for path in sorted(root.glob("*/assignment.toml"))}
     found = [folder for known_name, folder in known.items() if known_name.startswith(name)]

@@ -13,6 +13,7 @@ from rich.markup import escape
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from ..alone import exposed
 from . import assignment as assignments
 from .assignment import Assignment, AssignmentError
 
@@ -38,7 +39,9 @@ def refuse(reason: object) -> typer.Exit:
     return typer.Exit(1)
 
 
-def _found(name: str) -> Assignment:
+def _found(name: str, submissions: Path | None = None) -> Assignment:
+    if why := exposed(str(submissions or "")):
+        raise refuse(why)
     try:
         return assignments.find(name)
     except AssignmentError as error:
@@ -96,6 +99,9 @@ def grade(
     submissions: Annotated[
         Path, typer.Argument(help="a folder for each student, the files of Canvas's zip, or flat files")
     ],
+    cells: Annotated[
+        bool, typer.Option("--cells", help="look at one notebook, cell by cell, and keep nothing")
+    ] = False,
     results: Results = None,
     jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="how many to grade at a time")] = os.cpu_count() or 1,
     cluster: Annotated[str, typer.Option(help="'slurm': as a job array, on a file system that all nodes share")] = "",
@@ -109,6 +115,8 @@ def grade(
     from there. A submission is graded again when it, its files, the assignment or the grader has changed.
 
     Example: `roofline-kit grade hw1 submissions/ --jobs 8`
+
+    What does one of them do, cell by cell? `roofline-kit grade hw1 submissions/jane.ipynb --cells`
     """
     gc.disable()  # nothing that is imported becomes garbage: to look for some, now or at the end, takes a third of this
     from . import grade as grading
@@ -116,10 +124,15 @@ def grade(
 
     gc.freeze()
     gc.enable()
-    given = _found(name)
+    given = _found(name, submissions)
+    if cells and (results or cluster):
+        raise refuse(f"--cells keeps nothing: leave out {'--results' if results else '--cluster'}")
     results = results or Path("graded") / given.name
     try:
+        if cells:
+            return _show(given, submissions, unsafe)
         entries = grading.entries(submissions)
+        _apart(submissions, {"the assignment is": given.path.parent, "results would be": results})
         if cluster:
             from .cluster import submit
 
@@ -134,6 +147,23 @@ def grade(
         raise refuse(error) from None
     if not part:
         _report(given, results)
+
+
+def _apart(submissions: Path, ours: dict[str, Path]) -> None:
+    """Raises ValueError if something of ours lies where a student could have put it."""
+    for what, path in ours.items():
+        if path.resolve().is_relative_to(submissions.resolve()):
+            raise ValueError(f"{what} in {path}, and {submissions} is for what students hand in: use a folder outside")
+
+
+def _show(given: Assignment, notebook: Path, unsafe: bool) -> None:
+    from .look import looked_at, single
+
+    entry = single(notebook)
+    with out.status("Running it"):
+        lines = looked_at(entry, given, unsafe)
+    for line in lines:
+        out.print(escape(line), highlight=False, soft_wrap=True, emoji=False)
 
 
 def _grade_here(given: Assignment, entries: list[Entry], results: Path, jobs: int, part: str, unsafe: bool) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 from ..errors import unknown
 from ..measuring.slurm import outside_of_jobs
 from .assignment import Assignment
+from .sandbox import program
 
 
 def submit(cluster: str, assignment: Assignment, submissions: Path, results: Path, tasks: int, unsafe: bool) -> None:
@@ -23,14 +23,14 @@ def submit(cluster: str, assignment: Assignment, submissions: Path, results: Pat
     """
     if cluster != "slurm":
         raise ValueError(unknown("cluster", cluster, ["slurm"]))
-    if shutil.which("sbatch") is None:
+    if not (sbatch := program("sbatch")):
         raise RuntimeError("there is no sbatch here: --cluster slurm is for a login node of a cluster with Slurm")
     folder = results.resolve()
     (folder / "logs").mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "-m", "roofline_kit.grading", "grade", str(assignment.path.parent)]
+    command = [sys.executable, "-P", "-m", "roofline_kit.grading", "grade", str(assignment.path.parent)]
     command += [str(submissions.resolve()), "--results", str(folder), "--jobs", "1", *(["--unsafe"] if unsafe else [])]
     script = f'#!/bin/bash\nexec {shlex.join(command)} --part "$SLURM_ARRAY_TASK_ID/{tasks}"\n'
-    given = ["sbatch", "--wait", f"--array=0-{tasks - 1}", "--ntasks=1", "--cpus-per-task=1", "--mem=6G"]
+    given = [sbatch, "--wait", f"--array=0-{tasks - 1}", "--ntasks=1", "--cpus-per-task=1", "--mem=6G"]
     given += ["--job-name", f"grade-{assignment.name}", "--output", str(folder / "logs" / "%a.log")]
     with outside_of_jobs():
         done = subprocess.run(given, input=script, capture_output=True, text=True)

@@ -7,7 +7,6 @@ for this file, this assignment and this version of the grader, and keeps the res
 from __future__ import annotations
 
 import contextlib
-import copy
 import ctypes
 import fcntl
 import gc
@@ -16,15 +15,13 @@ import json
 import os
 import re
 import secrets
-import shutil
 import signal
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass, field, replace
-from functools import cached_property
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from multiprocessing import get_context
 from pathlib import Path
@@ -33,9 +30,9 @@ from typing import Any
 from ..files import write
 from . import sandbox, submission
 from .assignment import Assignment, AssignmentError
-from .plugin import Graded, Outcome, Run, kept_session
-from .sandbox import Limits, walls
-from .submission import Submission
+from .runner import Outcome, Reports, Run, execute
+from .sandbox import walls
+from .submission import CANVAS, Submission, age
 
 VERSION = 1  # to be raised when the same submission would be graded differently
 
@@ -50,44 +47,30 @@ class Entry:
     notes: tuple[str, ...] = ()
 
 
-@dataclass
+@dataclass(frozen=True)
 class Session:
-    """One run of the grader: the points that it draws, and what the instructor's answers report there."""
+    """One run of the grader: the points that it draws, and what the instructor's answers report there.
+
+    walls : what submissions run behind. seed : for what is drawn. expected : by check, once that is known.
+    """
 
     assignment: Assignment
-    unsafe: bool = False
-    seed: str = field(default_factory=lambda: secrets.token_hex(16))
+    walls: str
+    seed: str
+    expected: Reports | None = None
 
-    def __post_init__(self) -> None:
-        self.walls = walls(self.unsafe)
-        given = self.assignment.settings.get("limits", {})
-        unknown = set(given) - set(Limits.__dataclass_fields__)
-        if unknown:
-            raise AssignmentError(f"{self.assignment.name}: unknown limits {sorted(unknown)}")
-        self.limits = replace(Limits(), **given)
-
-    @cached_property
-    def expected(self) -> dict[str, Any]:
-        """What the instructor's answers report; where files decide, with those beside the instructor's notebook."""
-        return self.reference(self.assignment.path.parent if self.personal else None)
-
-    @property
-    def personal(self) -> bool:
-        """Whether what is right depends on the files that a student handed in."""
-        return bool(self.assignment.settings.get("submitted"))
-
-    def reference(self, files: Path | None) -> dict[str, Any]:
-        """What the instructor's own answers report. Raises AssignmentError if one of them reports nothing."""
-        reports = self.reported(files)
+    def solved(self) -> Session:
+        """This session, with what is right. Raises AssignmentError if the instructor's own answers report nothing."""
+        reports = self.reported(self.assignment.files)
         for name in self.assignment.checks:
             if name not in reports:
                 raise AssignmentError(
                     f"{self.assignment.path}: check {name!r} reports nothing for the instructor's answers"
                 )
-        return reports
+        return replace(self, expected=reports)
 
     def reported(self, files: Path | None) -> dict[str, Any]:
-        """The same of those checks for which they report something: files may be missing, or be anything."""
+        """What the instructor's answers report in those checks that work: files may be missing, or be anything."""
         run = self.run_of(None, files)
         execute(run)
         outcomes = {name: run.outcomes.get(name, Outcome(reason="died")) for name in self.assignment.checks}
@@ -98,19 +81,15 @@ class Session:
             if isinstance(outcome.report, dict) and name not in broken
         }
 
-    def run_of(self, answers: dict[str, str] | None, files: Path | None = None) -> Run:
+    def run_of(self, answers: Mapping[str, str] | None, files: Path | None = None) -> Run:
         """What is to be done with some answers; with None, the instructor's."""
         steps, expected = self.assignment.steps(answers), None if answers is None else self.expected
-        return Run(self.assignment, steps, self.seed, self.walls, self.limits, expected, files)
+        return Run(self.assignment, steps, self.seed, self.walls, self.assignment.limits, expected, files)
 
 
-def execute(run: Run) -> None:
-    """Has pytest run the cells of one submission, and leaves what became of it in `run`."""
-    began, session = time.monotonic(), kept_session()
-    cells = [*Graded.of(run, session, Path("/submission.ipynb")).collect()]  # a name: no file of a stranger's is opened
-    for cell, following in zip(cells, [*cells[1:], None], strict=True):
-        session.config.hook.pytest_runtest_protocol(item=cell, nextitem=following)
-    run.seconds = time.monotonic() - began
+def begun(assignment: Assignment, unsafe: bool = False) -> Session:
+    """A new session, which draws what no session before it drew. Raises NoSandbox where there are no walls."""
+    return Session(assignment, walls(unsafe), secrets.token_hex(16))
 
 
 def grade(entry: Entry, session: Session, spent: float = 0, last: bool = True) -> dict[str, Any]:
@@ -119,20 +98,13 @@ def grade(entry: Entry, session: Session, spent: float = 0, last: bool = True) -
     All ways to read it take no longer than one and a half times what a notebook may. spent : seconds that an attempt
     before this one took. last : whether this one counts though it ran out of time.
     """
-    began, most = time.monotonic() - spent, session.limits.notebook
-    given = submission.read(entry.path, session.assignment)
-    with _brought(entry, session) as files:
-        if session.personal and not given.refused:
-            session = copy.copy(session)  # its own files decide what is right
-            session.expected = session.reported(files)
-            unknown = [name for name in session.assignment.checks if name not in session.expected]
-            told = [f"{name}: the files that it is about are missing, or not what they must be" for name in unknown]
-            given = replace(given, notes=[*given.notes, *told])
+    began, most = time.monotonic() - spent, session.assignment.limits.notebook
+    with opened(entry, session) as (given, session, files):
         run = session.run_of(given.answers, files)
         if not given.refused:
             run.limits = replace(run.limits, notebook=min(most, max(1.5 * most - spent, 0.5 * most)))
             execute(run)
-        result = _result(entry, given, run)
+        result = result_of(entry, given, run)
         late = any(check["reason"] == "time" for check in result["checks"])
         for name, answers in given.readings.items() if last or not late else ():
             left = began + 1.5 * most - time.monotonic()
@@ -147,18 +119,16 @@ def grade(entry: Entry, session: Session, spent: float = 0, last: bool = True) -
 
 
 @contextlib.contextmanager
-def _brought(entry: Entry, session: Session) -> Iterator[Path | None]:
-    """A folder with copies of the files that a submission may bring along, and that are not too large."""
-    patterns = session.assignment.settings.get("submitted", [])
-    if not patterns:
-        yield None
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        for path in sorted(entry.files, key=_age):  # of two with one name, the newer
-            name = _brought_as(path)
-            if any(Path(name).match(pattern) for pattern in patterns) and path.stat().st_size <= submission.LARGEST:
-                shutil.copyfile(path, Path(folder, name), follow_symlinks=False)
-        yield Path(folder)
+def opened(entry: Entry, session: Session) -> Iterator[tuple[Submission, Session, Path | None]]:
+    """What is taken from a submission, the session in which it is judged, and a folder with the files it brought."""
+    given = submission.read(entry.path, session.assignment)
+    with submission.brought(entry.files, session.assignment.settings.get("submitted", ())) as files:
+        if files and not given.refused:
+            session = replace(session, expected=session.reported(files))  # its own files decide what is right
+            unknown = [name for name in session.assignment.checks if name not in (session.expected or ())]
+            told = [f"{name}: the files that it is about are missing, or not what they must be" for name in unknown]
+            given = replace(given, notes=[*given.notes, *told])
+        yield given, session, files
 
 
 def _points(run: Run) -> float:
@@ -168,7 +138,8 @@ def _points(run: Run) -> float:
     )
 
 
-def _result(entry: Entry, given: Submission, run: Run) -> dict[str, Any]:
+def result_of(entry: Entry, given: Submission, run: Run) -> dict[str, Any]:
+    """The result of a run: points by check with reasons, and what else is kept of it."""
     checks = []
     for check in run.assignment.checks.values():
         outcome = run.outcomes.get(check.name, Outcome(reason="refused" if given.refused else "died"))
@@ -211,8 +182,6 @@ def key(entry: Entry, assignment: Assignment) -> str:
 
 # --- files ------------------------------------------------------------------------------------------------
 
-CANVAS = re.compile(r"^(?P<who>[^_]+)_(?P<late>LATE_)?(?P<id>\d+)_(?P<file>\d+)_(?P<name>.*)$")
-
 
 def entries(folder: Path) -> list[Entry]:
     """The submissions in a folder: a folder for each student, the files of Canvas's zip, or flat files.
@@ -221,7 +190,8 @@ def entries(folder: Path) -> list[Entry]:
     newest in Canvas's sense (the largest id) is taken, and a note says so.
     """
     if not folder.is_dir():
-        how = ": unpack it first" if folder.suffix.lower() in (".zip", ".gz", ".tar") else ""
+        known = dict.fromkeys((".zip", ".gz", ".tar"), ": unpack it first") | {".ipynb": ": --cells looks at one file"}
+        how = known.get(folder.suffix.lower(), "")
         raise FileNotFoundError(f"{folder} is not a folder{how}")
     folder = folder.resolve()
     found: dict[str, list[Path]] = {}
@@ -235,7 +205,7 @@ def entries(folder: Path) -> list[Entry]:
             found.setdefault(path.name, [path])
     made = []
     for who, paths in found.items():
-        notebooks = sorted((path for path in paths if path.suffix.lower() == ".ipynb"), key=_age)
+        notebooks = sorted((path for path in paths if path.suffix.lower() == ".ipynb"), key=age)
         rest = tuple(path for path in paths if path not in notebooks)
         if notebooks:
             notes = (f"{len(notebooks)} notebooks: {notebooks[-1].name} was taken",) if len(notebooks) > 1 else ()
@@ -256,21 +226,6 @@ def _files(folder: Path, deep: int = 6) -> Iterator[Path]:
             yield path
         elif path.is_dir() and deep:
             yield from _files(path, deep - 1)
-
-
-def _brought_as(path: Path) -> str:
-    """The name that a file had with the student. Canvas puts words before it, and a number after it the second time.
-
-    >>> _brought_as(Path("doejane_LATE_12345_67890_sweep-1.json")), _brought_as(Path("sweep.json"))
-    ('sweep.json', 'sweep.json')
-    """
-    canvas = CANVAS.match(path.name)
-    return re.sub(r"-\d+(?=\.\w+$)", "", canvas["name"]) if canvas else path.name
-
-
-def _age(path: Path) -> tuple[int, float]:
-    canvas = CANVAS.match(path.name)
-    return (int(canvas["file"]) if canvas else 0, path.stat().st_mtime)
 
 
 def name_of(student: str) -> str:
@@ -338,63 +293,85 @@ def grade_all(
             write(results / "results" / f"{name_of(result['student'])}.json", json.dumps(result, indent=1))
             done(result, True)
 
-        session, again = Session(assignment, unsafe), []
-        for entry, result in _side_by_side([(entry, 0.0) for entry in missing], session, jobs, folder, ready):
-            if result is None or any(check["reason"] == "time" for check in result["checks"]):
-                again.append((entry, result["seconds"] if result else 0.0))
-            else:
-                keep(result)
-        for entry, result in _side_by_side(again, session, 1, folder, last=True):
-            keep(result or _lost(entry, session, "the grader's own process ended twice"))
+        for result in _graded(missing, begun(assignment, unsafe), jobs, folder, ready):
+            keep(result)
+
+
+Attempt = tuple[Entry, float]  # and the seconds that the one before it took
+
+
+def _graded(
+    missing: Sequence[Entry], session: Session, jobs: int, folder: Path, ready: Callable[[], None]
+) -> Iterator[dict[str, Any]]:
+    """Results as they come; at last, one by one, of those that have a second chance."""
+    waiting: list[Attempt] = [(entry, 0.0) for entry in reversed(missing)]
+    again: list[Attempt] = []
+    for last in (False, True):
+        while waiting:  # a submission that ends its process ends all of them
+            side_by_side = 1 if last else min(jobs, len(waiting))
+            with _processes(session, side_by_side, folder) as pool:
+                if session.expected is None:
+                    session = replace(session, expected=_solved(session, pool, ready))
+                for entry, result in _side_by_side(waiting, session.expected, pool, side_by_side, last):
+                    if last:
+                        yield result or _lost(entry, session, "the grader's own process ended twice")
+                    elif result is None or any(check["reason"] == "time" for check in result["checks"]):
+                        again.insert(0, (entry, result["seconds"] if result else 0.0))
+                    else:
+                        yield result
+        waiting = again
+
+
+@contextlib.contextmanager
+def _processes(session: Session, jobs: int, folder: Path) -> Iterator[ProcessPoolExecutor]:
+    """Processes that grade; none is left afterwards."""
+    sandbox.retire()  # no two processes share one
+    # A fork has all that was imported here, and none of the threads: where there are some, a process starts anew.
+    how = "fork" if len([*Path("/proc/self/task").glob("*")]) == 1 else "spawn"
+    pool = ProcessPoolExecutor(jobs, get_context(how), _start, (session, str(folder), os.getpid()))
+    try:
+        yield pool
+    except BaseException:  # left early, by Ctrl-C: nobody waits for a submission that loops
+        for process in list((pool._processes or {}).values()):
+            process.kill()
+        raise
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _solved(session: Session, pool: ProcessPoolExecutor, ready: Callable[[], None]) -> Reports | None:
+    """What the instructor's answers report, found by the first of the processes while the others get ready."""
+    solved = pool.submit(_expected)
+    ready()
+    try:
+        return solved.result()
+    except BrokenProcessPool:
+        own = f"{session.assignment.path}: the instructor's own answers end the process that runs them"
+        raise AssignmentError(own) from None
 
 
 def _side_by_side(
-    given: Iterable[tuple[Entry, float]],
-    session: Session,
-    jobs: int,
-    folder: Path,
-    ready: Callable[[], None] = lambda: None,
-    last: bool = False,
+    waiting: list[Attempt], expected: Reports | None, pool: ProcessPoolExecutor, jobs: int, last: bool
 ) -> Iterator[tuple[Entry, dict[str, Any] | None]]:
     """Results as they come, or None for a submission during which its process ended.
 
-    given : each with the seconds that an attempt before this one took. last : there is no other attempt after it.
+    waiting : what is to be graded, from its end; what this pool cannot do any more is left in it. last : there is no
+    other attempt after it.
     """
-    waiting = list(given)[::-1]
-    while waiting:
-        sandbox.retire()  # no two processes share one
-        # A fork has all that was imported here, and none of the threads: where there are some, a process starts anew.
-        how = "fork" if len([*Path("/proc/self/task").glob("*")]) == 1 else "spawn"
-        jobs = min(jobs, len(waiting))
-        pool = ProcessPoolExecutor(jobs, get_context(how), _start, (session, str(folder), os.getpid()))
-        running: dict[Future[dict[str, Any]], tuple[Entry, float]] = {}
-        try:
-            if "expected" not in vars(session):
-                solved = pool.submit(_expected)
-                ready()
+    running: dict[Future[dict[str, Any]], Attempt] = {}
+    try:
+        while waiting or running:
+            while waiting and len(running) < jobs:  # no more than can run: if a process ends, few are in doubt
+                future = pool.submit(_grade, *waiting[-1], last, expected)
+                running[future] = waiting.pop()
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                entry, _ = running.pop(future)
                 try:
-                    session.expected = solved.result()
+                    yield entry, future.result()
                 except BrokenProcessPool:
-                    own = f"{session.assignment.path}: the instructor's own answers end the process that runs them"
-                    raise AssignmentError(own) from None
-            while waiting or running:
-                while waiting and len(running) < jobs:  # no more than can run: if a process ends, few are in doubt
-                    future = pool.submit(_grade, *waiting[-1], last, session.expected)
-                    running[future] = waiting.pop()
-                for future in wait(running, return_when=FIRST_COMPLETED).done:
-                    entry, _ = running.pop(future)
-                    try:
-                        yield entry, future.result()
-                    except BrokenProcessPool:
-                        yield entry, None
-        except BrokenProcessPool:  # raised by submit: nothing of this pool runs any more
-            waiting += running.values()
-        except BaseException:  # left early, by Ctrl-C: nobody waits for a submission that loops
-            for process in list((pool._processes or {}).values()):
-                process.kill()
-            raise
-        finally:
-            pool.shutdown(cancel_futures=True)
+                    yield entry, None
+    except BrokenProcessPool:  # raised by submit: nothing of this pool runs any more
+        waiting += running.values()
 
 
 _session: Session
@@ -411,14 +388,13 @@ def _start(session: Session, folder: str, parent: int) -> None:
         sandbox.nursery()  # while another process may run the instructor's own answers
 
 
-def _expected() -> dict[str, Any]:
-    return _session.expected
+def _expected() -> Reports | None:
+    return _session.solved().expected
 
 
-def _grade(entry: Entry, spent: float, last: bool, expected: dict[str, Any]) -> dict[str, Any]:
-    _session.expected = expected
+def _grade(entry: Entry, spent: float, last: bool, expected: Reports | None) -> dict[str, Any]:
     try:
-        return grade(entry, _session, spent, last)
+        return grade(entry, replace(_session, expected=expected), spent, last)
     except Exception as error:  # whatever one submission does to the grader, the others are graded
         return _lost(entry, _session, f"the grader failed: {type(error).__name__}: {error}")
 
@@ -434,4 +410,4 @@ def die_with_parent(parent: int) -> None:
 def _lost(entry: Entry, session: Session, why: str) -> dict[str, Any]:
     """The result of a submission that cannot be graded here; it says so, and a person has to look."""
     run = session.run_of({})
-    return _result(replace(entry, notes=(*entry.notes, why)), Submission(), run)
+    return result_of(replace(entry, notes=(*entry.notes, why)), Submission(), run)

@@ -11,24 +11,24 @@ from typing import Any
 import nbformat
 
 from ..files import write
+from . import sandbox
 from .assignment import Assignment, AssignmentError, solution
-from .grade import Session, execute
+from .grade import Session, begun
 from .judge import guessable
-from .plugin import Run
+from .runner import Run, execute
 
 SMALL = 8  # nodes of a syntax tree: `x = 2 * n` may stand anywhere
 
 
-def release(assignment: Assignment, folder: Path, files: Path | None = None, unsafe: bool = False) -> Path:
+def release(assignment: Assignment, folder: Path, unsafe: bool = False) -> Path:
     """Writes the students' notebook into a folder, and returns its path.
-
-    files : a folder with what a submission must bring along, for an assignment that asks for files.
 
     Raises AssignmentError, with all that is wrong, if the instructor's own answers do not get full marks, if the
     release gets points as it is, if a check could be guessed, or if an answer or an expected value stands in the
     release.
     """
-    faults = [*_unfair(assignment, files, unsafe), *given_away(assignment, assignment.release())]
+    with sandbox.workplace():
+        faults = [*_unfair(assignment, unsafe), *given_away(assignment, assignment.release())]
     if faults:
         raise AssignmentError(f"{assignment.name} cannot be released:\n" + "\n".join(f"- {fault}" for fault in faults))
     path = folder / assignment.path.name
@@ -36,20 +36,18 @@ def release(assignment: Assignment, folder: Path, files: Path | None = None, uns
     return path
 
 
-def _unfair(assignment: Assignment, files: Path | None, unsafe: bool) -> Iterator[str]:
+def _unfair(assignment: Assignment, unsafe: bool) -> Iterator[str]:
     own = {name: answer.source for name, answer in assignment.answers.items() if not answer.prose}
-    files = files or (assignment.path.parent if assignment.settings.get("submitted") else None)
     reports = []
     for _ in range(2):  # what a check reports must not depend on luck
-        session = Session(assignment, unsafe)
-        session.expected = session.reference(files)
-        reports.append(session.expected)
-        run = _ran(session, own, files)
+        session = begun(assignment, unsafe).solved()
+        reports.append(session.expected or {})
+        run = _ran(session, own)
         for name, check in assignment.checks.items():
             outcome = run.outcomes[name]
             if outcome.share < 1:
                 yield f"check {name!r}: your own answers get {outcome.share:.0%} of {check.points} points"
-    run = _ran(session, {}, files)
+    run = _ran(session, {})
     for name in assignment.checks:
         if run.outcomes[name].share:
             yield f"check {name!r}: it gives points to who answers nothing"
@@ -59,8 +57,8 @@ def _unfair(assignment: Assignment, files: Path | None, unsafe: bool) -> Iterato
     yield from _printed(assignment, _constants(*reports))
 
 
-def _ran(session: Session, answers: dict[str, str], files: Path | None) -> Run:
-    run = session.run_of(answers, files)
+def _ran(session: Session, answers: dict[str, str]) -> Run:
+    run = session.run_of(answers, session.assignment.files)
     execute(run)
     return run
 

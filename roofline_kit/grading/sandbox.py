@@ -29,7 +29,8 @@ import zmq
 from jupyter_client.blocking.client import BlockingKernelClient
 from jupyter_client.session import Session
 
-MB = 10**6
+from .limits import MB, Limits
+
 SOCKETS = "/run/kernel"  # inside: where the kernel's sockets are
 CONNECTION = "/run/kernel.json"  # inside: what the kernel has to know of them
 FILES = "/run/files"  # inside: what a submission brought along, the folder that cells run in
@@ -37,38 +38,19 @@ CHANNELS = ("shell", "iopub", "stdin", "hb", "control")
 KEPT = ("stream", "display_data", "execute_result", "error")
 
 
-@dataclass(frozen=True)
-class Limits:
-    """What one submission may use.
-
-    cell, notebook, start : seconds on the clock for one cell, for all of them, and until the kernel answers. cpu :
-    seconds of one process on a processor. memory, file, disk : bytes of address space of a process, of one file, of
-    all files. output, messages : bytes and number of what one cell sends. processes, files : at a time.
-    """
-
-    cell: float = 30
-    notebook: float = 120
-    start: float = 60
-    cpu: int = 150
-    memory: int = 4000 * MB
-    file: int = 50 * MB
-    disk: int = 200 * MB
-    output: int = 5 * MB
-    messages: int = 5000
-    processes: int = 64
-    files: int = 512
-
-    @property
-    def resources(self) -> dict[str, int]:
-        """The limits that the system itself holds, by the names of the module `resource`."""
-        return {
-            "RLIMIT_AS": self.memory, "RLIMIT_CPU": self.cpu, "RLIMIT_CORE": 0, "RLIMIT_FSIZE": self.file,
-            "RLIMIT_NOFILE": self.files,
-        }  # fmt: skip
-
-
 class NoSandbox(RuntimeError):
     """There is nothing here to run strangers' programs in."""
+
+
+def search_path() -> str:
+    """PATH without what depends on the folder that one is in: a submission may have a `bwrap` beside it."""
+    places = os.environ.get("PATH", os.defpath).split(os.pathsep)
+    return os.pathsep.join(place for place in places if os.path.isabs(place))
+
+
+def program(name: str) -> str:
+    """Where a program of this system is, or "" if there is none."""
+    return shutil.which(name, path=search_path()) or ""
 
 
 @cache
@@ -78,7 +60,7 @@ def walls(unsafe: bool = False) -> str:
     Raises NoSandbox where there are none.
     """
     for name, command in (("bubblewrap", "bwrap"), ("apptainer", "apptainer")):
-        if shutil.which(command) and _stand(name):
+        if program(command) and _stand(name):
             return name
     if unsafe:
         return "none"
@@ -90,21 +72,25 @@ def walls(unsafe: bool = False) -> str:
 
 @contextmanager
 def workplace() -> Iterator[Path]:
-    """A folder for what kernels need while they run, and an end to those of graders that were killed. Nothing stays."""
+    """A folder for all that is temporary, and an end to those of graders that were killed. Nothing stays."""
     base = Path(tempfile.gettempdir())
     for old in base.glob("roofline-grading-*-*"):
         pid = old.name.split("-")[2]
         if pid.isdigit() and not Path("/proc", pid).exists() and old.stat().st_uid == os.getuid():
             shutil.rmtree(old, ignore_errors=True)
     with tempfile.TemporaryDirectory(prefix=f"roofline-grading-{os.getpid()}-") as folder:
-        yield Path(folder)
+        before, tempfile.tempdir = tempfile.tempdir, folder
+        try:
+            yield Path(folder)
+        finally:
+            tempfile.tempdir = before
 
 
 def _stand(name: str) -> bool:
     """Whether the walls can be put up: some systems have the program and forbid what it needs."""
     with workplace() as folder:
         (folder / "kernel.json").touch()
-        test = [*_walled(name, folder, None), sys.executable, "-c", ""]
+        test = [*_walled(name, folder, None, Limits()), sys.executable, "-c", ""]
         with suppress(OSError, subprocess.TimeoutExpired):
             return subprocess.run(test, capture_output=True, timeout=60).returncode == 0
     return False
@@ -132,7 +118,7 @@ def _environment(home: str) -> dict[str, str]:
     }  # fmt: skip
 
 
-def _walled(name: str, sockets: Path, files: Path | None) -> list[str]:
+def _walled(name: str, sockets: Path, files: Path | None, limits: Limits) -> list[str]:
     """The command that stands before the kernel's own.
 
     Inside it is in plain view, as the command line of process 1: it must say nothing but where the system is. No folder
@@ -143,7 +129,7 @@ def _walled(name: str, sockets: Path, files: Path | None) -> list[str]:
     if name == "none":
         home = sockets / "home"
         home.mkdir(exist_ok=True)
-        return ["env", "-i", *(f"{key}={value}" for key, value in _environment(str(home)).items())]
+        return [program("env"), "-i", *(f"{key}={value}" for key, value in _environment(str(home)).items())]
     if name == "apptainer":
         binds = [f"{sockets}:{SOCKETS}", *([f"{files}:{FILES}:ro"] if files else [])]
         binds += [f"{path}:{path}:ro" for path in _readable()]
@@ -153,16 +139,16 @@ def _walled(name: str, sockets: Path, files: Path | None) -> list[str]:
         walls = ["--containall", "--no-home", "--net", "--network", "none", "--no-privs", "--writable-tmpfs"]
         sets = [part for item in environment.items() for part in ("--env", "{}={}".format(*item))]
         pwd = ["--pwd", FILES if files else "/tmp"]
-        return ["apptainer", "exec", *walls, "--bind", ",".join(binds), *sets, *pwd, str(image)]
+        return [program("apptainer"), "exec", *walls, "--bind", ",".join(binds), *sets, *pwd, str(image)]
     seen = []
     for path in _readable():
         link = os.path.islink(path)  # /bin is usr/bin
         seen += ["--symlink", os.readlink(path), path] if link else ["--ro-bind", path, path]
     return [
-        "bwrap", "--unshare-all", "--unshare-user", "--disable-userns", "--die-with-parent", "--new-session",
+        program("bwrap"), "--unshare-all", "--unshare-user", "--disable-userns", "--die-with-parent", "--new-session",
         "--cap-drop", "ALL", "--hostname", "sandbox", "--clearenv", "--proc", "/proc", "--dev", "/dev",
-        "--size", str(Limits.disk), "--tmpfs", "/tmp", "--size", str(MB), "--tmpfs", SOCKETS,
-        "--size", str(Limits.disk), "--tmpfs", "/dev/shm", "--remount-ro", "/dev", *seen,
+        "--size", str(limits.disk), "--tmpfs", "/tmp", "--size", str(MB), "--tmpfs", SOCKETS,
+        "--size", str(limits.disk), "--tmpfs", "/dev/shm", "--remount-ro", "/dev", *seen,
         "--ro-bind", str(sockets / "kernel.json"), CONNECTION, *(["--ro-bind", str(files), FILES] if files else []),
         "--remount-ro", "/proc", "--remount-ro", "/", "--chdir", FILES if files else "/tmp",
         *(part for item in environment.items() for part in ("--setenv", *item)), "--",
@@ -218,7 +204,7 @@ def nursery() -> Nursery | None:
         made = Nursery()
         with tempfile.TemporaryDirectory() as folder:
             Path(folder, "kernel.json").touch()
-            process = asleep(_walled("bubblewrap", Path(folder), None), stderr=subprocess.DEVNULL)
+            process = asleep(_walled("bubblewrap", Path(folder), None, Limits()), stderr=subprocess.DEVNULL)
             made.born({"pid": _deepest(process.pid), "limits": {}, "arguments": [], "environment": {}, "folder": "/"})
             process.kill()
             process.wait()
@@ -265,9 +251,7 @@ class Kernel:
     Raises Stopped if it does not come up.
     """
 
-    def __init__(
-        self, walls: str, limits: Limits = Limits(), files: Path | None = None, seconds: float = 0
-    ) -> None:  # fmt: skip
+    def __init__(self, walls: str, limits: Limits, files: Path | None = None, seconds: float = 0) -> None:
         self.limits, self.deadline, self.alive = limits, time.monotonic() + limits.start, True
         self.folder = Path(tempfile.mkdtemp(prefix="kernel-"))
         sockets = self.folder / "sockets"
@@ -306,9 +290,9 @@ class Kernel:
 
     def _launch(self, walls: str, sockets: Path, files: Path | None, arguments: list[str]) -> subprocess.Popen[bytes]:
         """Puts up the walls, with a kernel in them."""
-        command, resources = _walled(walls, sockets, files), self.limits.resources
+        command, resources = _walled(walls, sockets, files, self.limits), self.limits.resources
         quiet: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "start_new_session": True}
-        quiet["env"] = {"PATH": os.environ.get("PATH", os.defpath)}  # that of process 1 is shown to the kernel
+        quiet["env"] = {"PATH": search_path()}  # that of process 1 is shown to the kernel
         if walls != "bubblewrap" or (warm := nursery()) is None:
             return subprocess.Popen(
                 [*command, sys.executable, "-m", "ipykernel_launcher", *arguments], stdout=subprocess.DEVNULL,

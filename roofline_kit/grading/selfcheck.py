@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from jupyter_client.kernelspec import KernelSpecManager
 from jupyter_client.manager import AsyncKernelManager
 from nbclient import NotebookClient
 
+from ..alone import environment
 from . import submission
 from .assignment import KEY, Answer, AssignmentError
 
@@ -23,13 +25,15 @@ class _Released:
     """What a released notebook says of itself: as much of an assignment as reading a submission needs."""
 
     answers: dict[str, Answer]
+    submitted: tuple[str, ...]
 
 
 def looked_at(path: Path) -> tuple[list[str], bool]:
     """Lines to read, and whether all answers are there and run.
 
     Runs the answer cells and the notebook's own cells, from top to bottom in a fresh kernel, and no cell that the
-    student added, as the grader does.
+    student added, as the grader does. And as there, nothing else that lies beside the notebook is there: neither a
+    module nor a setting of somebody else's, and of data what belongs to the submission.
 
     Raises AssignmentError if this is no released notebook, and OSError if there is no such file.
     """
@@ -39,7 +43,7 @@ def looked_at(path: Path) -> tuple[list[str], bool]:
     open_ = [name for name, answer in released.answers.items() if _unanswered(found, name, answer)]
     cells, names = _cells(content, found)
     errors: dict[str, str] = {}
-    for name, outputs in zip(names, _run(cells, path.parent), strict=True):
+    for name, outputs in zip(names, _run(cells, path, released.submitted), strict=True):
         for output in outputs:
             if output.output_type == "error" and name not in open_:
                 slow = output.ename == "KeyboardInterrupt"
@@ -55,7 +59,7 @@ def looked_at(path: Path) -> tuple[list[str], bool]:
             "not answered yet" if name in open_ else errors.get(name, "found" if answer.prose else "found, and it runs")
         )
         lines.append(f"{'✓' if name not in open_ and name not in errors else '✗'} {name}: {state}")
-    if any(error.startswith("NameError") for error in errors.values()):
+    if any(error.startswith(("NameError", "ModuleNotFoundError")) for error in errors.values()):
         lines.append("Only answer cells are handed to the grader: what an answer needs must stand in an answer cell.")
     good = not errors and not open_ and not found.refused
     ready = "Ready to hand in: all answers are there and run. Whether they are right is not known here."
@@ -68,11 +72,12 @@ def _released(path: Path) -> tuple[_Released, Any]:
         raise AssignmentError(f"{path}: more than {submission.LARGEST // submission.MB} MB cannot be handed in")
     try:
         content = json.loads(path.read_text("utf-8"))
-        told = content["metadata"][KEY]["answers"]
-        answers = {of["name"]: Answer(of["name"], of["cell"], "", of["stub"], of["prose"]) for of in told}
+        told = content["metadata"][KEY]
+        answers = {of["name"]: Answer(of["name"], of["cell"], "", of["stub"], of["prose"]) for of in told["answers"]}
+        submitted = tuple(map(str, told["submitted"]))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise AssignmentError(f"{path} is not a notebook that was released as an assignment, or is damaged") from None
-    return _Released(answers), content
+    return _Released(answers, submitted), content
 
 
 def _unanswered(found: submission.Submission, name: str, answer: Answer) -> bool:
@@ -117,11 +122,13 @@ class _Manager(AsyncKernelManager):
         super().__init__(kernel_spec_manager=KernelSpecManager(kernel_dirs=[]), **settings)
 
 
-def _run(sources: list[str], folder: Path) -> list[list[Any]]:
+def _run(sources: list[str], path: Path, submitted: tuple[str, ...]) -> list[list[Any]]:
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in sources])
-    client = NotebookClient(
-        notebook, kernel_manager_class=_Manager, allow_errors=True, timeout=PATIENCE, interrupt_on_timeout=True,
-        resources={"metadata": {"path": str(folder)}},
-    )  # fmt: skip
-    client.execute()
+    beside = [file for file in path.resolve().parent.iterdir() if file.is_file() and not file.is_symlink()]
+    with tempfile.TemporaryDirectory() as home, submission.brought(beside, submitted) as files:
+        client = NotebookClient(
+            notebook, kernel_manager_class=_Manager, allow_errors=True, timeout=PATIENCE, interrupt_on_timeout=True,
+            resources={"metadata": {"path": str(files or home)}}, extra_arguments=["--log-level=ERROR"],
+        )  # fmt: skip
+        client.execute(env={**environment(str(path.resolve().parent)), "IPYTHONDIR": str(Path(home, "ipython"))})
     return [cell.outputs for cell in notebook.cells]

@@ -6,10 +6,14 @@ readings are kept: none is lost in silence.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import re
+import shutil
+import tempfile
 import unicodedata
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -62,6 +66,42 @@ def read(path: Path, assignment: Assignment) -> Submission:
     except ValueError as error:
         return Submission(refused=str(error) if "cell" in str(error) else "it is not JSON", **found)  # type: ignore[arg-type]
     return _matched(cells, assignment, found)
+
+
+CANVAS = re.compile(r"^(?P<who>[^_]+)_(?P<late>LATE_)?(?P<id>\d+)_(?P<file>\d+)_(?P<name>.*)$")
+
+
+@contextlib.contextmanager
+def brought(files: Iterable[Path], patterns: Iterable[str]) -> Iterator[Path | None]:
+    """A folder with copies of the files that a submission may bring along, and that are not too large.
+
+    patterns : what their names may be, "submitted" in an assignment.toml. None if there are none.
+    """
+    if not patterns:
+        yield None
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        for path in sorted(files, key=age):  # of two with one name, the newer
+            name = _brought_as(path)
+            if any(Path(name).match(pattern) for pattern in patterns) and path.stat().st_size <= LARGEST:
+                shutil.copyfile(path, Path(folder, name), follow_symlinks=False)
+        yield Path(folder)
+
+
+def _brought_as(path: Path) -> str:
+    """The name that a file had with the student. Canvas puts words before it, and a number after it the second time.
+
+    >>> _brought_as(Path("doejane_LATE_12345_67890_sweep-1.json")), _brought_as(Path("sweep.json"))
+    ('sweep.json', 'sweep.json')
+    """
+    canvas = CANVAS.match(path.name)
+    return re.sub(r"-\d+(?=\.\w+$)", "", canvas["name"]) if canvas else path.name
+
+
+def age(path: Path) -> tuple[int, float]:
+    """What is larger for the newer of two files: the number that Canvas gave it, or else when it was written."""
+    canvas = CANVAS.match(path.name)
+    return (int(canvas["file"]) if canvas else 0, path.stat().st_mtime)
 
 
 @dataclass

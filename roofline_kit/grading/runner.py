@@ -1,10 +1,9 @@
 """nbval, with a stranger's answers in the instructor's notebook, a kernel behind walls, and a judge.
 
-    pytest --noconftest -p no:python -p roofline_kit.grading.plugin --assignment assignments/hw1_walk_through x.ipynb
-
 nbval's collector and cell runner do here what they do for a lesson: a file becomes cells, a cell is run, and what it
 shows is compared. What differs is where the cells come from (`Graded.collect`), where they run (`Graded.setup`), how
-the end of a cell is found (`Walled`), and what is compared (`GradedCell.compare_outputs`).
+the end of a cell is found (`Walled`), and what is compared (`GradedCell.compare_outputs`). Nothing of this is a plugin
+that pytest's command could load: it would read settings and import modules that lie beside a submission.
 """
 
 from __future__ import annotations
@@ -12,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -28,7 +28,8 @@ from nbval.plugin import IPyNbCell, IPyNbFile
 
 from . import cells, judge
 from .assignment import Assignment, Step
-from .sandbox import Kernel, Limits, Ran, Stopped
+from .limits import Limits
+from .sandbox import Kernel, Ran, Stopped
 
 UNUSED = (  # of what pytest brings
     "assertion", "cacheprovider", "capture", "debugging", "doctest", "faulthandler", "junitxml", "legacypath",
@@ -50,12 +51,22 @@ class Outcome:
     report: Any = None
 
 
+@dataclass(frozen=True)
+class Did:
+    """What a cell did. reason : "", or why it was ended. raised : its exception, in words that may be a student's."""
+
+    step: Step
+    reason: str
+    raised: str
+
+
 @dataclass
 class Run:
     """One submission in one run of the grader: what goes in, and what comes out.
 
     steps : the cells. seed : for what is drawn. expected : what the instructor's answers report at the same seed, or
-    None to ask what these steps report. files : a folder that the submission brought along.
+    None to ask what these steps report. files : a folder that the submission brought along. outcomes : of the checks.
+    errors : why answers failed, in words that are no student's. did : what each cell did, in order.
     """
 
     assignment: Assignment
@@ -67,6 +78,7 @@ class Run:
     files: Path | None = None
     outcomes: dict[str, Outcome] = field(default_factory=dict)
     errors: dict[str, str] = field(default_factory=dict)
+    did: list[Did] = field(default_factory=list)
     seconds: float = 0.0
 
 
@@ -196,12 +208,14 @@ class GradedCell(IPyNbCell):  # type: ignore[misc]
 
     def runtest(self) -> None:
         """As nbval runs a cell. An answer that fails is no failed test: its checks say what that costs."""
-        super().runtest()
-        run, ran = self.parent.run, self.parent.kernel.ran
-        if self.step.kind == "answer":
-            reason = ran.reason or next((_error(out) for out in self.test_outputs if out.output_type == "error"), "")
-            if reason:
-                run.errors[self.step.name] = reason
+        try:
+            super().runtest()
+        finally:  # nbval raises where a check gets no full points
+            run, ran = self.parent.run, self.parent.kernel.ran
+            error = next((out for out in self.test_outputs or () if out.output_type == "error"), None)
+            run.did.append(Did(self.step, ran.reason, f"{error.ename}: {error.evalue}" if error else ""))
+        if self.step.kind == "answer" and (reason := ran.reason or (_error(error) if error else "")):
+            run.errors[self.step.name] = reason
 
     def compare_outputs(self, test: Any, ref: Any, skip_compare: Any = None) -> bool:
         """Judges what the check reported. Other outputs do not matter: a print or a warning costs nothing."""
@@ -244,6 +258,15 @@ def _error(out: Any) -> str:
     return name if isinstance(getattr(builtins, str(name), None), type) else "an exception of its own kind"
 
 
+def execute(run: Run) -> None:
+    """Has pytest run the cells of one submission, and leaves what became of it in `run`."""
+    began, session = time.monotonic(), kept_session()
+    cells = [*Graded.of(run, session, Path("/submission.ipynb")).collect()]  # a name: no file of a stranger's is opened
+    for cell, following in zip(cells, [*cells[1:], None], strict=True):
+        session.config.hook.pytest_runtest_protocol(item=cell, nextitem=following)
+    run.seconds = time.monotonic() - began
+
+
 class _Kept:
     """Registered to keep a session of pytest that has collected nothing."""
 
@@ -255,55 +278,30 @@ class _Kept:
         return True
 
 
+@contextlib.contextmanager
+def _unset(*names: str) -> Iterator[None]:
+    """Takes variables out of the environment for a while."""
+    were = {name: os.environ.pop(name) for name in names if name in os.environ}
+    try:
+        yield
+    finally:
+        os.environ.update(were)
+
+
 @cache
 def kept_session() -> pytest.Session:
     """A session of pytest, begun once in a process: its start takes longer than all that it does for a submission.
 
     It knows of no folder, so it finds no conftest.py or setting of anybody, and of nothing that tests in Python need.
-    It keeps no reports.
+    It keeps no reports. Options and plugins that the environment has for pytest are for somebody's tests.
     """
     without = [f"-pno:{name}" for name in UNUSED]
     place = ["-c", os.devnull, "--noconftest", "--rootdir", "/", "--confcutdir", "/", "--disable-plugin-autoload", "/"]
     kept = _Kept()
-    with contextlib.redirect_stdout(io.StringIO()) as said:
+    with contextlib.redirect_stdout(io.StringIO()) as said, _unset("PYTEST_ADDOPTS", "PYTEST_PLUGINS"):
         code = pytest.main([*without, *place], plugins=[nbval.plugin, kept])
     if kept.session is None:
         raise RuntimeError(f"pytest ended with {code!r}: {said.getvalue()[-2000:]}")
     plugins = kept.session.config.pluginmanager
     plugins.unregister(plugins.get_plugin("terminalreporter"))
     return kept.session
-
-
-def pytest_addoption(parser: pytest.Parser) -> None:
-    """The plugin can be used without the command line, to see what a submission does, cell by cell."""
-    group = parser.getgroup("grading", "assignments of roofline_kit")
-    group.addoption("--assignment", help="grade notebooks as submissions to the assignment in this folder")
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_load_initial_conftests(early_config: pytest.Config, args: list[str]) -> None:
-    """Refuses to start where pytest would import what a student put beside a notebook."""
-    given = early_config.known_args_namespace
-    if getattr(given, "assignment", None) and not (
-        given.noconftest and early_config.pluginmanager.is_blocked("python")
-    ):
-        raise pytest.UsageError(
-            "--assignment needs --noconftest and -p no:python: a submission may have a conftest.py or an __init__.py "
-            "beside it, which would run with all your rights"
-        )
-
-
-def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> Graded | None:
-    """With --assignment, a notebook is a submission."""
-    folder = parent.config.getoption("--assignment", default=None)
-    if not folder or file_path.suffix != ".ipynb":
-        return None
-    from . import assignment, grade, submission
-
-    given = assignment.read(Path(folder).resolve())
-    session = parent.config.stash.setdefault(SESSION, None) or grade.Session(given)
-    parent.config.stash[SESSION] = session
-    return Graded.of(session.run_of(submission.read(file_path, given).answers), parent, file_path)
-
-
-SESSION = pytest.StashKey[Any]()
