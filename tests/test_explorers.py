@@ -194,6 +194,36 @@ def test_numbers_of_a_cost_are_those_of_the_cost_at_these_sizes(state: dict[str,
     compare_part(at, "part0", rk.trace(rk.linear, X, W), rk.roofline(state["accelerator"], dtype))
 
 
+EXACT = {
+    "cost": lambda N: rk.explore_roofline(rk.trace(rk.attention, *rk.tensors("Q K V", (rk.symbols("N"), 64))), N=N),
+    "plain layers": lambda h: rk.explore_batch(h=h, heads=1),
+    "batch": lambda context: rk.explore_batch(context=context),
+    "attention": lambda N: rk.explore_attention(N=N),
+    "sparse": lambda context: rk.explore_sparse(context=context),
+}
+
+
+@pytest.mark.parametrize("make", EXACT.values(), ids=EXACT)
+@settings(TRACED, max_examples=10)
+@given(st.integers(10_000, 16_384))
+def test_a_size_is_never_rounded_in_words(make: Any, n: int) -> None:
+    explorer = make(n)
+    assert f"{n:,}" in repr(explorer)
+    assert f"{n:,}" in [text for control in explorer.controls for text in control.texts]
+    words = repr((explorer.sentence, explorer.views, explorer.messages))
+    sizes = [control.name for control in explorer.controls if control.kind == "slider"]
+    assert not [name for name in sizes if f"{{{name}}}" in words]
+
+
+@settings(TRACED, max_examples=10)
+@given(st.integers(1, 65_536))
+def test_a_size_that_is_no_whole_number_is_said_exactly(n: int) -> None:
+    N = rk.symbols("N")
+    explorer = rk.explore_roofline(rk.trace(rk.exp, rk.Tensor("x", N / 2 - 1)), N=n)
+    said = f"{(n - 2) // 2:,}" if n % 2 == 0 else f"{'-' * (n < 2)}{abs(n - 2) // 2:,}.5"
+    assert (f"N/2 - 1 is {said} here, and must be a whole number" in repr(explorer)) == (n % 2 > 0 or n < 4)
+
+
 # --- what is refused --------------------------------------------------------------------------------------
 
 
