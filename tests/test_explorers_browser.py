@@ -610,3 +610,64 @@ def test_the_widget_moves_python_and_python_moves_the_widget(lab: Any) -> None:
         assert notebook.eventually("w.state['batch'], w.frozen") == "32 None"
         assert shown.state == explorer.state
         shown.agrees()
+
+
+OWN = [
+    "import ipywidgets\nimport roofline_kit as rk",
+    "w = rk.explore_batch().widget()\nmine = ipywidgets.IntSlider(32, min=1, max=1000)",
+    "mine.observe(lambda change: setattr(w.controls['batch'], 'value', change['new']), 'value')",
+    "ipywidgets.VBox([mine, w])",
+    "w.controls['batch'].value = 513",
+]
+
+
+def test_a_slider_of_ones_own_moves_the_chart_to_each_value_and_hears_beside_it_what_cannot_be(lab: Any) -> None:
+    explorer = rk.explore_batch()
+    lab.write("own.ipynb", *OWN[:4])
+    with lab.open("own.ipynb") as notebook:
+        page = notebook.page
+        notebook.run_all()
+        page.wait_for_function("[...document.querySelectorAll('.rk')].some(root => root.explorer)")
+        shown = Shown(explorer, page.locator(".rk"))
+        batch = "document.querySelector('.rk').explorer.state().batch"
+        said = page.locator(".rk-refused")
+        mine = page.locator(".jp-OutputArea .noUi-handle").first
+        mine.focus()
+        for i in range(4):
+            page.keyboard.press("ArrowRight")
+            page.wait_for_function(f"{batch} === {33 + i}")
+            shown.agrees()
+            readouts = page.locator(".widget-readout").all_text_contents()
+            assert readouts[:2] == [str(33 + i)] * 2
+        page.keyboard.press("End")
+        said.wait_for()
+        assert said.text_content() == "batch size must be a whole number from 1 to 512, not 1000"
+        assert said.is_visible()
+        assert shown.state["batch"] == 36
+        shown.agrees()
+        page.keyboard.press("Home")
+        page.wait_for_function(f"{batch} === 1")
+        assert not said.count()
+        assert notebook.eventually("w.state['batch'], w.controls['batch'].value") == "1 1"
+        notebook.run("w.controls['batch'].value = 100; w.frozen = {'batch': 101}")
+        page.wait_for_function(f"{batch} === 100")
+        assert shown.ask("x.frozen()")["batch"] == 101
+        shown.agrees()
+        page.get_by_role("button", name="Reset").click()
+        assert notebook.eventually("w.state['batch'], w.frozen") == "32 None"
+        shown.agrees()
+
+
+def test_what_python_refuses_is_one_line_in_the_notebook_and_one_beside_the_chart(lab: Any) -> None:
+    lab.write("refused.ipynb", *OWN[:2], "w", "w.controls['batch'].value = 513", "w.controls['bach']")
+    with lab.open("refused.ipynb") as notebook:
+        page = notebook.page
+        for _ in range(3):
+            notebook.command("notebook:run-cell-and-select-next")
+        page.wait_for_function("[...document.querySelectorAll('.rk')].some(root => root.explorer)")
+        for words in ("batch size must be a whole number from 1 to 512, not 513", "unknown control 'bach'"):
+            notebook.command("notebook:run-cell-and-select-next")
+            error = page.locator(".jp-OutputArea-output[data-mime-type='application/vnd.jupyter.stderr']").last
+            error.get_by_text(words).wait_for()
+            assert len(error.text_content().strip().splitlines()) == 1
+            page.locator(".rk-refused").get_by_text(words).wait_for()

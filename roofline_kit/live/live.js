@@ -547,6 +547,10 @@ const words = h("summary", {}, "formulas, and the same with these numbers");
   if (!last) update();
   return {
     set(next, ghost) { state = { ...state, ...next }; if (ghost !== undefined) keep(ghost, true); update(); },
+    refuse(text) { // what Python was asked for and did not do
+      note.textContent = text;
+      note.classList.toggle("rk-refused", !!text);
+    },
     state: () => ({ ...state }), frozen: () => frozen, python, csv, values: () => last,
     valuesAt, messageAt, drawn, // of any state: what the tests compare with Python
     remove() {
@@ -583,27 +587,44 @@ function liven(key, css) {
   }
 }
 
-// As a widget: ipywidgets' sliders and dropdowns move the traits, in the browser, and these move the picture.
-function render({ model, el }) {
-  const read = () => Object.fromEntries(SPEC.controls.map(c => [c.name, c.values[model.get(`${c.name}_index`)]]));
-  const root = h("div");
+// As a widget: ipywidgets' sliders and dropdowns move the picture, in the browser, and Reset moves them.
+async function render({ model, el }) {
+  const root = h("div"), inputs = {};
   el.append(root);
-  let live = null;
+  for (const [name, id] of Object.entries(model.get("controls")))
+    inputs[name] = await model.widget_manager.get_model(id.replace("IPY_MODEL_", ""));
+  const stops = c => inputs[c.name].get("stops") ?? c.values; // a slider may have got one more
+  const read = () => Object.fromEntries(
+    SPEC.controls.map(c => [c.name, stops(c)[inputs[c.name].get("index")]]));
+  let live = null, moving = false;
+  const changed = (state, frozen) => {
+    moving = true;
+    for (const c of SPEC.controls) {
+      const input = inputs[c.name], index = stops(c).indexOf(state[c.name]);
+      if (input.get("index") === index) continue;
+      input.set("index", index);
+      input.save_changes();
+    }
+    model.set("frozen", frozen);
+    model.save_changes();
+    moving = false;
+  };
   try {
-    live = mount(root, {
-      controls: false, state: read(), frozen: model.get("frozen"),
-      changed(state, frozen) {
-        for (const c of SPEC.controls) model.set(`${c.name}_index`, c.values.indexOf(state[c.name]));
-        model.set("frozen", frozen);
-        model.save_changes();
-      },
-    });
+    live = mount(root, { controls: false, state: read(), frozen: model.get("frozen"), changed });
     root.explorer = live;
   } catch (error) {
-    root.replaceChildren(h("p", { role: "alert" }, `The explorer cannot run here: ${error.message}.`));
+    const words = `The explorer cannot run here: ${error.message}.`;
+    root.replaceChildren(h("p", { role: "alert" }, words));
     return undefined;
   }
-  const follow = () => live.set(read(), model.get("frozen"));
-  for (const name of [...SPEC.controls.map(c => `${c.name}_index`), "frozen"]) model.on(`change:${name}`, follow);
-  return () => live.remove();
+  const follow = () => { if (!moving) live.set(read(), model.get("frozen")); };
+  const tell = () => live.refuse(model.get("refused"));
+  for (const input of Object.values(inputs)) input.on("change:index change:stops", follow);
+  model.on("change:frozen", follow);
+  model.on("change:refused", tell);
+  tell();
+  return () => {
+    for (const input of Object.values(inputs)) input.off("change:index change:stops", follow);
+    live.remove();
+  };
 }
