@@ -100,7 +100,7 @@ def _whole_sizes(costs: Sequence[Cost]) -> tuple[dict[str, sympy.Expr], list[dic
         value = sympy.Symbol(f"size{i}")
         rest = value - sympy.floor(value, evaluate=False)
         formulas |= {f"size{i}": n, f"broken{i}": sympy.Max(rest, 1 - value, evaluate=False)}
-        text = f"{n} is {{size{i}}} here, and must be a whole number of 1 or more.".replace("*", "·")
+        text = f"{n} is {{size{i}:size}} here, and must be a whole number of 1 or more.".replace("*", "·")
         messages.append({"when": f"broken{i}", "text": text, "blocks": True})
     return formulas, messages
 
@@ -336,21 +336,21 @@ def explore_batch(
     of = _a_model(model, h)
     shape, start = _shape(of, h, heads, kv_heads, layers)
     machines, peaks = _machines([accelerator])
-    views = _batch_views("{model}" if of else "{layers} layers of width {h}")
+    views = _batch_views("{model}" if of else "{layers:int} layers of width {h:int}")
     controls = [
         slider("batch", "batch size", BATCHES, batch), slider("context", "context length", CONTEXTS, context),
         Control("stage", "stage", STAGES, "choice"), Control("show", "show", list(views), "choice"), *shape, *machines,
     ]  # fmt: skip
     how = {"logits": choose("logits", logits, ("all", "last")), "causal": causal, "fused": fused}
-    name = "{model}" if of else "{layers} layers of width {h}"
+    name = "{model}" if of else "{layers:int} layers of width {h:int}"
     state = {"batch": batch, "context": context, "stage": stage, "show": show, **start, "dtype": dtype}
     return Explorer(
         name="explore_batch",
         call=[*_call(logits=(logits, "all"), causal=(causal, False), fused=(fused, False)), *([] if of else ["h={h}"])],
         controls=controls,
         views=views,
-        sentence=f"{name} on {{accelerator}}, {{dtype}}, {{stage}} stage, batch {{batch}}, context {{context:int}}: "
-        "a step takes {whole_time:s}, {whole_throughput:int} tokens per second. Dense layers do {dense_intensity} "
+        sentence=f"{name} on {{accelerator}}, {{dtype}}, {{stage}} stage, batch {{batch:int}}, context {{context:int}}"
+        ": a step takes {whole_time:s}, {whole_throughput:int} tokens per second. Dense layers do {dense_intensity} "
         "FLOPs per byte ({dense_bound:bound}), self-attention {attention_intensity} ({attention_bound:bound}). Weights "
         "and KV cache take {needed:B} of {memory:B}.",
         state=state | {"accelerator": _name(accelerator)},
@@ -372,8 +372,8 @@ def _name(machine: Accelerator | str) -> str:
 def _batch_views(name: str) -> dict[str, Any]:
     """What `show` chooses from: one picture for each quantity, all against batch size."""
     title = {
-        "latency": ": a step of batch {batch} takes {whole_time:s}, {attention_share:%} of it in self-attention",
-        "throughput": ": a batch of {batch} gets {whole_throughput:int} tokens per second",
+        "latency": ": a step of batch {batch:int} takes {whole_time:s}, {attention_share:%} of it in self-attention",
+        "throughput": ": a batch of {batch:int} gets {whole_throughput:int} tokens per second",
         "intensity": ": dense layers {dense_bound:bound}, self-attention {attention_bound:bound}",
         "memory": ": weights and KV cache take {memory_share:%} of the card's memory",
     }
@@ -445,7 +445,7 @@ def explore_roofline(
     more = {
         "ridge": PEAK / BANDWIDTH, "other_ridge": sympy.Symbol("other_peak") / sympy.Symbol("other_bandwidth"),
         "start": BANDWIDTH * START, "other_start": sympy.Symbol("other_bandwidth") * START, "origin": START,
-        "slope": 3 * BANDWIDTH * START,
+        "slope": 3 * BANDWIDTH * START, "other_slope": 3 * sympy.Symbol("other_bandwidth") * START,
     }  # fmt: skip
     call = ["{model}"]
     if what is None or isinstance(what, (str, Model)):
@@ -467,7 +467,7 @@ def explore_roofline(
         defaults: dict[str, Any] = {"batch": 16, "context": 1000, "stage": STAGES[1], "kv_heads": None}
         how = {"logits": "all", "causal": False, "fused": False}
         built = _model_programs(of, _inputs(controls, "peak", "other_peak"), how, more)
-        where = "{model}, {stage} stage, {dtype} on {accelerator}, batch {batch}, context {context:int}"
+        where = "{model}, {stage} stage, {dtype} on {accelerator}, batch {batch:int}, context {context:int}"
     else:
         costs = _named_costs(what)
         parts = {f"part{i}": label for i, label in enumerate(costs)}
@@ -502,7 +502,7 @@ def explore_roofline(
             "formulas": {"": shown},
             "table": _table(parts),
         }
-        where = "{dtype} on {accelerator}, " + ", ".join(f"{name} = {{{name}}}" for name in names)
+        where = "{dtype} on {accelerator}, " + ", ".join(f"{name} = {{{name}:int}}" for name in names)
     points = list(parts)
     said = "; ".join(
         f"{label} {{{p}_intensity}} FLOPs per byte ({{{p}_bound:bound}}), at most {{{p}_performance:FLOP/s}}"
@@ -569,7 +569,8 @@ def _roof(which: str, stroke: str, width: float, dash: str, text: str) -> list[d
     place, brief = ["x1", peak], text.split("  ")[0]
     labels = [_words(text, place, -4, -8, "faint" if which else "ink", "end", under=other, brief=brief)]
     if not which:
-        labels.append(_words("{bandwidth:B/s}", [float(3 * START), "slope"], 0, 0, "ink", along=True, brief=""))
+        on_slope = [float(3 * START), "slope"]
+        labels.append(_words("{bandwidth:B/s}", on_slope, 0, -11, "ink", along=True, under="other_slope", brief=""))
     lines = [
         _line([["origin", f"{which}start"], [ridge, peak], ["x1", peak]], stroke, width, dash, labels, bool(which))
     ]
@@ -641,8 +642,8 @@ def explore_attention(
     )  # fmt: skip
     return Explorer(
         name="explore_attention", call=[], controls=controls, programs=programs, views={"": view},
-        sentence="N = {N:int}, h = {h:int}, heads = {heads}, kv_heads = {kv_heads}, on {accelerator}: attention does "
-        "{whole_intensity} FLOPs per byte ({whole_bound:bound}), and takes {whole_time:s} in {dtype}.",
+        sentence="N = {N:int}, h = {h:int}, heads = {heads:int}, kv_heads = {kv_heads:int}, on {accelerator}: "
+        "attention does {whole_intensity} FLOPs per byte ({whole_bound:bound}), and takes {whole_time:s} in {dtype}.",
         table=_table(parts), formulas=shown, select=("fused",), messages=[NO_PEAK, *broken], tables=[peaks],
         state=start | {"fused": fused, "accelerator": _name(accelerator), "dtype": dtype}, frozen=frozen,
         defaults={
@@ -711,7 +712,7 @@ def explore_sparse(
         ("tokens read for a new one", "", None, None, []), marks, margin=98, mask=mask,
     )  # fmt: skip
     state = {"context": context, "selected": selected, "window": window}
-    few = "{selected} blocks of {block} tokens are more than the {context:int} tokens of the context."
+    few = "{selected:int} blocks of {block:int} tokens are more than the {context:int} tokens of the context."
     return Explorer(
         name="explore_sparse", controls=controls, views={"": view}, state=state, frozen=frozen,
         call=_call(block=(block, 32), stride=(stride, 16), select_block=(select_block, 64)),

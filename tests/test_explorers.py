@@ -194,6 +194,36 @@ def test_numbers_of_a_cost_are_those_of_the_cost_at_these_sizes(state: dict[str,
     compare_part(at, "part0", rk.trace(rk.linear, X, W), rk.roofline(state["accelerator"], dtype))
 
 
+EXACT = {
+    "cost": lambda N: rk.explore_roofline(rk.trace(rk.attention, *rk.tensors("Q K V", (rk.symbols("N"), 64))), N=N),
+    "plain layers": lambda h: rk.explore_batch(h=h, heads=1),
+    "batch": lambda context: rk.explore_batch(context=context),
+    "attention": lambda N: rk.explore_attention(N=N),
+    "sparse": lambda context: rk.explore_sparse(context=context),
+}
+
+
+@pytest.mark.parametrize("make", EXACT.values(), ids=EXACT)
+@settings(TRACED, max_examples=10)
+@given(st.integers(10_000, 16_384))
+def test_a_size_is_never_rounded_in_words(make: Any, n: int) -> None:
+    explorer = make(n)
+    assert f"{n:,}" in repr(explorer)
+    assert f"{n:,}" in [text for control in explorer.controls for text in control.texts]
+    words = repr((explorer.sentence, explorer.views, explorer.messages))
+    sizes = [control.name for control in explorer.controls if control.kind == "slider"]
+    assert not [name for name in sizes if f"{{{name}}}" in words]
+
+
+@settings(TRACED, max_examples=10)
+@given(st.integers(1, 65_536))
+def test_a_size_that_is_no_whole_number_is_said_exactly(n: int) -> None:
+    N = rk.symbols("N")
+    explorer = rk.explore_roofline(rk.trace(rk.exp, rk.Tensor("x", N / 2 - 1)), N=n)
+    said = f"{(n - 2) // 2:,}" if n % 2 == 0 else f"{'-' * (n < 2)}{abs(n - 2) // 2:,}.5"
+    assert (f"N/2 - 1 is {said} here, and must be a whole number" in repr(explorer)) == (n % 2 > 0 or n < 4)
+
+
 # --- what is refused --------------------------------------------------------------------------------------
 
 
@@ -287,6 +317,80 @@ def test_without_anywidget_the_error_says_how_to_install_it(monkeypatch: pytest.
     monkeypatch.delitem(sys.modules, "anywidget", raising=False)
     with pytest.raises(ModuleNotFoundError, match="widgets need anywidget: pip install anywidget"):
         rk.explore_batch().widget()
+
+
+# --- the widget -------------------------------------------------------------------------------------------
+
+
+def test_a_control_of_the_widget_takes_each_whole_number_that_the_explorer_takes() -> None:
+    panel = rk.explore_batch().widget()
+    batch, seen = panel.controls["batch"], []
+    batch.observe(lambda change: seen.append(change["new"]), "value")
+    for n in (100, 64, 101, 104, 103, 1, 512, 511, 33):
+        batch.value = n
+        assert (batch.value, panel.state["batch"]) == (n, n)
+        assert batch.label == batch.options[batch.index][0] == f"{n:,}"
+        assert (batch.stops[batch.index], len(batch.stops) - len(rk.explore_batch().controls[0].values)) in (
+            (n, 0),
+            (n, 1),
+        )
+        assert panel.values() == rk.explore_batch(batch=n).values()
+    assert seen == [100, 64, 101, 104, 103, 1, 512, 511, 33], "and no other value between them"
+    panel.state = {"context": 1234, "batch": 7, "accelerator": "h100 sxm"}
+    assert {name: panel.controls[name].value for name in panel.state} == panel.state
+    assert (panel.state["context"], panel.state["accelerator"]) == (1234, "H100-SXM")
+    panel.frozen = panel.state | {"batch": 99}
+    assert panel.frozen["batch"] == 99
+
+
+def set_value(name: str, value: Any) -> Any:
+    return lambda panel: setattr(panel.controls[name], "value", value)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (set_value("batch", 513), "batch size must be a whole number from 1 to 512, not 513"),
+        (set_value("batch", 0), "from 1 to 512, not 0"),
+        (set_value("batch", math.nan), "a whole number from 1 to 512, not nan"),
+        (set_value("batch", 64.5), "a whole number from 1 to 512, not 64.5"),
+        (set_value("batch", None), "not None"),
+        (set_value("batch", "64"), "not '64'"),
+        (set_value("accelerator", "A11"), "unknown accelerator 'A11'"),
+        (set_value("dtype", 16), "dtype must be given by its name, not as 16"),
+        (set_value("bach", 64), "unknown control 'bach'; did you mean 'batch'?"),
+        (lambda panel: setattr(panel, "state", {"bach": 64}), "unknown control 'bach'; did you mean 'batch'?"),
+        (lambda panel: setattr(panel, "state", {"batch": -1}), "from 1 to 512, not -1"),
+        (lambda panel: setattr(panel, "frozen", {"batch": 1.5}), "not 1.5"),
+    ],
+)
+def test_what_a_control_refuses_is_said_beside_the_chart_and_shortly_where_it_was_set(change: Any, words: str) -> None:
+    panel = rk.explore_batch(batch=16).widget()
+    before = {name: widget.value for name, widget in panel.controls.items()}
+    with pytest.raises(ValueError, match=re.escape(words)) as refused:
+        change(panel)
+    assert panel.chart.refused == str(refused.value)
+    assert refused.value._render_traceback_() == [f"ValueError: {refused.value}"]
+    assert panel.state == before == {name: widget.value for name, widget in panel.controls.items()}
+    assert panel.frozen is None
+    panel.controls["batch"].value = 17
+    assert panel.chart.refused == ""
+
+
+def test_the_slider_of_ones_own_in_the_readme_moves_the_chart() -> None:
+    readme = (KIT.parent / "README.md").read_text("utf-8")
+    code = re.search(r"```python\n([^`]*\.widget\(\)[^`]*)```", readme)[1]
+    assert len([line for line in code.splitlines() if line]) == 5
+    names: dict[str, Any] = {"rk": rk}
+    exec(code.replace("max=512", "max=1000"), names)
+    mine, panel = names["mine"], names["explorer"]
+    for n in (100, 512):
+        mine.value = n
+        assert panel.state["batch"] == n
+    with pytest.raises(ValueError, match="from 1 to 512, not 600"):
+        mine.value = 600
+    panel.controls["batch"].value = 31
+    assert mine.value == 31
 
 
 # --- what is stored ---------------------------------------------------------------------------------------

@@ -228,14 +228,19 @@ def test_what_is_saved_can_be_opened_elsewhere(make: Any, offline: Any) -> None:
         assert download.value.suggested_filename == f"{explorer.name}.{kind.lower()}"
         return Path(download.value.path()).read_bytes()
 
+    def brightness() -> int:
+        return sum(Image.open(io.BytesIO(saved("PNG"))).convert("RGB").getpixel((0, 0)))
+
     picture = Image.open(io.BytesIO(saved("PNG"))).convert("RGB")
     width, height = shown.ask("root.querySelector('svg').getAttribute('viewBox').split(' ').slice(2).map(Number)")
     assert picture.size == (2 * width, 2 * round(height))
     assert len(picture.getcolors(1 << 20) or []) > 10
-    assert sum(picture.getpixel((0, 0))) < 200, "dark, as the page is"
-
+    assert brightness() == 3 * 255, "light, for paper, though the page is dark"
     drawing = saved("SVG").decode()
     assert "var(" not in drawing
+    page.get_by_label("dark PNG and SVG").check()
+    assert brightness() < 200, "dark, as asked"
+    assert saved("SVG").decode() != drawing
     tags = [node.tag.split("}")[1] for node in ElementTree.fromstring(drawing)]
     assert tags == [mark[0] for mark in explorer._marks(shown.state, None, width, height)[0]]
 
@@ -243,11 +248,24 @@ def test_what_is_saved_can_be_opened_elsewhere(make: Any, offline: Any) -> None:
     assert comment == f"# {shown.ask('x.python()')}"
     over, *names = next(rows := csv.reader(lines))
     control = next(control for control in explorer.controls if control.name == over)
-    table = [[float(cell) for cell in row] for row in rows]
-    assert [row[0] for row in table] == list(control.values)
-    for value, *numbers in table:
+    table = list(rows)
+    assert [int(value) for value, *_ in table] == list(control.values)
+    bounds = [cell[0] for _, *row in explorer.table["rows"] for cell in row if cell[1] == "bound"]
+    assert set(bounds) <= set(names)
+    for value, *cells in table:
         at = explorer.values(**{**shown.state, over: int(value)})
-        assert numbers == pytest.approx([at[name] for name in names], rel=1e-9, nan_ok=True)
+        for name, cell in zip(names, cells, strict=True):
+            if name in bounds:
+                assert cell == ("compute" if at[name] >= 1 else "memory")
+            else:
+                assert float(cell) == pytest.approx(at[name], rel=1e-9, nan_ok=True)
+
+
+def test_a_saved_table_says_nothing_of_a_bound_that_there_is_not(offline: Any) -> None:
+    explorer = rk.explore_attention(fused=True)
+    shown = Shown(explorer, offline(as_page(explorer)).locator("[data-rk]"))
+    row = next(csv.DictReader(shown.ask("x.csv()").splitlines()[1:]))
+    assert (row["scores_bound"], row["whole_bound"]) == ("NaN", "memory")
 
 
 def test_a_reload_restores_the_state_and_a_new_explorer_starts_anew(offline: Any, tmp_path: Path) -> None:
@@ -348,6 +366,58 @@ COVERED = """() => {
   }));
   return out.join("; ");
 }"""
+
+
+@pytest.mark.parametrize("cards", [("A10", "A100-40GB"), ("H100-SXM", "A10"), ("A10", "L4"), ("A10", "none")], ids=str)
+def test_no_line_of_a_roofline_goes_through_words(cards: Any, offline: Any) -> None:
+    for make in (rk.explore_roofline, lambda **how: rk.explore_roofline(ATTENTION, **how)):
+        explorer = make(accelerators=cards)
+        page = offline(as_page(explorer))
+        shown = Shown(explorer, page.locator("[data-rk]"))
+        for width in (1000, 700, 1400):
+            page.set_viewport_size({"width": width, "height": 800})
+            page.wait_for_function(
+                "() => Math.abs(document.querySelector('.rk svg').viewBox.baseVal.width - innerWidth) < 240"
+            )
+            for value in (explorer.controls[0].values[0], 64, explorer.controls[0].values[-1]):
+                shown.ask("x.set(given)", {explorer.controls[0].name: value})
+                assert page.evaluate(CROSSED) == "", (width, value)
+
+
+# Words turned or not: is a point of a roof within their box, in the coordinates in which they stand upright?
+CROSSED = """() => {
+  const out = [], svg = document.querySelector(".rk-figure svg");
+  const dash = roof => roof.getAttribute("stroke-dasharray");
+  const lines = [...svg.querySelectorAll("polyline:not([opacity])")];
+  const roofs = lines.filter(line => ["none", "7,4"].includes(dash(line)));
+  for (const words of svg.querySelectorAll("text")) {
+    const { x, y, width, height } = words.getBBox(), turned = words.getCTM().inverse();
+    for (const roof of roofs) {
+      const far = roof.getTotalLength(), onto = turned.multiply(roof.getCTM());
+      for (let at = 0; at <= far; at += 1) {
+        const p = roof.getPointAtLength(at).matrixTransform(onto);
+        const inside = p.x > x + 1 && p.x < x + width - 1 && p.y > y + 3 && p.y < y + height - 3;
+        if (inside) { out.push(words.textContent); break; }
+      }
+    }
+  }
+  return out.join("; ");
+}"""
+
+
+def test_on_a_phone_the_chart_and_the_first_slider_are_seen_at_once(offline: Any) -> None:
+    for make in ALL.values():
+        explorer = make()
+        page = offline(as_page(explorer), width=390, height=844)
+        Shown(explorer, page.locator("[data-rk]"))
+        page.locator(".rk").evaluate("root => root.scrollIntoView()")
+        chart, slider = (
+            page.locator(".rk-figure").bounding_box(),
+            page.locator(".rk-control input").first.bounding_box(),
+        )
+        assert 0 <= chart["y"] < 20
+        assert chart["y"] + chart["height"] <= slider["y"]
+        assert slider["y"] + slider["height"] < (844 if explorer.name != "explore_sparse" else 1000)
 
 
 @pytest.mark.parametrize("feature", ["ResizeObserver", "MutationObserver"])
@@ -540,3 +610,64 @@ def test_the_widget_moves_python_and_python_moves_the_widget(lab: Any) -> None:
         assert notebook.eventually("w.state['batch'], w.frozen") == "32 None"
         assert shown.state == explorer.state
         shown.agrees()
+
+
+OWN = [
+    "import ipywidgets\nimport roofline_kit as rk",
+    "w = rk.explore_batch().widget()\nmine = ipywidgets.IntSlider(32, min=1, max=1000)",
+    "mine.observe(lambda change: setattr(w.controls['batch'], 'value', change['new']), 'value')",
+    "ipywidgets.VBox([mine, w])",
+    "w.controls['batch'].value = 513",
+]
+
+
+def test_a_slider_of_ones_own_moves_the_chart_to_each_value_and_hears_beside_it_what_cannot_be(lab: Any) -> None:
+    explorer = rk.explore_batch()
+    lab.write("own.ipynb", *OWN[:4])
+    with lab.open("own.ipynb") as notebook:
+        page = notebook.page
+        notebook.run_all()
+        page.wait_for_function("[...document.querySelectorAll('.rk')].some(root => root.explorer)")
+        shown = Shown(explorer, page.locator(".rk"))
+        batch = "document.querySelector('.rk').explorer.state().batch"
+        said = page.locator(".rk-refused")
+        mine = page.locator(".jp-OutputArea .noUi-handle").first
+        mine.focus()
+        for i in range(4):
+            page.keyboard.press("ArrowRight")
+            page.wait_for_function(f"{batch} === {33 + i}")
+            shown.agrees()
+            readouts = page.locator(".widget-readout").all_text_contents()
+            assert readouts[:2] == [str(33 + i)] * 2
+        page.keyboard.press("End")
+        said.wait_for()
+        assert said.text_content() == "batch size must be a whole number from 1 to 512, not 1000"
+        assert said.is_visible()
+        assert shown.state["batch"] == 36
+        shown.agrees()
+        page.keyboard.press("Home")
+        page.wait_for_function(f"{batch} === 1")
+        assert not said.count()
+        assert notebook.eventually("w.state['batch'], w.controls['batch'].value") == "1 1"
+        notebook.run("w.controls['batch'].value = 100; w.frozen = {'batch': 101}")
+        page.wait_for_function(f"{batch} === 100")
+        assert shown.ask("x.frozen()")["batch"] == 101
+        shown.agrees()
+        page.get_by_role("button", name="Reset").click()
+        assert notebook.eventually("w.state['batch'], w.frozen") == "32 None"
+        shown.agrees()
+
+
+def test_what_python_refuses_is_one_line_in_the_notebook_and_one_beside_the_chart(lab: Any) -> None:
+    lab.write("refused.ipynb", *OWN[:2], "w", "w.controls['batch'].value = 513", "w.controls['bach']")
+    with lab.open("refused.ipynb") as notebook:
+        page = notebook.page
+        for _ in range(3):
+            notebook.command("notebook:run-cell-and-select-next")
+        page.wait_for_function("[...document.querySelectorAll('.rk')].some(root => root.explorer)")
+        for words in ("batch size must be a whole number from 1 to 512, not 513", "unknown control 'bach'"):
+            notebook.command("notebook:run-cell-and-select-next")
+            error = page.locator(".jp-OutputArea-output[data-mime-type='application/vnd.jupyter.stderr']").last
+            error.get_by_text(words).wait_for()
+            assert len(error.text_content().strip().splitlines()) == 1
+            page.locator(".rk-refused").get_by_text(words).wait_for()

@@ -13,7 +13,7 @@ README = (ROOT / "README.md").read_text("utf-8")
 def test_the_examples_say_what_they_compute() -> None:
     examples = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     names: dict[str, Any] = {}
-    for example, count in zip(examples, (3, 2, 0), strict=True):
+    for example, count in zip(examples, (3, 2, 0, 0), strict=True):
         exec(example, names)
         results = re.findall(r"^(\S.*?)  +# (.+)$", example, re.MULTILINE)
         assert len(results) == count

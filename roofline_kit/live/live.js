@@ -37,6 +37,7 @@ function format(value, kind) {
   if (kind === "bound") return value >= 1 ? "compute-bound" : "memory-bound";
   if (kind === "%") return grouped(Number((100 * value).toPrecision(2))) + " %";
   if (kind === "int") return Math.abs(value) < 1e15 ? grouped(Math.floor(value + 0.5)) : format(value, "si").trim();
+  if (kind === "size") return grouped(Number(value.toFixed(4)));
   if (!kind) return value >= 1e6 || (value > 0 && value < 1e-3) ? format(value, "si").trim() : grouped(Number(value.toPrecision(4)));
   if (!(value < 1e27 && value >= 1e-15)) return value < 1e-15 ? "0 " + (kind === "si" ? "" : kind) : "∞ " + (kind === "si" ? "" : kind);
   const short = Number(value.toPrecision(3)), third = Math.min(7, Math.max(-4, Math.floor(Math.log10(short) / 3 + 1e-9)));
@@ -125,25 +126,29 @@ function draw(view, now, ghost, message, frame) {
   write(8 * k, top - (narrow ? 26 : 10) * k, fill(view.y.label, at), "ink", { "font-size": tenth(12 * k) });
   write(right, height - 8 * k, fill(view.x.label, at), "ink", { "font-size": tenth(12 * k), "text-anchor": "end" });
 
-  const ended = [], pointed = [], taken = [], crossed = [];
+  const ended = [], pointed = [], taken = [];
+  const roofs = [], dotted = []; // points on lines, and on those that are only dotted
   const take = (x, y, w, h) => taken.push([x, y, x + w, y + h]);
   const lines = (source, frozen) => {
     for (const mark of view.marks) {
       if (mark.kind === "line" && !(frozen && mark.still)) {
         const points = mark.points.map(p => pixels(p, source.at));
         if (!visible(points)) continue;
-        if (!frozen) for (let i = 1; i < points.length; i++) for (let j = 0; j <= 60; j++)
-          crossed.push([0, 1].map(n => points[i - 1][n] + (points[i][n] - points[i - 1][n]) * j / 60));
+        const onLine = mark.dash === "2,4" ? dotted : roofs;
+        if (!frozen) for (let i = 1; i < points.length; i++) for (let j = 0; j <= 150; j++)
+          onLine.push([0, 1].map(n => points[i - 1][n] + (points[i][n] - points[i - 1][n]) * j / 150));
         if (points.length) put("polyline", { points: dots(points), fill: "none", stroke: frozen ? "faint" : mark.stroke, "stroke-width": tenth((frozen ? 1.2 : mark.width) * k), "stroke-dasharray": frozen ? "2,4" : mark.dash });
         if (!frozen) for (const label of mark.labels) {
-          const [x, y] = pixels(label.at, source.at), dy = label.under && at[label.under] > at[label.at[1]] ? 16 : label.dy, more = { "text-anchor": label.anchor, ...bold };
+          const [x, y] = pixels(label.at, source.at), more = { "text-anchor": label.anchor, ...bold };
+          const below = label.under && at[label.under] > at[label.at[1]];
+          const dy = !below ? label.dy : label.along ? 20 : 16;
           if (label.along) { // turned, to lie on the line
             const [[xa, ya], [xb, yb]] = [points[0], points[1]];
             more.transform = `rotate(${tenth(Math.atan2(yb - ya, xb - xa) * 180 / Math.PI)} ${tenth(x)} ${tenth(y)})`;
           }
           const text = fill(narrow ? label.brief : label.text, at), w = text.length * 7.6 * k;
           if (!label.along) take(x + label.dx * k - (label.anchor === "end" ? w : label.anchor === "middle" ? w / 2 : 0), y + dy * k - 11 * k, w, 15 * k);
-          if (more.transform) write(x, y - 11 * k, text, label.fill, more);
+          if (more.transform) write(x, y + dy * k, text, label.fill, more);
           else write(x + label.dx * k, y + dy * k, text, label.fill, more);
         }
       }
@@ -178,11 +183,15 @@ function draw(view, now, ghost, message, frame) {
   for (const [x, y, text, role] of pointed) { // beside its point, where nothing else is
     const w = text.length * 7.6 * k;
     const places = [[9, 18, "start"], [0, 23, "middle"], [11, 4, "start"], [9, 34, "start"], [-9, -9, "end"], [0, -13, "middle"], [-11, 4, "end"], [-9, 22, "end"], [9, -12, "start"]];
+    for (const far of [50, 66, 82, 98]) // beyond a roof that passes near
+      places.push([9, far, "start"], [-9, far, "end"]);
     const before = { start: 0, middle: w / 2, end: w }, shifted = ([dx, , anchor]) => Math.min(dx * k, width - 2 - x - w + before[anchor]); // to stay inside
     const box = p => { const a = x + shifted(p) - before[p[2]]; return [a, y + p[1] * k - 11 * k, a + w, y + p[1] * k + 4 * k]; };
     const clear = ([a, b, c, d]) => a >= left && b >= top - 8 * k && d <= bottom + 2 * k && !taken.some(t => a < t[2] && t[0] < c && b < t[3] && t[1] < d);
-    const free = ([a, b, c, d]) => clear([a, b, c, d]) && !crossed.some(([u, v]) => a < u && u < c && b < v && v < d);
-    const place = places.find(p => free(box(p))) || places.find(p => clear(box(p))) || places[0]; // rather on a line than on words
+    const crosses = (line, [a, b, c, d]) => line.some(([u, v]) => a < u && u < c && b < v && v < d);
+    // Rather on a dotted line than on a roof, and rather on a roof than on words.
+    const open = places.filter(p => clear(box(p))), beside = open.filter(p => !crosses(roofs, box(p)));
+    const place = beside.find(p => !crosses(dotted, box(p))) ?? beside[0] ?? open[0] ?? places[0];
     take(...[box(place)].map(([a, b, c, d]) => [a, b, c - a, d - b])[0]);
     write(x + shifted(place), y + place[1] * k, text, role, { "text-anchor": place[2], ...bold });
   }
@@ -320,13 +329,21 @@ function mount(root, options) {
   const controls = h("div", { class: "rk-controls", role: "group", "aria-label": SPEC.name + ": controls" });
   const freeze = h("button", { type: "button", "aria-pressed": "false", title: "keep the present state as a ghost to compare with", onclick: () => keep(frozen ? null : { ...state }) }, "Freeze");
   const large = h("button", { type: "button", "aria-pressed": "false", title: "fill the screen, for a projector", onclick: () => enlarge(!projector) }, "Large");
+  const darkFiles = h("input", { type: "checkbox" });
   const actions = h("div", { class: "rk-actions" },
     h("button", { type: "button", onclick: () => { keep(SPEC.frozen, true); go({ ...initial }); } }, "Reset"), freeze,
     h("button", { type: "button", title: "copy the call that makes this state", onclick: copy }, "Copy as Python"),
     ...["PNG", "SVG", "CSV"].map(kind => h("button", { type: "button", title: `save as ${kind}`, onclick: () => save(kind) }, kind)),
+    h("label", { title: "for slides; they are light, for paper, unless asked" }, darkFiles, "dark PNG and SVG"),
     large);
   root.classList.add("rk");
-  root.replaceChildren(h("div", { class: "rk-side" }, ...(options.controls ? [controls] : []), actions, note), h("div", { class: "rk-main" }, figure, alert, sentence), h("div", { class: "rk-below" }, h("div", { class: "rk-scroll", tabindex: "0", role: "region", "aria-label": SPEC.name + ": numbers" }, table), h("details", { open: true }, h("summary", {}, "formulas, and the same with these numbers"), formulas)), spoken);
+const words = h("summary", {}, "formulas, and the same with these numbers");
+  const numbers = { class: "rk-scroll", tabindex: "0", role: "region", "aria-label": SPEC.name + ": numbers" };
+  root.replaceChildren(h("div", { class: "rk-page" },
+    h("div", { class: "rk-side" }, ...(options.controls ? [controls] : []), actions, note),
+    h("div", { class: "rk-main" }, figure, alert, sentence),
+    h("div", { class: "rk-below" }, h("div", numbers, table), h("details", { open: true }, words, formulas)),
+    spoken));
 
   if (options.controls) for (const c of SPEC.controls) {
     const name = `${id}-${c.name}`, value = h("output", { for: name, "aria-live": "off" }); // the slider itself says its value
@@ -435,22 +452,30 @@ function mount(root, options) {
     note.replaceChildren(done ? "Copied: " : "Copy this: ", h("code", {}, text));
   }
 
-  function standalone() { // the picture with the theme's colours written into it
-    const copy = svg.cloneNode(true), look = getComputedStyle(root);
+  function standalone() { // the picture with colours written into it: light, for paper, unless asked
+    const copy = svg.cloneNode(true), look = SPEC.themes[darkFiles.checked ? "dark" : "light"];
     copy.setAttribute("xmlns", NS);
     copy.setAttribute("font-family", "DejaVu Sans, Verdana, sans-serif");
     const [, , w, hgt] = copy.getAttribute("viewBox").split(" ");
     copy.setAttribute("width", w); copy.setAttribute("height", hgt);
     for (const node of copy.querySelectorAll("*")) for (const name of ["fill", "stroke"]) {
-      const role = /^var\((--rk-\w+)\)$/.exec(node.getAttribute(name) || "");
-      if (role) node.setAttribute(name, look.getPropertyValue(role[1]).trim());
+      const role = /^var\(--rk-(\w+)\)$/.exec(node.getAttribute(name) || "");
+      if (role) node.setAttribute(name, look[role[1]]);
     }
     return [new XMLSerializer().serializeToString(copy), Number(w), Number(hgt)];
   }
   function csv() {
     const view = SPEC.views[state[SPEC.show] ?? ""], over = view.marks.find(m => m.over)?.over ?? SPEC.controls.find(c => c.kind === "slider").name;
     const names = [over, ...new Set([...SPEC.table.rows.flatMap(([, ...values]) => values.map(([name]) => name)), ...view.marks.filter(m => m.over).flatMap(m => [m.x, m.y])].filter(name => name !== over))];
-    const rows = CONTROLS[over].values.map(v => { const at = valuesAt({ ...state, [over]: v }); return names.map(name => at[name]).join(","); });
+    const bounds = new Set(SPEC.table.rows.flat().filter(cell => cell[1] === "bound").map(([name]) => name));
+    const cell = (name, value) => {
+      if (!bounds.has(name) || Number.isNaN(value)) return String(value);
+      return value >= 1 ? "compute" : "memory";
+    };
+    const rows = CONTROLS[over].values.map(v => {
+      const at = valuesAt({ ...state, [over]: v });
+      return names.map(name => cell(name, at[name])).join(",");
+    });
     return [`# ${python()}`, names.join(","), ...rows].join("\n") + "\n";
   }
   function save(kind) {
@@ -522,6 +547,10 @@ function mount(root, options) {
   if (!last) update();
   return {
     set(next, ghost) { state = { ...state, ...next }; if (ghost !== undefined) keep(ghost, true); update(); },
+    refuse(text) { // what Python was asked for and did not do
+      note.textContent = text;
+      note.classList.toggle("rk-refused", !!text);
+    },
     state: () => ({ ...state }), frozen: () => frozen, python, csv, values: () => last,
     valuesAt, messageAt, drawn, // of any state: what the tests compare with Python
     remove() {
@@ -558,27 +587,44 @@ function liven(key, css) {
   }
 }
 
-// As a widget: ipywidgets' sliders and dropdowns move the traits, in the browser, and these move the picture.
-function render({ model, el }) {
-  const read = () => Object.fromEntries(SPEC.controls.map(c => [c.name, c.values[model.get(`${c.name}_index`)]]));
-  const root = h("div");
+// As a widget: ipywidgets' sliders and dropdowns move the picture, in the browser, and Reset moves them.
+async function render({ model, el }) {
+  const root = h("div"), inputs = {};
   el.append(root);
-  let live = null;
+  for (const [name, id] of Object.entries(model.get("controls")))
+    inputs[name] = await model.widget_manager.get_model(id.replace("IPY_MODEL_", ""));
+  const stops = c => inputs[c.name].get("stops") ?? c.values; // a slider may have got one more
+  const read = () => Object.fromEntries(
+    SPEC.controls.map(c => [c.name, stops(c)[inputs[c.name].get("index")]]));
+  let live = null, moving = false;
+  const changed = (state, frozen) => {
+    moving = true;
+    for (const c of SPEC.controls) {
+      const input = inputs[c.name], index = stops(c).indexOf(state[c.name]);
+      if (input.get("index") === index) continue;
+      input.set("index", index);
+      input.save_changes();
+    }
+    model.set("frozen", frozen);
+    model.save_changes();
+    moving = false;
+  };
   try {
-    live = mount(root, {
-      controls: false, state: read(), frozen: model.get("frozen"),
-      changed(state, frozen) {
-        for (const c of SPEC.controls) model.set(`${c.name}_index`, c.values.indexOf(state[c.name]));
-        model.set("frozen", frozen);
-        model.save_changes();
-      },
-    });
+    live = mount(root, { controls: false, state: read(), frozen: model.get("frozen"), changed });
     root.explorer = live;
   } catch (error) {
-    root.replaceChildren(h("p", { role: "alert" }, `The explorer cannot run here: ${error.message}.`));
+    const words = `The explorer cannot run here: ${error.message}.`;
+    root.replaceChildren(h("p", { role: "alert" }, words));
     return undefined;
   }
-  const follow = () => live.set(read(), model.get("frozen"));
-  for (const name of [...SPEC.controls.map(c => `${c.name}_index`), "frozen"]) model.on(`change:${name}`, follow);
-  return () => live.remove();
+  const follow = () => { if (!moving) live.set(read(), model.get("frozen")); };
+  const tell = () => live.refuse(model.get("refused"));
+  for (const input of Object.values(inputs)) input.on("change:index change:stops", follow);
+  model.on("change:frozen", follow);
+  model.on("change:refused", tell);
+  tell();
+  return () => {
+    for (const input of Object.values(inputs)) input.off("change:index change:stops", follow);
+    live.remove();
+  };
 }

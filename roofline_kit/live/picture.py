@@ -44,8 +44,8 @@ def significant(value: float, digits: int) -> float:
 def written(value: Any, kind: str = "") -> str:
     """A value as one reads it beside a slider.
 
-    kind : a unit for SI prefixes, "s" or "FLOP/s"; "int"; "%" of a share; "bound" of an intensity over the ridge
-    point; or nothing, for four digits.
+    kind : a unit for SI prefixes, "s" or "FLOP/s"; "int"; "size", which may have come out fractional; "%" of a share;
+    "bound" of an intensity over the ridge point; or nothing, for four digits.
 
     >>> written(0.0024449, "s"), written(1024.1875), written(0.561, "%"), written(1e6, "int")
     ('2.44 ms', '1,024', '56 %', '1,000,000')
@@ -62,6 +62,8 @@ def written(value: Any, kind: str = "") -> str:
         return _grouped(significant(100 * value, 2)) + " %"
     if kind == "int":
         return _grouped(math.floor(value + 0.5)) if abs(value) < 1e15 else written(value, "si").strip()
+    if kind == "size":
+        return _grouped(float(Decimal(value).quantize(Decimal("0.0001"), ROUND_HALF_UP)))
     if not kind:
         big = value >= 1e6 or 0 < value < 1e-3
         return written(value, "si").strip() if big else _grouped(significant(value, 4))
@@ -74,8 +76,8 @@ def written(value: Any, kind: str = "") -> str:
 
 
 def _grouped(value: float) -> str:
-    whole, _, part = repr(float(value)).removesuffix(".0").partition(".")
-    return f"{int(whole):,}" + (f".{part}" if part else "")
+    whole, _, part = repr(abs(float(value))).removesuffix(".0").partition(".")
+    return "-" * (value < 0) + f"{int(whole):,}" + (f".{part}" if part else "")
 
 
 def filled(template: str, at: Mapping[str, Any]) -> str:
@@ -140,7 +142,8 @@ class Chart:
         self.ended: list[list[Any]] = []
         self.pointed: list[list[Any]] = []
         self.taken: list[tuple[float, float, float, float]] = []
-        self.crossed: list[tuple[float, float]] = []
+        self.roofs: list[tuple[float, float]] = []  # points on lines, and on those that are only dotted
+        self.dotted: list[tuple[float, float]] = []
         for part in (self.lines, self.points):
             for source, frozen in [(ghost, True)] * bool(ghost) + [(now, False)]:
                 part(source, frozen)
@@ -228,8 +231,9 @@ class Chart:
                     dash = "2,4" if frozen else mark["dash"]
                     look = ("faint", 1.2) if frozen else (mark["stroke"], mark["width"])
                     if not frozen:
-                        pieces = [(a, b, j / 60) for a, b in pairwise(points) for j in range(61)]
-                        self.crossed += [(a[0] + (b[0] - a[0]) * t, a[1] + (b[1] - a[1]) * t) for a, b, t in pieces]
+                        pieces = [(a, b, j / 150) for a, b in pairwise(points) for j in range(151)]
+                        on_line = self.dotted if mark["dash"] == "2,4" else self.roofs
+                        on_line += [(a[0] + (b[0] - a[0]) * t, a[1] + (b[1] - a[1]) * t) for a, b, t in pieces]
                     if points:
                         self.line(points, *look, stroke_dasharray=dash)
                     for label in mark["labels"] if not frozen else ():
@@ -254,13 +258,13 @@ class Chart:
         words = label["brief" if self.narrow else "text"]
         (x, y), text = self.pixels(label["at"], self.at), filled(words, self.at)
         more = {"text-anchor": label["anchor"]} | BOLD
+        below = label["under"] and self.at[label["under"]] > self.at[label["at"][1]]
         if label["along"]:
             (xa, ya), (xb, yb) = points[:2]
             angle = tenth(math.atan2(yb - ya, xb - xa) * 180 / math.pi)
             turn = f"rotate({angle:.10g} {tenth(x):.10g} {tenth(y):.10g})"
-            self.write(x, y - 11, text, label["fill"], **more, transform=turn)
+            self.write(x, y + (20 if below else label["dy"]), text, label["fill"], **more, transform=turn)
             return
-        below = label["under"] and self.at[label["under"]] > self.at[label["at"][1]]
         w, dy = len(text) * 7.6, 16 if below else label["dy"]
         self.take(x + label["dx"] - {"end": w, "middle": w / 2}.get(label["anchor"], 0), y + dy - 11, w, 15)
         self.write(x + label["dx"], y + dy, text, label["fill"], **more)
@@ -309,6 +313,8 @@ class Chart:
             (9, 18, "start"), (0, 23, "middle"), (11, 4, "start"), (9, 34, "start"), (-9, -9, "end"),
             (0, -13, "middle"), (-11, 4, "end"), (-9, 22, "end"), (9, -12, "start"),
         ]  # fmt: skip
+        for far in (50, 66, 82, 98):  # beyond a roof that passes near
+            around += [(9, far, "start"), (-9, far, "end")]
         for x, y, text, role in self.pointed:
             w = len(text) * 7.6
             before = {"start": 0, "middle": w / 2, "end": w}
@@ -320,8 +326,11 @@ class Chart:
                 (x + dx - before[anchor], y + dy - 11, x + dx - before[anchor] + w, y + dy + 4)
                 for dx, dy, anchor in places
             ]
-            clear = [i for i, box in enumerate(boxes) if self.is_clear(*box)]  # rather on a line than on words
-            i = next((i for i in clear if not self.is_crossed(*boxes[i])), clear[0] if clear else 0)
+            # Rather on a dotted line than on a roof, and rather on a roof than on words.
+            clear = [i for i, box in enumerate(boxes) if self.is_clear(*box)]
+            beside = [i for i in clear if not is_crossed(self.roofs, *boxes[i])]
+            free = [i for i in beside if not is_crossed(self.dotted, *boxes[i])]
+            i = next(iter(free or beside or clear or [0]))
             self.taken.append(boxes[i])
             dx, dy, anchor = places[i]
             self.write(x + dx, y + dy, text, role, **{"text-anchor": anchor}, **BOLD)
@@ -331,9 +340,10 @@ class Chart:
         inside = a >= self.left and b >= self.top - 8 and d <= self.bottom + 2
         return inside and not any(a < t[2] and t[0] < c and b < t[3] and t[1] < d for t in self.taken)
 
-    def is_crossed(self, a: float, b: float, c: float, d: float) -> bool:
-        """Whether a line goes through the box from (a, b) to (c, d)."""
-        return any(a < x < c and b < y < d for x, y in self.crossed)
+
+def is_crossed(line: Sequence[tuple[float, float]], a: float, b: float, c: float, d: float) -> bool:
+    """Whether a line, given by points, goes through the box from (a, b) to (c, d)."""
+    return any(a < x < c and b < y < d for x, y in line)
 
 
 def mask_marks(mask: Any, at: Mapping[str, Any], left: float, top: float, side: float) -> list[Mark]:

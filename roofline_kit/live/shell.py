@@ -53,10 +53,7 @@ class Control:
             first, last = self.values[0], self.values[-1]
             if isinstance(given, bool) or not hasattr(given, "__index__") or not first <= given <= last:
                 raise ValueError(f"{self.label} must be a whole number from {first:,} to {last:,}, not {given!r}")
-            given = given.__index__()  # of NumPy's integers too
-            if given not in self.values:
-                below, above = max(v for v in self.values if v < given), min(v for v in self.values if v > given)
-                raise ValueError(f"the slider for {self.label} stops at {below:,} and {above:,}, not at {given:,}")
+            return given.__index__()  # of NumPy's integers too
         return given
 
 
@@ -78,8 +75,8 @@ def slider(name: str, label: str, values: Sequence[int], start: Any) -> Control:
     return Control(name, label, sorted({*values, whole}))
 
 
-def _with(control: Control, value: Any) -> Control:
-    """A slider that stops at a value of the frozen state, too."""
+def stopping(control: Control, value: Any) -> Control:
+    """A slider that stops at one more value, too."""
     if control.kind != "slider" or value is None:
         return control
     return replace(control, values=slider(control.name, control.label, control.values, value).values)
@@ -118,7 +115,7 @@ class Explorer:
         if self.frozen is not None:
             if not isinstance(self.frozen, Mapping):
                 raise TypeError(f"{self.name}: frozen must be {{control: value}}, not {self.frozen!r}")
-            controls = [_with(control, self.frozen.get(control.name)) for control in self.controls]
+            controls = [stopping(control, self.frozen.get(control.name)) for control in self.controls]
             object.__setattr__(self, "controls", controls)
             object.__setattr__(self, "frozen", self.checked(self.frozen))
 
@@ -246,9 +243,9 @@ class Explorer:
     def widget(self) -> Any:
         """The explorer as an ipywidgets VBox: its controls, and the chart that follows them in the browser.
 
-        `.controls[name]` is the slider, dropdown or checkbox, whose `value` can be read, set and observed; `.state` and
-        `.frozen` are all values, and what is frozen. Raises ModuleNotFoundError where anywidget is missing, saying how
-        to install it.
+        `.controls[name]` is the slider or dropdown, whose `value` can be read, set and observed; `.state` and `.frozen`
+        are all values, and what is frozen. What cannot be is refused with a ValueError, and said beside the chart.
+        Raises ModuleNotFoundError where anywidget is missing, saying how to install it.
         """
         try:
             from .widget import Panel
