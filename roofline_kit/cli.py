@@ -1,4 +1,4 @@
-"""The command `roofline-kit`: measure, start a copy of a lesson, and, with the extra [grading], release and grade."""
+"""The commands for everybody: measure a machine, and begin a lesson in a copy."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import csv
 import io
 import json
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,11 +17,7 @@ from .hardware import Accelerator
 from .measure import Point, ceilings, results, sweep, table, take, take_all, write
 from .roofline import Roofline
 
-if find_spec("nbval") and find_spec("jinja2"):  # the extra [grading]
-    from .grading.cli import app as app
-else:
-    app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode="markdown")
-app.info.help = "The course on the roofline model: measure your machine, begin a lesson, release and grade."
+app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode="markdown")
 out, err = Console(), Console(stderr=True)
 
 PLAN = "_plan.json"  # what a sweep is to measure, so that `collect` knows what is missing

@@ -25,8 +25,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import nbformat
-
 from ..errors import unknown
 
 KEY = "grading"
@@ -137,6 +135,8 @@ class Assignment:
 
     def release(self) -> Any:
         """The students' notebook: answers are stubs, checks and givens are gone, and so are all outputs."""
+        import nbformat
+
         language = {"name": "python", **self.notebook.metadata.get("language_info", {})}
         language.pop("version", None)  # a student's is another one: see roofline_lab
         released = nbformat.v4.new_notebook(
@@ -214,6 +214,8 @@ def read(folder: Path) -> Assignment:
 
     Raises AssignmentError where something is missing, twice, misspelt or of the wrong kind.
     """
+    import nbformat
+
     try:
         settings = tomllib.loads((folder / "assignment.toml").read_text("utf-8"))
         path = folder / settings.get("notebook", f"{folder.name}.ipynb")
