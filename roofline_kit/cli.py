@@ -1,8 +1,7 @@
-"""The command `roofline-kit`: measure, start a copy of a lesson, and, with the extra [grading], release and grade."""
+"""The commands for everybody: measure a machine, and begin a lesson in a copy."""
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
@@ -12,11 +11,7 @@ from rich.markup import escape
 from .measuring import commands as measuring
 from .measuring.commands import in_words, out, refuse
 
-if find_spec("nbval") and find_spec("jinja2"):  # the extra [grading]
-    from .grading.cli import app as app
-else:
-    app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode="markdown")
-app.info.help = "The course on the roofline model: measure your machine, begin a lesson, release and grade."
+app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode="markdown")
 app.add_typer(measuring.app)
 
 

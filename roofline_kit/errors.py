@@ -18,6 +18,15 @@ def data(file: str) -> dict[str, Any]:
     return tomllib.loads(files(__package__).joinpath(file).read_text("utf-8"))
 
 
+def install(extra: str) -> str:
+    """How to install what an extra brings: no package index has the kit.
+
+    >>> print(install("grading"))
+    in the course's folder, pip install -e ".[grading]" installs it
+    """
+    return f'in the course\'s folder, pip install -e ".[{extra}]" installs it'
+
+
 def plain(name: str) -> str:
     """`name` without what people spell differently: "A100 40 GB" and "a100-40gb" read alike."""
     return re.sub(r"[^a-z0-9]", "", name.lower())

@@ -234,8 +234,8 @@ def test_what_is_looked_at_runs_in_the_sandbox_or_not_at_all(walls: str, tmp_pat
 
 
 def test_files_that_belong_to_a_submission_are_beside_it_when_it_is_looked_at(walls: str, tmp_path: Path) -> None:
+    from roofline_kit.files import write
     from roofline_kit.grading import look
-    from roofline_kit.measure import write
 
     for name in (
         "hw.ipynb",

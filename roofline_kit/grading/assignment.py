@@ -26,8 +26,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import nbformat
-
 from ..errors import unknown
 from .limits import Limits, limits
 
@@ -149,6 +147,8 @@ class Assignment:
 
     def release(self) -> Any:
         """The students' notebook: answers are stubs, checks and givens are gone, and so are all outputs."""
+        import nbformat
+
         language = {"name": "python", **self.notebook.metadata.get("language_info", {})}
         language.pop("version", None)  # a student's is another one: see roofline_lab
         released = nbformat.v4.new_notebook(
@@ -227,6 +227,8 @@ def read(folder: Path) -> Assignment:
 
     Raises AssignmentError where something is missing, twice, misspelt or of the wrong kind.
     """
+    import nbformat
+
     try:
         settings = tomllib.loads((folder / "assignment.toml").read_text("utf-8"))
         path = folder / settings.get("notebook", f"{folder.name}.ipynb")

@@ -15,7 +15,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from ..errors import choose, data, unknown
+from ..errors import choose, data, install, unknown
 from ..files import write
 
 JOBS = "_jobs.json"
@@ -126,7 +126,7 @@ def _executor(folder: Path, asked: Settings) -> Any:
     try:
         import submitit
     except ImportError:
-        raise ValueError('--cluster slurm needs submitit: pip install "roofline-kit[cluster]"') from None
+        raise ValueError(f"--cluster slurm needs submitit: {install('cluster')}") from None
     if shutil.which("sbatch") is None:
         raise ValueError("Slurm is not installed here: --cluster slurm is for a cluster's login node, or a job on it")
     executor = submitit.SlurmExecutor(folder.resolve() / "logs", python=sys.executable)
@@ -142,9 +142,9 @@ def _executor(folder: Path, asked: Settings) -> Any:
 
 def script(points: Sequence[Any], folder: Path, asked: Settings) -> str:
     """What sbatch would be given for these points. Raises what `submit` raises before it asks Slurm."""
+    executor = _executor(folder, asked)
     from submitit.slurm.slurm import _make_sbatch_string
 
-    executor = _executor(folder, asked)
     where = executor.folder
     command = f"{sys.executable} -u -m submitit.core._submit {where}"
     return str(_make_sbatch_string(command=command, folder=where, map_count=len(points), **executor.parameters))
@@ -155,9 +155,9 @@ def submit(take: Callable[..., Any], points: Sequence[Any], folder: Path, asked:
 
     Raises ValueError without Slurm or submitit, and RuntimeError with Slurm's reason if it refuses.
     """
+    known, executor = _jobs(folder), _executor(folder, asked)  # a damaged list is noticed before something costs
     from submitit.core.utils import FailedJobError
 
-    known, executor = _jobs(folder), _executor(folder, asked)  # a damaged list is noticed before something costs
     with outside_of_jobs():
         try:
             jobs = executor.map_array(take, points, [folder.resolve()] * len(points))
