@@ -222,17 +222,30 @@ NUMBER = r"-?\d+(?:\.\d+)?"
 
 def drag(page: Any, slider: Any, to: float) -> None:
     """Drags the handle of a slider with the mouse to a share of its way."""
-    share, before, box = slider.evaluate("s => (s.value - s.min) / (s.max - s.min)"), None, slider.bounding_box()
-    while box != before:  # JupyterLab lays out what comes into view, and by that moves what is in view
-        slider.evaluate("s => s.scrollIntoView({ block: 'center' })")
-        page.wait_for_timeout(150)
-        before, box = box, slider.bounding_box()
+    share = slider.evaluate("s => (s.value - s.min) / (s.max - s.min)")
+    slider.evaluate(INTO_VIEW)
+    box = slider.bounding_box()
     x = lambda at: box["x"] + 8 + at * (box["width"] - 16)  # noqa: E731  the handle is 16 pixels wide
     y = box["y"] + box["height"] / 2
     page.mouse.move(x(share), y)
     page.mouse.down()
     page.mouse.move(x(to), y, steps=5)
     page.mouse.up()
+
+
+# JupyterLab lays out what comes into view, and by that moves what is in view: until it has stood still for nine frames.
+INTO_VIEW = """slider => new Promise(done => {
+  let before = "", still = 0;
+  const look = () => {
+    slider.scrollIntoView({ block: "center" });
+    const now = JSON.stringify(slider.getBoundingClientRect());
+    still = now === before ? still + 1 : 0;
+    before = now;
+    if (still < 9) requestAnimationFrame(look);
+    else done();
+  };
+  look();
+})"""
 
 
 def explorers_in(path: Path) -> list[Any]:
