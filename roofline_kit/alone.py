@@ -24,11 +24,20 @@ def entries(name: str) -> list[str]:
     return value.split(os.pathsep) if value else []
 
 
+def search_path() -> str:
+    """PATH without what depends on the folder that one is in: a submission may have a `bwrap` beside it."""
+    places = os.environ.get("PATH", os.defpath).split(os.pathsep)
+    return os.pathsep.join(place for place in places if os.path.isabs(place))
+
+
 def leave(here: str) -> None:
-    """Takes no module from a folder, nor from what depends on which that is; nor will any Python that we start."""
+    """Takes no module from a folder, nor from what depends on which that is; nor will any Python that we start.
+
+    Nor is a program taken from there: even Python's `platform` looks for one, `uname`.
+    """
     ours = {here, *(os.path.realpath(entry) for entry in entries("PYTHONPATH") if not os.path.isabs(entry))}
     sys.path[:] = [entry for entry in sys.path if os.path.realpath(entry) not in ours]
-    os.environ["PYTHONSAFEPATH"] = "1"
+    os.environ.update(PYTHONSAFEPATH="1", PATH=search_path())
 
 
 def lies_in(folder: str, path: str) -> bool:

@@ -32,7 +32,10 @@ CODE = (
     ".ipython/profile_default/startup/00-first.py", "profile_default/startup/00-first.py",
     "profile_default/ipython_kernel_config.py", ".jupyter/jupyter_config.py", "startup.py",
 )  # fmt: skip
-PROGRAMS = ("apptainer", "bwrap", "env", "python", "python3", "sbatch", "sh", "sleep")
+PROGRAMS = (
+    "apptainer", "bwrap", "cc", "env", "file", "gcc", "git", "ld", "ldconfig", "locale", "python", "python3", "sbatch",
+    "sh", "sleep", "stty", "tput", "uname",
+)  # fmt: skip
 SCRIPT = [str(Path(sys.executable).with_name("roofline-kit"))]
 MODULE = [sys.executable, "-m", "roofline_kit"]
 PLANTED = (f"assignments/{SMALL.name}", f"x/{SMALL.name}", SMALL.name)  # assignments that a student made

@@ -29,6 +29,7 @@ import zmq
 from jupyter_client.blocking.client import BlockingKernelClient
 from jupyter_client.session import Session
 
+from ..alone import search_path
 from .limits import MB, Limits
 
 SOCKETS = "/run/kernel"  # inside: where the kernel's sockets are
@@ -40,12 +41,6 @@ KEPT = ("stream", "display_data", "execute_result", "error")
 
 class NoSandbox(RuntimeError):
     """There is nothing here to run strangers' programs in."""
-
-
-def search_path() -> str:
-    """PATH without what depends on the folder that one is in: a submission may have a `bwrap` beside it."""
-    places = os.environ.get("PATH", os.defpath).split(os.pathsep)
-    return os.pathsep.join(place for place in places if os.path.isabs(place))
 
 
 def program(name: str) -> str:

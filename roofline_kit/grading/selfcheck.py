@@ -74,7 +74,7 @@ def _released(path: Path) -> tuple[_Released, Any]:
         content = json.loads(path.read_text("utf-8"))
         told = content["metadata"][KEY]
         answers = {of["name"]: Answer(of["name"], of["cell"], "", of["stub"], of["prose"]) for of in told["answers"]}
-        submitted = tuple(map(str, told["submitted"]))
+        submitted = tuple(map(str, told.get("submitted", ())))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise AssignmentError(f"{path} is not a notebook that was released as an assignment, or is damaged") from None
     return _Released(answers, submitted), content
