@@ -431,6 +431,45 @@ def test_a_changed_formula_fails_a_stored_notebook(tmp_path: Path) -> None:
     assert "2 failed, 1 passed" in compare(copied.parent, times=1)
 
 
+def test_a_page_is_saved_where_asked_and_nothing_else_is_touched(tmp_path: Path) -> None:
+    explorer = rk.explore_sparse(context=65536)
+    for path in (tmp_path / "x.html", str(tmp_path / "y.HTM")):
+        assert explorer.save(path) is None
+        page = Path(path).read_text("utf-8")
+        assert explorer.html in page
+        assert "<title>A new token reads 5,632 tokens where full attention reads 65,536: 8.6 %</title>" in page
+        assert not re.search(r"(src|href)=.(?!data:)", page.replace(explorer.html, ""))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["x.html", "y.HTM"]
+    own = rk.Accelerator("</title><b>", {"fp16": 10**12}, 10**12, 10**12)
+    explorer = rk.explore_batch(accelerator=own)
+    explorer.save(tmp_path / "own.html")
+    assert "<b>" not in (tmp_path / "own.html").read_text("utf-8").replace(explorer.html, "")
+
+
+@pytest.mark.parametrize(
+    ("path", "error", "words"),
+    [
+        ("x.png", ValueError, "an explorer is saved as a page that ends in .html, not as 'x.png'"),
+        ("x", ValueError, "not as 'x'"),
+        ("", ValueError, "not as ''"),
+        ("missing/x.html", OSError, "missing/x.html cannot be written: no such file or directory"),
+        ("folder.html", OSError, "folder.html cannot be written: is a directory"),
+        ("file/x.html", OSError, "file/x.html cannot be written: not a directory"),
+        (None, TypeError, "explore_sparse: save needs the path of a file, not None"),
+        (3, TypeError, "not 3"),
+    ],
+)
+def test_a_page_that_cannot_be_saved_is_refused_by_its_path(
+    path: Any, error: type[Exception], words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder.html").mkdir()
+    (tmp_path / "file").touch()
+    with pytest.raises(error, match=re.escape(words)):
+        rk.explore_sparse().save(path)
+    assert [path.name for path in sorted(tmp_path.glob("**/*"))] == ["file", "folder.html"]
+
+
 SOFTMAX = 'return _elementwise("-", x, 0, flops=0)'
 
 

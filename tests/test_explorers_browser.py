@@ -268,6 +268,30 @@ def test_a_saved_table_says_nothing_of_a_bound_that_there_is_not(offline: Any) -
     assert (row["scores_bound"], row["whole_bound"]) == ("NaN", "memory")
 
 
+@OF_FOUR
+def test_a_saved_page_is_live_without_a_network_and_looks_as_it_was_saved(
+    make: Any, offline: Any, tmp_path: Path
+) -> None:
+    explorer = make(frozen=make().state)
+    explorer.save(tmp_path / "saved.html")
+    for width in (1000, 390):
+        page = offline(tmp_path / "saved.html", width=width)
+        shown = Shown(explorer, page.locator("[data-rk]"))
+        assert shown.state == explorer.state
+        assert page.locator(".rk-sentence").text_content() == repr(explorer)
+        assert page.title().startswith(page.locator(".rk-figure text[font-weight=bold]").first.text_content())
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        drag(page, shown.slider(explorer.controls[0].name), 0.7)
+        assert shown.state != explorer.state
+        if width == 1000:  # Python draws the mask beside the chart, a phone has it below
+            shown.agrees()
+    axe = installed("axe_playwright_python.sync_playwright", "axe-playwright-python")
+    found = axe.Axe().run(page).response["violations"]
+    assert not [violation["id"] for violation in found if violation["impact"] in ("serious", "critical")]
+    still = offline(tmp_path / "saved.html", java_script_enabled=False)
+    assert repr(explorer) in still.locator("figcaption").text_content()
+
+
 def test_a_reload_restores_the_state_and_a_new_explorer_starts_anew(offline: Any, tmp_path: Path) -> None:
     explorer, other = rk.explore_batch(), rk.explore_batch(batch=16)
     page = offline(as_page(explorer))

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 from html import escape
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 import sympy
@@ -169,7 +171,7 @@ class Explorer:
         self, state: Mapping[str, Any], frozen: Mapping[str, Any] | None, width: int = 720, height: int = 418
     ) -> tuple[list[Any], int]:
         """The marks of the picture, and its height."""
-        view, controls = self.views[state[self.show] if self.show else ""], {c.name: c for c in self.controls}
+        view, controls = self.views[state.get(self.show, "")], {c.name: c for c in self.controls}
         message = self._message(self._at(state))
 
         def reading(of: Mapping[str, Any]) -> dict[str, Any]:
@@ -238,6 +240,33 @@ class Explorer:
         drawn = png(marks, 720, height, THEMES["light"]._asdict())
         return {"text/plain": repr(self), "text/html": self.html, "image/png": drawn}
 
+    def save(self, path: Any) -> None:
+        """Writes a page that shows the explorer live in any browser, without a kernel and without a network.
+
+        path : of a file that ends in .html, replaced if it is there. Raises ValueError for another ending, TypeError
+        for what is no path, and OSError where nothing can be written.
+
+        >>> import tempfile
+        >>> from roofline_kit import explore_batch
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     explore_batch(batch=64).save(f"{folder}/batch.html")
+        """
+        if not isinstance(path, (str, os.PathLike)):
+            raise TypeError(f"{self.name}: save needs the path of a file, not {path!r}")
+        file = Path(path)
+        if file.suffix.lower() not in (".html", ".htm"):
+            raise ValueError(f"{self.name}: an explorer is saved as a page that ends in .html, not as {str(path)!r}")
+        try:
+            file.write_text(PAGE.format(title=escape(self._title()), explorer=self.html), "utf-8")
+        except OSError as error:
+            raise type(error)(f"{path} cannot be written: {str(error.strerror).lower()}") from None
+
+    def _title(self) -> str:
+        """What the picture says at the top."""
+        at = self._at(self.state)
+        message = self._message(at)
+        return message["text"] if message else filled(self.views[self.state.get(self.show, "")]["title"], at)
+
     # --- the widget ---
 
     def widget(self) -> Any:
@@ -252,6 +281,22 @@ class Explorer:
         except ModuleNotFoundError as missing:
             raise ModuleNotFoundError(f"widgets need {missing.name}: pip install anywidget") from None
         return Panel(self)
+
+
+PAGE = """<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width">
+<title>{title}</title>
+<style>
+:root {{ color-scheme: light dark }}
+body {{ max-width: 1200px; margin: 0 auto; padding: 8px; font: 14px/1.45 system-ui, sans-serif }}
+</style>
+<main>
+{explorer}
+</main>
+</html>
+"""
 
 
 def _described(control: Control) -> dict[str, Any]:
