@@ -422,6 +422,26 @@ def test_what_does_not_fit_into_the_time_is_not_begun_and_says_what_it_needs(
     assert measure_all([POINT], tmp_path) == 1
 
 
+def test_a_point_that_was_stopped_and_does_not_fit_either_says_both(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    machine = Clockwork(monkeypatch, call=12)
+    measure_all([POINT], tmp_path, seconds=50)
+    calls = machine.calls
+    for _ in range(2):
+        measure_all([POINT], tmp_path, seconds=20)
+        (result,) = results(tmp_path)[0]
+        assert (
+            result.partial
+            and machine.calls == calls
+            and result.unfinished
+            == (
+                "stopped after 3 of 7 repetitions; "
+                "not begun for lack of time: it needs about 24 s at least, and 20 s were left"
+            )
+        )
+
+
 def test_slices_of_a_time_that_holds_a_few_repetitions_end_with_all_points_complete(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

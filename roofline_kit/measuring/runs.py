@@ -8,6 +8,7 @@ import platform
 import sys
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -131,10 +132,13 @@ class Run:
         left, needed = max(0.0, self.deadline - time.monotonic()), estimate.least(point)
         if needed <= left:
             return None
-        if before is not None and (taken or before.left_out):
+        if before is not None and before.left_out:
             return before
         why = f"not begun for lack of time: it needs about {spelled(needed)} at least, and {spelled(left)} were left"
-        return Result(point, None, self.about(point.device), unfinished=why)
+        if not taken:
+            return Result(point, None, self.about(point.device), unfinished=why)
+        so_far = self.result(point, taken)
+        return replace(so_far, unfinished=f"{so_far.unfinished}; {why}")
 
     def repeated(self, point: Point, taken: list[float]) -> Result:
         """Takes repetitions until there are enough, or no more time."""
