@@ -127,7 +127,7 @@ function draw(view, now, ghost, message, frame) {
   write(right, height - 8 * k, fill(view.x.label, at), "ink", { "font-size": tenth(12 * k), "text-anchor": "end" });
 
   const ended = [], pointed = [], taken = [];
-  const roofs = [], dotted = []; // points on lines, and on those that are only dotted
+  const roofs = [], dotted = []; // pieces of lines, and of those that are only dotted
   const take = (x, y, w, h) => taken.push([x, y, x + w, y + h]);
   const lines = (source, frozen) => {
     for (const mark of view.marks) {
@@ -135,8 +135,7 @@ function draw(view, now, ghost, message, frame) {
         const points = mark.points.map(p => pixels(p, source.at));
         if (!visible(points)) continue;
         const onLine = mark.dash === "2,4" ? dotted : roofs;
-        if (!frozen) for (let i = 1; i < points.length; i++) for (let j = 0; j <= 150; j++)
-          onLine.push([0, 1].map(n => points[i - 1][n] + (points[i][n] - points[i - 1][n]) * j / 150));
+        if (!frozen) onLine.push(...points.slice(1).map((point, i) => [points[i], point]));
         if (points.length) put("polyline", { points: dots(points), fill: "none", stroke: frozen ? "faint" : mark.stroke, "stroke-width": tenth((frozen ? 1.2 : mark.width) * k), "stroke-dasharray": frozen ? "2,4" : mark.dash });
         if (!frozen) for (const label of mark.labels) {
           const [x, y] = pixels(label.at, source.at), more = { "text-anchor": label.anchor, ...bold };
@@ -188,7 +187,7 @@ function draw(view, now, ghost, message, frame) {
     const before = { start: 0, middle: w / 2, end: w }, shifted = ([dx, , anchor]) => Math.min(dx * k, width - 2 - x - w + before[anchor]); // to stay inside
     const box = p => { const a = x + shifted(p) - before[p[2]]; return [a, y + p[1] * k - 11 * k, a + w, y + p[1] * k + 4 * k]; };
     const clear = ([a, b, c, d]) => a >= left && b >= top - 8 * k && d <= bottom + 2 * k && !taken.some(t => a < t[2] && t[0] < c && b < t[3] && t[1] < d);
-    const crosses = (line, [a, b, c, d]) => line.some(([u, v]) => a < u && u < c && b < v && v < d);
+    const crosses = (pieces, b) => pieces.some(piece => isCrossed(piece, b));
     // Rather on a dotted line than on a roof, and rather on a roof than on words.
     const open = places.filter(p => clear(box(p))), beside = open.filter(p => !crosses(roofs, box(p)));
     const place = beside.find(p => !crosses(dotted, box(p))) ?? beside[0] ?? open[0] ?? places[0];
@@ -196,6 +195,14 @@ function draw(view, now, ghost, message, frame) {
     write(x + shifted(place), y + place[1] * k, text, role, { "text-anchor": place[2], ...bold });
   }
   return marks;
+}
+
+// Whether a straight piece of a line goes through a box: it has corners on both sides.
+function isCrossed([[x, y], [u, v]], [a, b, c, d]) {
+  const near = Math.max(x, u) > a && Math.min(x, u) < c && Math.max(y, v) > b && Math.min(y, v) < d;
+  const corners = [[a, b], [a, d], [c, b], [c, d]];
+  const sides = corners.map(([p, q]) => (p - x) * (v - y) - (q - y) * (u - x));
+  return near && Math.min(...sides) < 0 && Math.max(...sides) > 0;
 }
 
 const decade = (value, round) => round(Math.log10(value) + (round === Math.ceil ? -1e-9 : 1e-9));

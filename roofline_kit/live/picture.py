@@ -22,6 +22,7 @@ from typing import Any
 from PIL import Image, ImageColor, ImageDraw, ImageFont
 
 Mark = tuple[str, dict[str, Any], str]
+Piece = tuple[tuple[float, float], tuple[float, float]]  # of a line, from one point to another
 PREFIXES = ("p", "n", "µ", "m", "", "k", "M", "G", "T", "P", "E", "Z")
 BOLD = {"font-weight": "bold"}
 
@@ -142,8 +143,8 @@ class Chart:
         self.ended: list[list[Any]] = []
         self.pointed: list[list[Any]] = []
         self.taken: list[tuple[float, float, float, float]] = []
-        self.roofs: list[tuple[float, float]] = []  # points on lines, and on those that are only dotted
-        self.dotted: list[tuple[float, float]] = []
+        self.roofs: list[Piece] = []  # pieces of lines, and of those that are only dotted
+        self.dotted: list[Piece] = []
         for part in (self.lines, self.points):
             for source, frozen in [(ghost, True)] * bool(ghost) + [(now, False)]:
                 part(source, frozen)
@@ -231,9 +232,8 @@ class Chart:
                     dash = "2,4" if frozen else mark["dash"]
                     look = ("faint", 1.2) if frozen else (mark["stroke"], mark["width"])
                     if not frozen:
-                        pieces = [(a, b, j / 150) for a, b in pairwise(points) for j in range(151)]
                         on_line = self.dotted if mark["dash"] == "2,4" else self.roofs
-                        on_line += [(a[0] + (b[0] - a[0]) * t, a[1] + (b[1] - a[1]) * t) for a, b, t in pieces]
+                        on_line += pairwise(points)
                     if points:
                         self.line(points, *look, stroke_dasharray=dash)
                     for label in mark["labels"] if not frozen else ():
@@ -341,9 +341,14 @@ class Chart:
         return inside and not any(a < t[2] and t[0] < c and b < t[3] and t[1] < d for t in self.taken)
 
 
-def is_crossed(line: Sequence[tuple[float, float]], a: float, b: float, c: float, d: float) -> bool:
-    """Whether a line, given by points, goes through the box from (a, b) to (c, d)."""
-    return any(a < x < c and b < y < d for x, y in line)
+def is_crossed(pieces: Sequence[Piece], a: float, b: float, c: float, d: float) -> bool:
+    """Whether one of the straight pieces goes through the box from (a, b) to (c, d): it has corners on both sides."""
+    for (x, y), (u, v) in pieces:
+        near = max(x, u) > a and min(x, u) < c and max(y, v) > b and min(y, v) < d
+        sides = [(p - x) * (v - y) - (q - y) * (u - x) for p in (a, c) for q in (b, d)]
+        if near and min(sides) < 0 < max(sides):
+            return True
+    return False
 
 
 def mask_marks(mask: Any, at: Mapping[str, Any], left: float, top: float, side: float) -> list[Mark]:
