@@ -9,7 +9,7 @@ UV           ?= uv
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help lab site test torch test-torch notebooks lint lock clean
+.PHONY: help lab update site test torch test-torch notebooks lint lock clean
 
 help:  ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -17,9 +17,14 @@ help:  ## print this list
 # JupyterLab refuses to serve root unless told. Without a display there is no browser to open: it prints its address.
 AS_ROOT    = $(if $(filter 0,$(shell id -u)),--allow-root)
 NO_BROWSER = $(if $(filter Darwin,$(shell uname))$(DISPLAY)$(WAYLAND_DISPLAY),,--no-browser)
+# In Lab's terminals and cells, commands are those of .venv: roofline-kit, pip and python.
+WITH_VENV  = PATH="$(CURDIR)/.venv/bin:$$PATH"
 
 lab: .venv/lab  ## open the course in JupyterLab
-	.venv/bin/python -m jupyterlab --LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb $(AS_ROOT) $(NO_BROWSER)
+	$(WITH_VENV) jupyter lab --LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb $(AS_ROOT) $(NO_BROWSER)
+
+update: .venv/lab  ## bring the course's corrections, and keep what you wrote
+	@.venv/bin/roofline-kit update
 
 site: .venv/site  ## make pages for reading alone, to be opened without a server or a network
 	.venv/bin/python scripts/build_site.py build/site

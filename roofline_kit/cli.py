@@ -31,3 +31,22 @@ def start(
     except (OSError, ValueError, RuntimeError) as error:
         raise refuse(in_words(error)) from None
     out.print(escape(f"{path}" if new else f"{path} is there already, and was left alone"), soft_wrap=True)
+
+
+@app.command()
+def update(
+    into: Annotated[Path, typer.Option(help="where a page goes that you changed and the update changes, too")] = Path(
+        "work"
+    ),
+) -> None:
+    """Bring the course's corrections, and keep what you wrote.
+
+    Example: `roofline-kit update`
+    """
+    from .update import update as bring
+
+    try:
+        lines = bring(into)
+    except (OSError, ValueError, RuntimeError) as error:
+        raise refuse(in_words(error)) from None
+    out.print(escape("\n".join(lines)), highlight=False, soft_wrap=True)

@@ -35,7 +35,8 @@ def start(name: str, into: Path | str = "work", course: Path | None = None) -> t
     name : its number or the beginning of its name, as in "02" or "hw1". into : under the course's folder, unless it is
     absolute. Returns the copy, and whether it is new.
 
-    Raises ValueError, with the nearest names, where none or several begin like that.
+    Raises ValueError, with the nearest names, where none or several begin like that, and OSError where nothing can be
+    written there.
     """
     course = course or course_folder()
     known = lessons(course)
@@ -45,23 +46,31 @@ def start(name: str, into: Path | str = "work", course: Path | None = None) -> t
             f"{name!r} could be {' or '.join(map(repr, matching))}" if wanted and matching
             else unknown("lesson", name, known)
         )  # fmt: skip
-    source, target = known[matching[0]], course / into / f"{matching[0]}.ipynb"
-    text = _from_there(source.read_text("utf-8"), source.parent, target.parent)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with open(target, "x", encoding="utf-8", newline="\n") as file:  # fails if the name is taken
-            try:
-                file.write(text)
-                file.flush()
-            except BaseException:  # a full disk: half a lesson would be in the way of the next try
-                target.unlink()
-                raise
-    except FileExistsError:
+    source, target = known[matching[0]], course / Path(into).expanduser() / f"{matching[0]}.ipynb"
+    if target.exists():
         return target, False
+    text = from_there(source.read_text("utf-8"), source.parent, target.parent)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        create(target, text)
+    except OSError as error:
+        told = f"nothing can be written into {str(target.parent)!r} ({error.strerror}): name a folder of your own"
+        raise type(error)(f'{told}, as in start({name!r}, "~/roofline") or in a shell --into ~/roofline') from None
     return target, True
 
 
-def _from_there(text: str, here: Path, there: Path) -> str:
+def create(path: Path, text: str) -> None:
+    """Writes a file that is not there yet, whole or not at all. Raises FileExistsError if it is there."""
+    with open(path, "x", encoding="utf-8", newline="\n") as file:
+        try:
+            file.write(text)
+            file.flush()
+        except BaseException:  # a full disk: half a lesson would be in the way of the next try
+            path.unlink()
+            raise
+
+
+def from_there(text: str, here: Path, there: Path) -> str:
     """A notebook with its links to files beside it written so that they lead to the same files from another folder."""
 
     def moved(link: re.Match[str]) -> str:

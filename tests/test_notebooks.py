@@ -130,6 +130,14 @@ def test_no_number_in_the_prose_is_typed_in_by_hand(notebook: Any) -> None:
                 assert len(plain) < 2 or plain in known | names, f"{cell.id}: where does {number} come from?"
 
 
+def test_each_page_ends_with_the_way_to_the_pages_before_and_after_it() -> None:
+    names = [path.name for path in NOTEBOOKS]
+    for path, before, after in zip(NOTEBOOKS, ["", *names], [*names[1:], ""], strict=False):
+        _, _, end = nbformat.read(path, as_version=4).cells[-1].source.rpartition("\n\n")
+        links = re.findall(r"(Before|Next): \[[^\]]+\]\(([^)]+)\)", end)
+        assert links == [(word, name) for word, name in (("Before", before), ("Next", after)) if name], path.name
+
+
 def test_links_between_notebooks_lead_somewhere(notebook: Any) -> None:
     for cell in notebook.cells:
         for target in re.findall(r"\]\(([^)#:]+\.ipynb)\)", cell.source):

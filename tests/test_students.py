@@ -40,6 +40,13 @@ def upstream(tmp_path: Path) -> Path:
     return begun(tmp_path / "upstream", "0[024]_*")
 
 
+def typed(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """Types `roofline-kit` and these words."""
+    line = [sys.executable, "-m", "roofline_kit", *words]
+    environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
+    return subprocess.run(line, cwd=cwd, env=environment, capture_output=True, text=True)
+
+
 def pulled(upstream: Path, into: Path) -> None:
     """What a link to the hub does."""
     if "CI" not in os.environ:
@@ -111,6 +118,67 @@ def test_a_copy_survives_five_updates_and_each_update_arrives(upstream: Path, tm
     assert start("10", course=mine)[1]
 
 
+def test_an_update_arrives_beside_what_was_changed_and_loses_nothing(upstream: Path, tmp_path: Path) -> None:
+    mine, (first, second, third) = (
+        tmp_path / "student",
+        sorted(Path("notebooks", p.name) for p in (upstream / "notebooks").iterdir()),
+    )
+    more, kit = Path("notebooks", "10_more.ipynb"), Path("roofline_kit", "hardware.py")
+    (upstream / "roofline_kit").mkdir()
+    (upstream / kit).write_text("A10 = 1\n")
+    published(upstream)
+    git(tmp_path, "clone", "--quiet", str(upstream), mine.name)
+
+    (mine / first).write_text(
+        (mine / first).read_text().replace('"name": "python",', '"name": "python", "version": "3.99",')
+    )
+    edit(mine / second, lambda cells: cells[2].update(source=["my own words: [back](00_start_here.ipynb)"]))
+    edit(mine / third, lambda cells: cells[2].update(source=["words where nothing is corrected"]))
+    shutil.copy(mine / second, mine / more)
+    (mine / kit).write_text("A10 = 2\n")
+    (mine / "notes.txt").write_text("mine")
+    kept = {path: (mine / path).read_bytes() for path in (third, Path("notes.txt"))}
+    for path in (first, second):
+        edit(upstream / path, lambda cells: cells[2].update(source=["a correction"]))
+    shutil.copy(upstream / third, upstream / more)
+    (upstream / kit).write_text("A10 = 3\n")
+    published(upstream)
+
+    done = typed("update", cwd=mine)
+    assert done.returncode == 0, done.stderr
+    for path in (first, second, more, kit):
+        assert (mine / path).read_bytes() == (upstream / path).read_bytes()
+    assert {path: (mine / path).read_bytes() for path in kept} == kept
+    work = {path.name: path.read_text("utf-8") for path in (mine / "work").iterdir()}
+    assert set(work) == {f"{second.stem}-mine.ipynb", "10_more-mine.ipynb", "hardware-mine.py"}
+    assert "my own words: [back](../notebooks/00_start_here.ipynb)" in work[f"{second.stem}-mine.ipynb"]
+    assert work["hardware-mine.py"] == "A10 = 2\n"
+    for name in (second, more, kit):
+        assert f"You changed {name.as_posix()}: what you had is now work/{name.stem}-mine{name.suffix}." in done.stdout
+    assert first.name in done.stdout.splitlines()[-1] and "You changed " + first.as_posix() not in done.stdout
+    assert typed("update", cwd=mine).stdout == "Nothing is new.\n"
+
+
+def test_an_update_that_git_refuses_changes_nothing_and_says_why(upstream: Path, tmp_path: Path) -> None:
+    mine, page = tmp_path / "student", Path("notebooks", "02_attention.ipynb")
+    git(tmp_path, "clone", "--quiet", str(upstream), mine.name)
+    edit(mine / page, lambda cells: cells[2].update(source=["my own words"]))
+    published(mine)
+    edit(upstream / page, lambda cells: cells[2].update(source=["a correction"]))
+    published(upstream)
+    before = (mine / page).read_bytes()
+    refused = {
+        "has commits of its own: `git pull`": lambda: None,
+        "git brings no update: fatal": lambda: shutil.rmtree(upstream),
+    }
+    for words, cause in refused.items():
+        cause()
+        done = typed("update", cwd=mine)
+        assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (1, "", 1)
+        assert words in done.stderr
+        assert (mine / page).read_bytes() == before and not (mine / "work").exists()
+
+
 def test_without_a_copy_a_correction_is_lost_without_a_word(upstream: Path, tmp_path: Path) -> None:
     """Why students work in a copy: beside cells that they changed, what the course corrects does not arrive."""
     mine, page = tmp_path / "student", Path("notebooks", "02_attention.ipynb")
@@ -163,6 +231,17 @@ def test_a_full_disk_leaves_no_half_lesson(tmp_path: Path, monkeypatch: pytest.M
             start("02", tmp_path)
     assert not list(tmp_path.iterdir())
     assert start("02", tmp_path)[1]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="where nobody can write, not even root, is Linux's")
+def test_a_folder_that_cannot_be_written_is_named_with_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for into in (Path("/sys/work"), Path("/proc/work"), tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(OSError, match=rf"nothing can be written into '{into}' \(.*name a folder of your own"):
+            start("01", into)
+        done = typed("start", "01", "--into", str(into), cwd=REPOSITORY)
+        assert done.returncode == 1 and f"'{into}'" in done.stderr and "--into" in done.stderr
+        assert len(done.stderr.splitlines()) == 1
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,84 @@
+"""How does a correction reach me, and what becomes of what I wrote? Git brings it, and what is in its way is kept."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+from .start import course_folder, create, from_there
+
+
+def update(into: Path | str = "work", course: Path | None = None) -> list[str]:
+    """Brings the course up to date, and says what is new, and where what you wrote is now.
+
+    A file that both you and the update have changed is first copied into a folder, as NAME-mine; a page that was only
+    opened counts as unchanged. Everything else that you wrote stays where it is.
+
+    into : that folder, under the course's unless it is absolute. Raises RuntimeError with git's words where it refuses,
+    and ValueError where there is no course, or the course has commits of its own; then nothing has changed.
+    """
+    course = course or course_folder()
+    _git(course, "fetch", "--quiet")
+    if _git(course, "rev-list", "@{upstream}..HEAD"):
+        raise ValueError("the course's folder has commits of its own: `git pull` joins them with the update")
+    news = _names(course, "diff", "--name-only", "--relative", "--no-renames", "HEAD", "@{upstream}")
+    if not news:
+        return ["Nothing is new."]
+    changed = _names(course, "diff", "--name-only", "--relative", "--no-renames", "HEAD", "--", *news)
+    strange = _names(course, "ls-files", "--others", "--", *news)
+    kept = {
+        name: _copied(course / name, course / Path(into).expanduser())
+        for name in changed + strange
+        if (course / name).is_file() and not (name in changed and _only_looked_at(course, name))
+    }
+    for name in strange:
+        (course / name).unlink()
+    if changed:
+        _git(course, "checkout", "--quiet", "HEAD", "--", *changed)
+    _git(course, "merge", "--ff-only", "--quiet", "@{upstream}")
+    said = [f"You changed {name}: what you had is now {os.path.relpath(copy, course)}." for name, copy in kept.items()]
+    pages = [name for name in news if name.endswith(".ipynb")]
+    others = f"{len(news) - len(pages)} other files"
+    return [*said, f"New or corrected: {', '.join([*pages, others] if len(news) > len(pages) else pages)}."]
+
+
+def _git(course: Path, *words: str) -> str:
+    """What git says in the course's folder. Raises RuntimeError where it refuses."""
+    line = ["git", "--literal-pathspecs", *words]  # a name means itself, with stars and brackets, too
+    try:
+        done = subprocess.run(line, cwd=course, capture_output=True, text=True, encoding="utf-8")
+    except FileNotFoundError:
+        raise RuntimeError("git brings the update, and is not installed") from None
+    if done.returncode:
+        raise RuntimeError(f"git brings no update: {' '.join(done.stderr.split())}")
+    return done.stdout
+
+
+def _names(course: Path, command: str, *words: str) -> list[str]:
+    return [name for name in _git(course, command, "-z", *words).split("\0") if name]
+
+
+def _only_looked_at(course: Path, name: str) -> bool:
+    """Whether each cell of a page is as the course has it: an editor has described its kernel, no more."""
+    try:
+        mine = json.loads((course / name).read_text("utf-8"))
+        return bool(mine["cells"] == json.loads(_git(course, "show", f"HEAD:./{name}"))["cells"])
+    except (ValueError, LookupError, TypeError):  # no notebook
+        return False
+
+
+def _copied(path: Path, into: Path) -> Path:
+    """Copies a file into a folder under a name that is free there; the links of a page lead to where they led."""
+    into.mkdir(parents=True, exist_ok=True)
+    copy, number = into / f"{path.stem}-mine{path.suffix}", 1
+    while copy.exists():
+        number += 1
+        copy = into / f"{path.stem}-mine-{number}{path.suffix}"
+    if path.suffix == ".ipynb":
+        create(copy, from_there(path.read_text("utf-8"), path.parent, into))
+    else:
+        shutil.copyfile(path, copy)
+    return copy
