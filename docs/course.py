@@ -14,7 +14,7 @@ from sphinx.application import Sphinx
 from sphinx.util.fileutil import copy_asset_file
 
 import roofline_kit as rk
-from roofline_kit import lessons
+from roofline_kit.course import lessons
 
 TITLE = re.compile(r"([^?.:]*\??)[.:]?\s*")  # the first words of a module's docstring, mostly a question
 MATHJAX = "sphinx-mathjax-offline/static/mathjax/tex-svg.js"

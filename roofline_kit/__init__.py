@@ -15,27 +15,31 @@ from importlib import import_module
 from typing import Any
 
 from .cost import CompiledCost, Cost, Sweep, trace
-from .explorer import explore_attention, explore_batch, explore_roofline, explore_sparse
 from .hardware import Accelerator, accelerator, accelerators
-from .measuring import Measurement, Point, ceilings, measure
+from .masks import Causal
 from .models import Model, model, models
+from .ops import concatenate, exp, flip, gelu, layer_norm, max, relu, rms_norm, silu, softmax, sqrt, store, sum, take
+from .ops import tanh, top, windows
 from .roofline import Roofline, roofline
-from .tensor import Causal, Step, Tensor, concatenate, flip, fuse, matmul, store, symbols, take, tensors, tiled, top
-from .tensor import windows
-from .tensor import exp, gelu, layer_norm, max, mean, relu, rms_norm, silu, softmax, sqrt, sum, tanh
+from .sizes import symbols
+from .tensor import Step, Tensor, fuse, matmul, mean, tensors, tiled
 from .transformer import attention, compress, decoder_layer, linear, merge_heads, mlp, multi_head_attention
 from .transformer import norm, rotary, sparse_attention, split_heads
 
-# Imported when first asked for: pictures draw in Matplotlib, and all of them take time to import.
-_LATER = {"check": "lessons", "lecture": "lecture", "published": "lecture"}
-_LATER |= {"plot_roofline": "plots", "plot_stack": "plots", "plot_sweep": "plots"}
+# The rooms beside the kit, each opened when it is first asked for: what they need takes time to import.
+_ROOMS = {
+    "course.lecture": ("lecture", "published"),
+    "course.lessons": ("check",),
+    "explorers.explorer": ("explore_attention", "explore_batch", "explore_roofline", "explore_sparse"),
+    "measuring": ("Measurement", "Point", "ceilings", "measure"),
+    "pictures.plots": ("plot_roofline", "plot_stack", "plot_sweep"),
+}
+_LATER = {name: room for room, names in _ROOMS.items() for name in names}
 
 __all__ = [
-    "Accelerator", "Causal", "CompiledCost", "Cost", "Measurement", "Model", "Point", "Roofline", "Step", "Sweep",
-    "Tensor",
-    "accelerator", "accelerators", "attention", "ceilings", "compress", "concatenate", "decoder_layer", "exp",
-    "explore_attention", "explore_batch", "explore_roofline", "explore_sparse", "flip", "fuse", "gelu",
-    "layer_norm", "linear", "matmul", "max", "mean", "measure", "merge_heads", "mlp", "model", "models",
+    "Accelerator", "Causal", "CompiledCost", "Cost", "Model", "Roofline", "Step", "Sweep", "Tensor", "accelerator",
+    "accelerators", "attention", "compress", "concatenate", "decoder_layer", "exp", "flip", "fuse", "gelu",
+    "layer_norm", "linear", "matmul", "max", "mean", "merge_heads", "mlp", "model", "models",
     "multi_head_attention", "norm", "relu", "rms_norm", "roofline", "rotary", "silu", "softmax", "sparse_attention",
     "split_heads", "sqrt", "store", "sum", "symbols", "take", "tanh", "tensors", "tiled", "top", "trace", "windows",
     *_LATER,

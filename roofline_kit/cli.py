@@ -1,52 +1,48 @@
-"""The commands for everybody: measure a machine, and begin a lesson in a copy."""
+"""The command `roofline-kit`: mounts the commands of three rooms, of which none knows the others."""
 
 from __future__ import annotations
 
-from pathlib import Path
+import sys
+from importlib.metadata import version
 from typing import Annotated
 
 import typer
-from rich.markup import escape
 
+from .course import commands as course
+from .grading import commands as grading
 from .measuring import commands as measuring
-from .measuring.commands import in_words, out, refuse
+from .names import install
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode="markdown")
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, rich_markup_mode="markdown", pretty_exceptions_enable=False,
+    help="The course on the roofline model: measure your machine, begin a lesson, release and grade.",
+)  # fmt: skip
 app.add_typer(measuring.app)
+app.add_typer(course.app)
+app.add_typer(grading.app)
 
 
-@app.command()
-def start(
-    name: Annotated[str, typer.Argument(help="a lesson or an assignment: 02, hw1")],
-    into: Annotated[Path, typer.Option(help="where your copies are")] = Path("work"),
+def _say_version(asked: bool) -> None:
+    if asked:
+        print(version("roofline-kit"))
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_say_version, is_eager=True, help="say it, and end")
+    ] = False,
 ) -> None:
-    """Begin a lesson in a copy of your own, which no update of the course touches.
+    pass
 
-    Example: `roofline-kit start 02`
-    """
-    from .start import start as begin
 
+def main() -> None:
+    """Runs the command. The grader's commands are listed, and say what they do, where the grader is not installed."""
     try:
-        path, new = begin(name, into)
-    except (OSError, ValueError, RuntimeError) as error:
-        raise refuse(in_words(error)) from None
-    out.print(escape(f"{path}" if new else f"{path} is there already, and was left alone"), soft_wrap=True)
-
-
-@app.command()
-def update(
-    into: Annotated[Path, typer.Option(help="where a page goes that you changed and the update changes, too")] = Path(
-        "work"
-    ),
-) -> None:
-    """Bring the course's corrections, and keep what you wrote.
-
-    Example: `roofline-kit update`
-    """
-    from .update import update as bring
-
-    try:
-        lines = bring(into)
-    except (OSError, ValueError, RuntimeError) as error:
-        raise refuse(in_words(error)) from None
-    out.print(escape("\n".join(lines)), highlight=False, soft_wrap=True)
+        app()
+    except ModuleNotFoundError as missing:
+        graders = [command.callback.__name__ for command in grading.app.registered_commands if command.callback]
+        if sys.argv[1] not in graders:
+            raise
+        sys.exit(f"roofline-kit {sys.argv[1]} needs {missing.name}: {install('grading')}")

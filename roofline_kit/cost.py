@@ -16,8 +16,9 @@ from typing import Any
 
 import sympy
 
-from .errors import unknown
-from .tensor import INFIX, Step, Tensor, certain, leaves, record, size, written
+from .names import unknown
+from .sizes import certain, size
+from .tensor import INFIX, Step, Tensor, leaves, notation, record
 
 
 def trace(f: Callable[..., Any], *args: Any, **kwargs: Any) -> Cost:
@@ -380,7 +381,7 @@ def _native(figure: sympy.Expr) -> Any:
 
 
 def _plain_step(operation: str, operands: list[tuple[str, str]]) -> str:
-    return written(operation, [name + view for name, view in operands])
+    return notation(operation, [name + view for name, view in operands])
 
 
 def _latex_step(operation: str, operands: list[tuple[str, str]]) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 
 import sympy
 
-from .errors import choose, data, plain, unknown
+from .names import choose, data, plain, unknown
 
 
 @dataclass(frozen=True)

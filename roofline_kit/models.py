@@ -16,9 +16,12 @@ import sympy
 from array_api_compat import array_namespace, device
 
 from .cost import Cost, trace
-from .errors import choose, data
 from .hardware import Accelerator, accelerator
-from .tensor import Causal, Tensor, bytes_of, leaves, size, take
+from .masks import Causal
+from .names import choose, data
+from .ops import take
+from .sizes import bytes_of, size
+from .tensor import Tensor, leaves
 from .transformer import decoder_layer, linear, norm
 
 
@@ -339,7 +342,7 @@ def _from_config(path: Path) -> Model:
     except (TypeError, ValueError) as error:
         raise ValueError(f"{path} is no JSON object: {error}") from None
     kinds = data("huggingface.toml")
-    kind = choose("model_type", config.get("model_type"), kinds, f"{path}: ", see="roofline_kit/huggingface.toml")
+    kind = choose("model_type", config.get("model_type"), kinds, f"{path}: ", see="roofline_kit/data/huggingface.toml")
     for field, allowed in kinds[kind]["only"].items():
         if config.get(field, allowed[0]) not in (*allowed, config.get(allowed[0], allowed[0])):
             raise ValueError(f"{path}: {field} is {config[field]!r}, and only {allowed} is modelled")

@@ -11,8 +11,8 @@ from typing import Any
 import sympy
 
 from .cost import Cost, Sweep
-from .errors import choose
 from .hardware import Accelerator, accelerator
+from .names import choose
 from .tensor import Step
 
 

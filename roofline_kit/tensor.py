@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import functools
 import math
-import operator
 import re
 from collections.abc import Callable
 from contextvars import ContextVar
@@ -31,97 +30,20 @@ from numbers import Number
 from typing import Any, ClassVar
 
 import sympy
-import sympy.tensor.tensor  # SymPy asks for it at the first sum: loaded here, not in the first cell that traces
 from array_api_compat import array_namespace, device
 
-from .errors import choose
-
-BYTES = {"fp64": 8, "fp32": 4, "tf32": 4, "bf16": 2, "fp16": 2, "fp8": 1, "int64": 8, "int32": 4, "int8": 1}
-"""Bytes per element in memory. tf32 is a mode of the multiplier: it is stored as fp32."""
-
-
-# --- sizes ------------------------------------------------------------------------------------
-
-
-def symbols(names: str) -> Any:
-    """Positive integer SymPy symbols, for the sizes that a formula keeps open.
-
-    Like `sympy.symbols`, it returns a tuple, or the symbol itself where one name is given.
-
-    >>> N, h = symbols("N h")
-    >>> N.is_positive and N.is_integer
-    True
-    """
-    if not isinstance(names, str) or not names.strip():
-        raise TypeError(f"symbols takes names in one string, as in symbols('N h'), not {names!r}")
-    return sympy.symbols(names, positive=True, integer=True)
-
-
-def size(value: Any, what: str) -> sympy.Expr:
-    """`value` as one exact size; `what` names it in errors.
-
-    A size is a positive integer, a symbol made by `symbols`, or an expression of such symbols.
-
-    Raises TypeError for strings, floats and foreign symbols, ValueError for sizes that are zero,
-    negative or fractional, and for booleans.
-
-    >>> size(4096, "N"), size(symbols("h") / symbols("H"), "head_dim")
-    (4096, h/H)
-    """
-    exact = _exact(value, what)
-    foreign, fraction = _flaws(exact)
-    if foreign:
-        raise TypeError(f"{what} = {value}: {foreign} is no positive integer; make it with rk.symbols('{foreign}')")
-    if fraction or isinstance(value, bool):
-        raise ValueError(f"{what} is {value}; a size must be a positive integer")
-    return exact
-
-
-@functools.lru_cache(typed=True)  # a trace asks for the same few sizes all along
-def _flaws(exact: sympy.Expr) -> tuple[Any, bool]:
-    """What keeps an expression from being a size: a symbol that is not of `symbols`, or that it cannot be whole."""
-    foreign = [symbol for symbol in exact.free_symbols if not (symbol.is_integer and symbol.is_positive)]
-    parts = [part.base if part.is_Pow and part.base.is_Symbol else part for part in sympy.Mul.make_args(exact)]
-    if all(part.is_Symbol or (part.is_Integer and part.p > 0) for part in parts):
-        return next(iter(foreign), None), False  # SymPy takes its time to tell what one sees of a product
-    whole = exact.is_Integer or (not exact.is_number and exact.is_integer is not False)
-    return next(iter(foreign), None), exact.has(sympy.Float) or not whole or exact.is_positive is False
-
-
-def certain(exact: sympy.Expr) -> bool:
-    """Whether it is a positive integer whatever its symbols are: 2·N is one, but h/heads and N - 1 may not be."""
-    quotient = any(part.is_Pow and part.exp.is_negative for part in sympy.Mul.make_args(exact))
-    return not quotient and bool(exact.is_integer and exact.is_extended_positive)
-
-
-def _exact(value: Any, what: str) -> sympy.Expr:
-    try:  # not sympify, which evaluates strings
-        return value if isinstance(value, sympy.Expr) else sympy.Integer(operator.index(value))
-    except TypeError:
-        kind = type(value).__name__
-        raise TypeError(f"{what} is {value!r} ({kind}); a size is an integer or a symbol from rk.symbols") from None
-
-
-def same(a: sympy.Expr, b: sympy.Expr) -> bool:
-    """Whether two sizes are equal for every value of their symbols."""
-    return a == b or (bool(a.free_symbols | b.free_symbols) and sympy.cancel(a - b) == 0)
-
-
-def bytes_of(dtype: str) -> sympy.Expr:
-    """Bytes that one element of `dtype` takes in memory."""
-    return sympy.Integer(BYTES[choose("dtype", dtype, BYTES)])
+from .masks import Causal
+from .names import choose
+from .sizes import BYTES, as_exact, bytes_of, same_size, size
 
 
 def _operator(symbol: str) -> tuple[Callable[[Any, Any], Any], Callable[[Any, Any], Any]]:
     """The methods for `tensor symbol other` and `other symbol tensor`."""
 
     def apply(a: Any, b: Any) -> Any:
-        return matmul(a, b) if symbol == "@" else _elementwise(symbol, a, b)
+        return matmul(a, b) if symbol == "@" else elementwise(symbol, a, b)
 
     return apply, lambda self, other: apply(other, self)
-
-
-# --- tensors and steps --------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -137,6 +59,7 @@ class Tensor:
 
     Raises TypeError or ValueError for a size or dtype that cannot be, naming it.
 
+    >>> from roofline_kit import symbols
     >>> N, h = symbols("N h")
     >>> Q = Tensor("Q", (N, h))
     >>> Q, Q.size, Q.nbytes
@@ -199,7 +122,8 @@ class Tensor:
 
     # Views: another way to look at the same memory, so they cost nothing.
 
-    def _view(self, shape: tuple[Any, ...], suffix: str = "") -> Tensor:
+    def view(self, shape: tuple[Any, ...], suffix: str = "") -> Tensor:
+        """The same memory in another shape; suffix : what the name gets."""
         return Tensor(self.name + suffix, shape, self.dtype, base=self.array)
 
     @property
@@ -220,15 +144,16 @@ class Tensor:
     def swapaxes(self, a: int, b: int) -> Tensor:
         """Dimensions `a` and `b` swapped, a free view."""
         order = list(self.shape)
-        a, b = (_axis(self, axis) for axis in (a, b))
+        a, b = (axis_of(self, axis) for axis in (a, b))
         order[a], order[b] = order[b], order[a]
-        return self._view(tuple(order))
+        return self.view(tuple(order))
 
     def reshape(self, *shape: Any) -> Tensor:
         """The same elements in another shape (one size may be -1), a free view: this splits heads.
 
         Raises ValueError where the number of elements would change.
 
+        >>> from roofline_kit import symbols
         >>> N, H, d = symbols("N H d")
         >>> Tensor("x", (N, H * d)).reshape(N, H, -1).swapaxes(0, 1)
         x: fp16 (H, N, d)
@@ -238,8 +163,8 @@ class Tensor:
         if list(wanted).count(-1) > 1:
             raise ValueError(f"reshape of {self}: only one size can be -1, not {wanted}")
         wanted = tuple((sympy.cancel(rest) if rest.has(sympy.Add) else rest) if n == -1 else n for n in wanted)
-        view = self._view(wanted)
-        if not same(view.size, self.size):
+        view = self.view(wanted)
+        if not same_size(view.size, self.size):
             raise ValueError(f"cannot reshape {self} of {self.size} elements to {view.shape} of {view.size}; try a -1")
         return view
 
@@ -248,6 +173,7 @@ class Tensor:
 
         Raises TypeError for an index that is no slice, ValueError for a part that is empty or sticks out.
 
+        >>> from roofline_kit import symbols
         >>> N, h, w = symbols("N h w")
         >>> x = Tensor("x", (N, h))
         >>> x[-1:], x[..., : h / 2]
@@ -262,12 +188,12 @@ class Tensor:
         bounds = []
         for i, n in zip(items, self.shape, strict=True):
             given_ends = (0 if i.start is None else i.start, n if i.stop is None else i.stop)
-            ends = [_exact(end, f"{self.name}{_slices(given)}: an end") for end in given_ends]
+            ends = [as_exact(end, f"{self.name}{_slices(given)}: an end") for end in given_ends]
             start, stop = (n + end if end.is_negative else end for end in ends)
             if (n - stop).is_negative or start.is_negative:
                 raise ValueError(f"{_slices(given)} sticks out of {self}")
             bounds.append((start, stop))
-        if all(start == 0 and same(stop, n) for (start, stop), n in zip(bounds, self.shape, strict=True)):
+        if all(start == 0 and same_size(stop, n) for (start, stop), n in zip(bounds, self.shape, strict=True)):
             return self
         name, shape = self.name + _slices(given), tuple(stop - start for start, stop in bounds)
         cut = (self.cut if self.base is None else self, *bounds)
@@ -283,7 +209,7 @@ class Tensor:
     __truediv__, __rtruediv__ = _operator("/")
 
     def __neg__(self) -> Tensor:
-        return _elementwise("neg", self)
+        return elementwise("neg", self)
 
     def sum(self, axis: int | None = None, keepdims: bool = False) -> Tensor:
         """Sum along one axis, or of all elements, as NumPy's arrays have it; a sum of n terms is n FLOPs.
@@ -291,7 +217,7 @@ class Tensor:
         >>> Tensor("x", (3, 4)).sum(), Tensor("x", (3, 4)).sum(axis=0)
         (sum(x): fp16 (), sum(x): fp16 (4,))
         """
-        return sum(self, axis, keepdims)
+        return reduction("sum", self, axis, keepdims)
 
     def max(self, axis: int | None = None, keepdims: bool = False) -> Tensor:
         """Largest element along one axis, or of all; 1 operation per element. (PyTorch's own gives indices as well.)
@@ -299,7 +225,7 @@ class Tensor:
         >>> Tensor("x", (3, 4)).max(axis=-1, keepdims=True)
         max(x): fp16 (3, 1)
         """
-        return max(self, axis, keepdims)
+        return reduction("max", self, axis, keepdims)
 
     def mean(self, axis: int | None = None, keepdims: bool = False) -> Tensor:
         """Mean along one axis, or of all elements: n adds and one division.
@@ -322,7 +248,7 @@ class Tensor:
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **__: Any) -> Any:
         symbol = {"add": "+", "subtract": "-", "multiply": "*", "divide": "/"}.get(ufunc.__name__)
         if symbol and method == "__call__":  # a NumPy number met us, as in np.float64(2) * x
-            return _elementwise(symbol, *inputs)
+            return elementwise(symbol, *inputs)
         raise TypeError(f"np.{ufunc.__name__} cannot compute with {self}, which has no values. {_MIXED}")
 
     def __array_function__(self, function: Any, *_: Any) -> Any:
@@ -335,6 +261,7 @@ class Tensor:
 
 _NO_VALUES = """has a shape but no values, so Python cannot test it, loop over it, index it or turn it into a \
 number. A trace stands for every input at once: what depends on values must be an array operation"""
+
 _MIXED = """Tracing takes Tensors only, running takes arrays only: to trace, describe the array by \
 rk.Tensor(name, its shape); to compute, pass arrays for all. Take functions from the kit: rk.exp, not np.exp"""
 
@@ -368,6 +295,7 @@ def _distinct(reads: list[Tensor]) -> tuple[Tensor, ...]:
 def tensors(names: str, shape: Any, dtype: str = "fp16") -> Any:
     """Several input tensors of one shape; names as in `symbols`.
 
+    >>> from roofline_kit import symbols
     >>> N, h = symbols("N h")
     >>> Q, K, V = tensors("Q K V", (N, h))
     >>> V
@@ -390,6 +318,7 @@ class Step:
         what PyTorch's FlopCounterMode counts, and those of products with a vector, which it leaves out.
     count : how often the step is repeated; every quantity includes it.
 
+    >>> from roofline_kit import symbols
     >>> N, h = symbols("N h")
     >>> S = Tensor("Q", (N, h)) @ Tensor("K", (N, h)).T
     >>> S.step.name, S.step.flops, S.step.loads, S.step.stores
@@ -408,7 +337,7 @@ class Step:
     @property
     def name(self) -> str:
         """The step as it was written."""
-        return written(self.operation, [getattr(x, "name", str(x)) for x in self.operands])
+        return notation(self.operation, [getattr(x, "name", str(x)) for x in self.operands])
 
     @property
     def loads(self) -> sympy.Expr:
@@ -445,7 +374,7 @@ class Step:
 INFIX = {"@", "+", "-", "*", "/"}
 
 
-def written(operation: str, operands: list[str], longest: int = 48) -> str:
+def notation(operation: str, operands: list[str], longest: int = 48) -> str:
     """An operation and the names of its operands as one reads it in code; "…" for what gets too long."""
     short = [name if len(name) <= longest else "…" for name in operands]
     if operation in INFIX:
@@ -465,6 +394,7 @@ _recording: ContextVar[list[Step] | None] = ContextVar("recording", default=None
 def record(f: Callable[..., Any], *args: Any, **kwargs: Any) -> tuple[Any, list[Step]]:
     """Call `f`, and return its result with the steps it took, in the order in which it took them.
 
+    >>> from roofline_kit import exp, symbols
     >>> N = symbols("N")
     >>> out, steps = record(lambda x: exp(x) + 1, Tensor("x", N))
     >>> [step.name for step in steps]
@@ -478,7 +408,7 @@ def record(f: Callable[..., Any], *args: Any, **kwargs: Any) -> tuple[Any, list[
         _recording.reset(token)
 
 
-def _taken(step: Step) -> None:
+def note_step(step: Step) -> None:
     """Tell the results of a step, and the trace in progress, about it."""
     for result in step.writes:
         object.__setattr__(result, "_made_by", step)
@@ -487,14 +417,14 @@ def _taken(step: Step) -> None:
         recording.append(step)
 
 
-def _step(operation: str, operands: tuple[Any, ...], shape: Any, flops: Any, **more: Any) -> Tensor:
+def result_of(operation: str, operands: tuple[Any, ...], shape: Any, flops: Any, **more: Any) -> Tensor:
     """The result of one step, recorded in the trace that is in progress.
 
     more : its matmul_flops; dtype and visible of the result; what it reads, where these are not the operands;
     sizes that must be positive besides those of the shapes.
     """
     inputs = [x for x in operands if isinstance(x, Tensor)]
-    name = written(operation, [x.name if isinstance(x, Tensor) else str(x) for x in operands])
+    name = notation(operation, [x.name if isinstance(x, Tensor) else str(x) for x in operands])
     out = Tensor(name, shape, more.get("dtype") or _common_dtype(operation, inputs), visible=more.get("visible"))
     for x in inputs:
         if x.step and not any(x.root is result.root for result in x.step.writes):
@@ -502,7 +432,7 @@ def _step(operation: str, operands: tuple[Any, ...], shape: Any, flops: Any, **m
     sizes = {n for x in (*inputs, out) for n in x.shape} | {size(n, operation) for n in more.get("sizes", ())}
     read = _distinct(more.get("reads") or [x.array for x in inputs])
     matmul_flops = sympy.sympify(more.get("matmul_flops", 0))
-    _taken(Step(operation, operands, read, (out,), sympy.sympify(flops), matmul_flops, frozenset(sizes)))
+    note_step(Step(operation, operands, read, (out,), sympy.sympify(flops), matmul_flops, frozenset(sizes)))
     return out
 
 
@@ -538,6 +468,7 @@ def fuse(f: Callable[..., Any]) -> Callable[..., Any]:
     FLOPs stay the same; bytes can only fall. Arrays pass through: `f` computes as before. A class of
     arrays may define `__fuse__(f, args, kwargs)` to be told where a fused step begins and ends.
 
+    >>> from roofline_kit import exp, symbols
     >>> N = symbols("N")
     >>> y = fuse(lambda x: exp(x) * x + 1)(Tensor("x", N))
     >>> y.step.flops, y.step.loads, y.step.stores
@@ -562,7 +493,7 @@ def _fuse_steps(f: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, 
     read = _distinct([t for step in steps for t in step.reads if id(t.root) not in on_chip])
     operation = getattr(f, "__name__", type(f).__name__).replace("<lambda>", "fused")
     operands = tuple(x for x in leaves((args, kwargs)) if isinstance(x, Tensor))
-    name = written(operation, [x.name for x in operands])
+    name = notation(operation, [x.name for x in operands])
 
     # By the array they are (a view of): what is returned twice is written once.
     made_here = [x.array for x in leaves(out) if isinstance(x, Tensor) and id(x.root) in on_chip]
@@ -572,13 +503,13 @@ def _fuse_steps(f: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, 
     whole = Step(operation, operands, read, tuple(results.values()), flops[0], flops[1], sizes)
     for inner in (t for step in steps for t in step.writes):
         object.__setattr__(inner, "_made_by", whole)
-    _taken(whole)
+    note_step(whole)
 
     def stored(x: Any) -> Any:
         if not isinstance(x, Tensor) or id(x.array) not in results:
             return x
         array = results[id(x.array)]
-        return array if x.base is None else array._view(x.shape, x.name[len(x.array.name) :])
+        return array if x.base is None else array.view(x.shape, x.name[len(x.array.name) :])
 
     return _replace_leaves(out, stored)
 
@@ -589,6 +520,7 @@ def tiled(f: Callable[..., Any], rows: Any) -> Callable[..., Any]:
     f : a function of arrays whose first has shape (..., n, m), and whose result has a row for each of
     its rows. rows : how many rows a tile has; a trace needs a number that divides n.
 
+    >>> from roofline_kit import symbols
     >>> N, d, B = symbols("N d B")
     >>> by_tiles = tiled(fuse(lambda Q, K: Q @ K.T), B)
     >>> _, (step,) = record(by_tiles, *tensors("Q K", (N, d)))
@@ -600,7 +532,7 @@ def tiled(f: Callable[..., Any], rows: Any) -> Callable[..., Any]:
 
     def by_tiles(x: Any, *others: Any) -> Any:
         n = x.shape[-2]
-        if not _tracing("tiled", x, *others):
+        if not tracing("tiled", x, *others):
             tiles = [f(x[..., i : i + int(rows), :], *others) for i in range(0, n, int(rows))]
             return array_namespace(*tiles).concat(tiles, axis=-2)
         times = size(n / rows, f"the number of tiles of {rows} rows in {x}")
@@ -608,20 +540,17 @@ def tiled(f: Callable[..., Any], rows: Any) -> Callable[..., Any]:
         if getattr(out, "shape", ())[-2:-1] != (rows,) or out.visible is not None:
             raise ValueError(f"tiled: the result must have a row for each of the {rows} rows of a tile, not be {out}")
         for step in steps:
-            _taken(step * times)
+            note_step(step * times)
         return Tensor(out.name, (*out.shape[:-2], n, out.shape[-1]), out.dtype)
 
     return by_tiles
-
-
-# --- operations on Tensors and on arrays alike ---------------------------------------------------
 
 
 def _is_scalar(x: Any) -> bool:
     return isinstance(x, (Number, sympy.Expr)) and not isinstance(x, bool)
 
 
-def _tracing(operation: str, *operands: Any) -> bool:
+def tracing(operation: str, *operands: Any) -> bool:
     """Whether to trace (all Tensors) or to compute (all arrays); mixtures are refused."""
     traced = [x for x in operands if isinstance(x, Tensor)]
     others = [x for x in operands if not isinstance(x, Tensor) and not _is_scalar(x)]
@@ -631,7 +560,7 @@ def _tracing(operation: str, *operands: Any) -> bool:
     return bool(traced)
 
 
-def _axis(x: Tensor, axis: Any) -> int:
+def axis_of(x: Tensor, axis: Any) -> int:
     """`axis` of `x` counted from the front."""
     if not isinstance(axis, int) or not -x.ndim <= axis < x.ndim:
         raise ValueError(f"axis {axis!r} does not exist in {x}")
@@ -641,18 +570,18 @@ def _axis(x: Tensor, axis: Any) -> int:
 def _broadcast(operation: str, inputs: list[Tensor], shapes: list[tuple[Any, ...]]) -> tuple[Any, ...]:
     """NumPy's broadcasting: align at the end; sizes must be equal, or one of them 1."""
     out: list[Any] = []
-    for i in range(1, 1 + sorted(len(shape) for shape in shapes)[-1]):
+    for i in range(1, 1 + max(len(shape) for shape in shapes)):
         wide = [shape[-i] for shape in shapes if len(shape) >= i and shape[-i] != 1]
-        if any(not same(n, wide[0]) for n in wide[1:]):
+        if any(not same_size(n, wide[0]) for n in wide[1:]):
             names, sizes = (" and ".join(map(str, items)) for items in (inputs, dict.fromkeys(wide)))
             raise ValueError(f"{operation}: the shapes of {names} do not match: {sizes} cannot be broadcast")
         out.insert(0, wide[0] if wide else sympy.Integer(1))
     return tuple(out)
 
 
-def _elementwise(operation: str, *operands: Any, flops: int = 1) -> Any:
+def elementwise(operation: str, *operands: Any, flops: int = 1) -> Any:
     """One step that costs `flops` per element of its result."""
-    if not _tracing(operation, *operands):
+    if not tracing(operation, *operands):
         return getattr(array_namespace(*operands), operation)(*operands)
     inputs = [x for x in operands if isinstance(x, Tensor)]
     shape = _broadcast(operation, inputs, [x.shape for x in inputs])
@@ -661,96 +590,21 @@ def _elementwise(operation: str, *operands: Any, flops: int = 1) -> Any:
         if masks and x.visible != masks[0] and (x.visible is not None or x.shape[-1:] != (1,)):
             raise ValueError(f"{operation}: {x} meets masked scores, and only numbers, columns or the like of them may")
     visible = masks[0] if masks else None
-    return _step(operation, operands, shape, flops * _elements(shape, visible), visible=visible)
+    return result_of(operation, operands, shape, flops * _elements(shape, visible), visible=visible)
 
 
-def _reduction(operation: str, x: Any, axis: int | None, keepdims: bool = False) -> Any:
+def reduction(operation: str, x: Any, axis: int | None, keepdims: bool = False) -> Any:
     """One step that combines the elements along `axis`, or all: 1 operation for each element read."""
     if axis is None:
-        out = _reduction(operation, x.reshape(-1), -1)
+        out = reduction(operation, x.reshape(-1), -1)
         return out.reshape((1,) * len(x.shape)) if keepdims else out
-    if not _tracing(operation, x):
+    if not tracing(operation, x):
         return getattr(array_namespace(x), operation)(x, axis=axis, keepdims=keepdims)
-    axis = _axis(x, axis)
+    axis = axis_of(x, axis)
     shape = x.shape[:axis] + (1,) * keepdims + x.shape[axis + 1 :]
     if x.visible is not None and axis == x.ndim - 2:
         raise ValueError(f"{operation}: masked scores such as {x} are combined along their rows, not their columns")
-    return _step(operation, (x,), shape, x.size, visible=x.visible if axis < x.ndim - 2 else None)
-
-
-@dataclass(frozen=True)
-class Causal:
-    """Which keys a query sees: those up to its own token. The queries are the last tokens of the context.
-
-    window : only the nearest `window` keys, itself included (sliding-window attention); None for all.
-    block, stride : of keys that each stand for `block` tokens and begin `stride` tokens apart (compressed
-        ones), a query sees those whose tokens have all been seen. tokens : the length of the context,
-        where it is not the number of keys.
-
-    Given to `matmul` or `attention`, the hidden scores are not computed and not stored; on arrays they
-    are -inf (and 0 for a query that sees no key at all, as the first ones of a context see no block).
-
-    Raises ValueError for sizes that are not positive, and for a window over blocks.
-
-    >>> N, S = symbols("N S")
-    >>> Causal().visible(N, N).factor(), Causal().visible(1, S), Causal(window=4).visible(1, 100)
-    (N*(N + 1)/2, S, 4)
-    >>> Causal(window=2).seen(2, 3)
-    [[True, True, False], [False, True, True]]
-    """
-
-    window: Any = None
-    block: Any = 1
-    stride: Any = 1
-    tokens: Any = None
-
-    def __post_init__(self) -> None:
-        for what in ("window", "block", "stride", "tokens"):
-            if getattr(self, what) is not None:
-                size(getattr(self, what), f"Causal: the {what}")
-        if self.window is not None and (self.block, self.stride) != (1, 1):
-            raise ValueError(f"Causal: a window of {self.window} tokens over blocks of {self.block} is not modelled")
-
-    def visible(self, queries: Any, keys: Any) -> sympy.Expr:
-        """How many pairs of a query and a key there are, of which the query sees the key."""
-        tokens = self._context(queries, keys)
-        if queries == 1:
-            return self._row(tokens) if self.window is None else sympy.Min(tokens, self.window)
-        return sympy.expand(self._all(tokens) - self._all(tokens - queries))
-
-    def counts(self, queries: Any, keys: Any) -> tuple[sympy.Expr, tuple[sympy.Expr, ...]]:
-        """`visible`, and what must be positive for it to be right, once open sizes have numbers."""
-        tokens = self._context(queries, keys)
-        visible = self.visible(queries, keys)
-        return visible, (visible, tokens - queries + 1, keys - self._row(tokens) + 1)
-
-    def _context(self, queries: Any, keys: Any) -> sympy.Expr:
-        tokens = sympy.sympify(keys if self.tokens is None else self.tokens)
-        if (tokens - queries).is_negative:
-            raise ValueError(f"Causal: {queries} queries cannot be the last tokens of a context of {tokens}")
-        if self.tokens is not None and (keys - self._row(tokens)).is_negative:
-            raise ValueError(f"Causal: {tokens} tokens have {self._row(tokens)} keys of {self.block}, and not {keys}")
-        return tokens
-
-    def _row(self, t: Any) -> sympy.Expr:
-        """Keys without a window that the t-th token sees."""
-        return sympy.floor((t - self.block) / sympy.sympify(self.stride)) + 1
-
-    def _all(self, t: Any) -> sympy.Expr:
-        """Keys that the first t tokens see: groups of `stride` tokens see 1, 2, 3, … keys."""
-        if self.window is not None:
-            ramp = sympy.Min(t, self.window)
-            return ramp * (ramp + 1) / 2 + (t - ramp) * self.window
-        seeing = t - self.block + 1 if self.block == 1 else sympy.Max(0, t - self.block + 1)
-        full = sympy.floor(seeing / sympy.sympify(self.stride))
-        return self.stride * full * (full + 1) / 2 + (seeing - self.stride * full) * (full + 1)
-
-    def seen(self, queries: int, keys: int) -> list[list[bool]]:
-        """Row by row for each query, which of the keys it sees."""
-        tokens = int(self._context(queries, keys))
-        reach = self.window or tokens
-        last = [j * self.stride + self.block - 1 for j in range(keys)]  # token of each key
-        return [[p - reach < token <= p for token in last] for p in range(tokens - queries, tokens)]
+    return result_of(operation, (x,), shape, x.size, visible=x.visible if axis < x.ndim - 2 else None)
 
 
 def matmul(a: Any, b: Any, mask: Causal | None = None) -> Any:
@@ -762,20 +616,21 @@ def matmul(a: Any, b: Any, mask: Causal | None = None) -> Any:
 
     Raises ValueError with both shapes where the inner sizes differ.
 
+    >>> from roofline_kit import symbols
     >>> N, K, M = symbols("N K M")
     >>> matmul(Tensor("X", (N, K)), Tensor("W", (K, M))).step.flops
     2*K*M*N
     """
     if not isinstance(mask, Causal | None):
         raise TypeError(f"matmul: the mask is {mask!r}; it must be a Causal, or None")
-    if not _tracing("matmul", a, b):
+    if not tracing("matmul", a, b):
         return a @ b if mask is None else _seen_products(a, b, mask)
     if not all(isinstance(x, Tensor) and x.ndim > (mask is not None) for x in (a, b)):
         raise TypeError(f"matmul multiplies matrices and (without a mask) vectors, not a single number: {a} and {b}")
     rows, cols = a.shape[-2:-1], b.shape[-1:] if b.ndim > 1 else ()
     inner, other = a.shape[-1], b.shape[-2] if b.ndim > 1 else b.shape[0]
-    if not same(inner, other):
-        fits = b.ndim > 1 and same(inner, b.shape[-1])
+    if not same_size(inner, other):
+        fits = b.ndim > 1 and same_size(inner, b.shape[-1])
         hint = f"; {a.name} @ {b.name}.{'T' if b.ndim == 2 else 'mT'} would fit" if fits else ""
         raise ValueError(f"matmul: the shapes of {a} and {b} do not match: {inner} is not {other}{hint}")
     lead = _broadcast("matmul", [a, b], [a.shape[:-2], b.shape[:-2]])
@@ -786,7 +641,7 @@ def matmul(a: Any, b: Any, mask: Causal | None = None) -> Any:
     flops = 2 * inner * _elements(shape, visible)
     if a.visible is not None:
         flops = 2 * sympy.Mul(*lead, *cols, a.visible)
-    return _step("@", (a, b), shape, flops, matmul_flops=flops, visible=visible, sizes=context)
+    return result_of("@", (a, b), shape, flops, matmul_flops=flops, visible=visible, sizes=context)
 
 
 @fuse
@@ -798,292 +653,14 @@ def _seen_products(a: Any, b: Any, mask: Causal) -> Any:
     return xp.where(seen, products, xp.astype(hidden, products.dtype))
 
 
-def exp(x: Any) -> Any:
-    """e to the power of each element; 1 FLOP per element.
-
-    >>> exp(Tensor("x", symbols("N"))).step.flops
-    N
-    """
-    return _elementwise("exp", x)
-
-
-def tanh(x: Any) -> Any:
-    """Hyperbolic tangent; 1 FLOP per element.
-
-    >>> tanh(Tensor("x", symbols("N"))).step.flops
-    N
-    """
-    return _elementwise("tanh", x)
-
-
-def sqrt(x: Any) -> Any:
-    """Square root; 1 FLOP per element.
-
-    >>> sqrt(Tensor("x", symbols("N"))).step.flops
-    N
-    """
-    return _elementwise("sqrt", x)
-
-
-def sum(x: Any, axis: int | None = -1, keepdims: bool = False) -> Any:
-    """Sum along one axis, or of all elements with axis=None; a sum of n terms is n FLOPs.
-
-    >>> N, h = symbols("N h")
-    >>> sum(Tensor("x", (N, h))).step.flops
-    N*h
-    """
-    return _reduction("sum", x, axis, keepdims)
-
-
-def max(x: Any, axis: int | None = -1, keepdims: bool = False) -> Any:
-    """Largest element along one axis, or of all with axis=None; 1 operation per element.
-
-    >>> N, h = symbols("N h")
-    >>> max(Tensor("x", (N, h))).step.flops
-    N*h
-    """
-    return _reduction("max", x, axis, keepdims)
-
-
-def flip(x: Any, axis: int) -> Any:
-    """The elements in reverse order along one axis, a free view.
-
-    >>> flip(Tensor("x", (2, 3)), axis=0).array
-    x: fp16 (2, 3)
-    """
-    if not _tracing("flip", x):
-        return array_namespace(x).flip(x, axis=axis)
-    _axis(x, axis)
-    return x._view(x.shape, ".flip")
-
-
-@fuse
-def concatenate(arrays: Any, axis: int = 0) -> Any:
-    """Arrays one after the other along an axis, as one array in memory: they are read and written, 0 FLOPs.
-
-    arrays : in a tuple or list, of shapes that are the same but for that axis. As NumPy's.
-
-    Raises TypeError where they are not in a tuple, ValueError with the shapes where these do not fit.
-
-    >>> N, h = symbols("N h")
-    >>> both = concatenate((Tensor("a", (N, h)), Tensor("b", (1, h))))
-    >>> both, both.step.flops, both.step.stores
-    (concatenate(a, b): fp16 (N + 1, h), 0, 2*h*(N + 1))
-    """
-    if not isinstance(arrays, (tuple, list)) or not arrays:
-        raise TypeError(f"concatenate takes arrays in a tuple, as in rk.concatenate((a, b)), and not {arrays!r}")
-    if not _tracing("concatenate", *arrays):
-        return array_namespace(*arrays).concat(list(arrays), axis=axis)
-    parts = [x for x in arrays if isinstance(x, Tensor) and x.visible is None]
-    if len(parts) < len(arrays):
-        raise TypeError(f"concatenate takes arrays without a mask, and neither numbers nor masked scores: {arrays}")
-    at = _axis(parts[0], axis)
-    others = {x.shape[:at] + x.shape[at + 1 :] for x in parts}
-    if len(others) > 1 or len({x.ndim for x in parts}) > 1:
-        raise ValueError(f"concatenate along axis {axis}: all other sizes must be the same, not those of {parts}")
-    total = sympy.Add(*(x.shape[at] for x in parts))
-    return _step("concatenate", tuple(parts), (*parts[0].shape[:at], total, *parts[0].shape[at + 1 :]), 0)
-
-
-def windows(x: Any, length: Any, stride: Any, start: Any = 0, count: Any = None) -> Any:
-    """Overlapping windows over the rows of x, a free view; where a window sticks out, it sees zeros.
-
-    x : (..., n, m). The result is (..., count, length, m): window i holds the rows from
-    start + i·stride on. count : how many; by default all that fit.
-    With pairs, as in length=(3, 3), windows over rows and columns: (..., *count, *length), as a convolution sees them.
-
-    Raises ValueError for windows with gaps between them, and where none fits.
-
-    >>> windows(Tensor("x", (12, 5)), length=4, stride=2)
-    x.windows: fp16 (5, 4, 5)
-    >>> windows(Tensor("x", (12, 5)), length=(3, 3), stride=1)
-    x.windows: fp16 (10, 3, 3, 3)
-    """
-    if len(x.shape) < 2:
-        raise ValueError(f"windows are cut out of rows and columns, not of {tuple(x.shape)}; reshape(-1, 1) makes rows")
-    if not isinstance(length, tuple):
-        return _windows(x, length, stride, start, count, "rows")
-    pairs = [value if isinstance(value, tuple) else (value, value) for value in (length, stride, start, count)]
-    if any(len(pair) != 2 for pair in pairs):
-        raise ValueError(f"windows over rows and columns take pairs, not {tuple(p for p in pairs if len(p) != 2)}")
-    (a, b), (down, right), (top, left), (rows, columns) = pairs
-    by_rows = _windows(x, a, down, top, rows, "rows")
-    both = _windows(by_rows.mT, b, right, left, columns, "columns").mT
-    return replace(both, name=f"{x.name}.windows") if isinstance(both, Tensor) else both
-
-
-def _windows(x: Any, length: Any, stride: Any, start: Any, count: Any, along: str) -> Any:
-    """Windows over the last dimension but one, which is called `along` in errors."""
-    n = x.shape[-2]
-    count = sympy.floor((n - length) / sympy.sympify(stride)) + 1 if count is None else count
-    count = size(count, f"the number of windows of {length} in {n} {along}")
-    if (size(length, "the length of windows") - size(stride, "their stride")).is_negative:
-        raise ValueError(f"windows of length {length} that begin every {stride} {along} leave {along} out")
-    if _tracing("windows", x):
-        return x._view((*x.shape[:-2], count, length, x.shape[-1]), ".windows")
-    xp = array_namespace(x)
-    rows = [start + i * stride + j for i in range(int(count)) for j in range(length)]
-    inside = xp.asarray([[0 <= row < n] for row in rows], device=device(x))
-    found = xp.take(x, xp.asarray([row if 0 <= row < n else 0 for row in rows], device=device(x)), axis=-2)
-    return xp.where(inside, found, xp.zeros_like(found)).reshape(*x.shape[:-2], int(count), length, x.shape[-1])
-
-
-def take(x: Any, indices: Any) -> Any:
-    """The rows of x at these indices; 0 FLOPs, and each index reads its row.
-
-    x : (..., rows, m). indices : integers (..., more) with the same leading dimensions, or a flat table's
-    (more). Returns (..., more, m). An embedding is take(table, token ids).
-
-    >>> V, h, N = symbols("V h N")
-    >>> take(Tensor("E", (V, h)), Tensor("tokens", N, "int64")).step.loads
-    2*N*h + 8*N
-    """
-    lead = x.shape[:-2]
-    given = tuple(indices.shape[: len(lead)])
-    alike = all(map(same, map(sympy.sympify, given), map(sympy.sympify, lead)))
-    if len(x.shape) < 2 or len(given) < len(lead) or not alike:
-        raise ValueError(f"take: the indices {tuple(indices.shape)} must begin with {lead}, as {tuple(x.shape)} does")
-    if _tracing("take", x, indices):
-        name, shape = f"{x.name}[{indices.name}]", (*indices.shape, x.shape[-1])
-        rows = Tensor(name, shape, x.dtype, whole=x.root, cut=(indices,))
-        return _step("take", (x, indices), shape, 0, reads=[indices.array, rows], dtype=x.dtype)
-    each = indices.reshape(*lead, -1, 1)
-    return array_namespace(x, indices).take_along_axis(x, each, axis=-2).reshape(*indices.shape, x.shape[-1])
-
-
-def top(x: Any, n: Any) -> Any:
-    """Indices of the n largest elements along the last axis; as for `max`, 1 operation per element.
-
-    Raises ValueError where there are fewer than n.
-
-    >>> top(Tensor("x", (3, 100)), 16)
-    top(x, 16): int64 (3, 16)
-    """
-    if (x.shape[-1] - size(n, "top: the number")).is_negative:
-        raise ValueError(f"top: {n} is more than the {x.shape[-1]} elements of a row of {tuple(x.shape)}")
-    if not _tracing("top", x):
-        return array_namespace(x).argsort(x, axis=-1, descending=True, stable=True)[..., :n]
-    return _step("top", (x, n), (*x.shape[:-1], n), x.size, dtype="int64", sizes=(x.shape[-1] - n + 1,))
-
-
-def store(x: Any, into: Any) -> Any:
-    """x written over the last rows of the array `into`, which is returned: a KV cache takes a token in.
-
-    x : (..., n, m). into : (..., N, m), which has room for them. It is changed in place.
-
-    >>> cache, k = Tensor("K", (100, 64)), Tensor("k", (1, 64))
-    >>> store(k, into=cache) is cache
-    True
-    """
-    same_rows = (*x.shape[:-2], *x.shape[-1:]) == (*into.shape[:-2], *into.shape[-1:]) and len(x.shape) > 1
-    if not same_rows or sympy.sympify(into.shape[-2] - x.shape[-2]).is_extended_negative:
-        raise ValueError(f"store: {tuple(x.shape)} does not fit into {tuple(into.shape)}")
-    part = into[..., into.shape[-2] - x.shape[-2] :, :]
-    if _tracing("store", x, into):
-        zero, sizes = sympy.Integer(0), frozenset((*x.shape, *into.shape, into.shape[-2] - x.shape[-2] + 1))
-        _taken(Step("store", (x, part), (x.array,), (part,), zero, zero, sizes))
-    else:
-        part[...] = x
-    return into
-
-
 @fuse
 def mean(x: Any, axis: int | None = -1, keepdims: bool = False) -> Any:
     """Mean along one axis, or of all elements with axis=None: n adds and one division.
 
+    >>> from roofline_kit import symbols
     >>> N, h = symbols("N h")
     >>> mean(Tensor("x", (N, h))).step.flops
     N*h + N
     """
     count = math.prod(x.shape) if axis is None else x.shape[axis]
-    return sum(x, axis, keepdims) / count
-
-
-def _below_maximum(x: Any, axis: int) -> Any:
-    """x minus its maximum along `axis`. It keeps exp from overflowing and changes no result, and the
-    lecture counts neither the pass for the maximum nor the subtraction: 0 FLOPs."""
-    if not _tracing("softmax", x):
-        return x - max(x, axis, keepdims=True)
-    _axis(x, axis)
-    return _elementwise("-", x, 0, flops=0)
-
-
-@fuse
-def softmax(x: Any, axis: int = -1) -> Any:
-    """exp(x) / sum(exp(x)) along one axis, as one step; 3 FLOPs per element [attn-flops-softmax].
-
-    Counted, as in the lecture: one exp, one add, one division. Not counted: the maximum that is
-    subtracted first for safety.
-
-    >>> N = symbols("N")
-    >>> softmax(Tensor("S", (N, N))).step.flops
-    3*N**2
-    """
-    e = exp(_below_maximum(x, axis))
-    return e / sum(e, axis, keepdims=True)
-
-
-@fuse
-def relu(x: Any) -> Any:
-    """max(x, 0); 1 FLOP per element.
-
-    >>> relu(Tensor("x", symbols("N"))).step.flops
-    N
-    """
-    return _elementwise("maximum", x, 0 if _tracing("relu", x) else array_namespace(x).zeros_like(x))
-
-
-@fuse
-def silu(x: Any) -> Any:
-    """x / (1 + exp(-x)), also called swish, as one step; 4 FLOPs per element.
-
-    >>> silu(Tensor("x", symbols("N"))).step.flops
-    4*N
-    """
-    return x / (1 + exp(-x))
-
-
-@fuse
-def gelu(x: Any) -> Any:
-    """x/2·(1 + tanh(√(2/π)·(x + 0.044715·x³))) as one step; 9 FLOPs per element.
-
-    The tanh form of Hendrycks and Gimpel (arXiv 1606.08415), which GPT-2 uses.
-
-    >>> gelu(Tensor("x", symbols("N"))).step.flops
-    9*N
-    """
-    return 0.5 * x * (1 + tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * (x * x * x))))
-
-
-@fuse
-def layer_norm(x: Any, weight: Any = None, bias: Any = None, eps: float = 1e-5) -> Any:
-    """(x - mean) / √(variance + eps) · weight + bias over the last axis, as one step.
-
-    x : (..., n). weight, bias : (n,) or None. 7n + 4 FLOPs for each row of n with both of them
-    (Ba, Kiros and Hinton, arXiv 1607.06450).
-
-    >>> N, n = symbols("N n")
-    >>> layer_norm(Tensor("x", (N, n)), *tensors("w b", n)).step.flops.expand()
-    7*N*n + 4*N
-    """
-    x = x - mean(x, keepdims=True)
-    return _affine(x / sqrt(mean(x * x, keepdims=True) + eps), weight, bias)
-
-
-@fuse
-def rms_norm(x: Any, weight: Any = None, eps: float = 1e-6) -> Any:
-    """x / √(mean(x²) + eps) · weight over the last axis, as one step.
-
-    x : (..., n). weight : (n,) or None. 4n + 3 FLOPs for each row of n with a weight
-    (Zhang and Sennrich, arXiv 1910.07467).
-
-    >>> N, n = symbols("N n")
-    >>> rms_norm(Tensor("x", (N, n)), Tensor("w", n)).step.flops.expand()
-    4*N*n + 3*N
-    """
-    return _affine(x / sqrt(mean(x * x, keepdims=True) + eps), weight, None)
-
-
-def _affine(x: Any, weight: Any, bias: Any) -> Any:
-    x = x if weight is None else x * weight
-    return x if bias is None else x + bias
+    return reduction("sum", x, axis, keepdims) / count

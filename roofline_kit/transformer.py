@@ -12,9 +12,12 @@ from typing import Any
 import sympy
 from array_api_compat import array_namespace, device
 
-from .errors import choose
-from .tensor import Causal, Tensor, flip, fuse, matmul, size, store, sum, take, top, windows
-from .tensor import gelu, layer_norm, relu, rms_norm, silu, softmax
+from .names import choose
+from .masks import Causal
+from .tensor import Tensor, fuse, matmul
+from .ops import flip, store, sum, take, top, windows
+from .sizes import size
+from .ops import gelu, layer_norm, relu, rms_norm, silu, softmax
 
 ACTIVATIONS: dict[str, Callable[[Any], Any]] = {"gelu": gelu, "relu": relu, "silu": silu}
 

@@ -26,7 +26,7 @@ from urllib.request import urlopen
 import pytest
 
 import roofline_kit as rk
-from roofline_kit.live.picture import filled, significant, written
+from roofline_kit.explorers.live.picture import filled, significant, written
 
 REPOSITORY = Path(__file__).parent.parent
 FOUR: dict[str, Callable[..., Any]] = {

@@ -25,7 +25,8 @@ from pathlib import Path
 from typing import Any
 
 PATH = Path(__file__).with_name("model_flops.csv")
-MODELS = tomllib.loads((Path(__file__).parents[1] / "roofline_kit" / "models.toml").read_text(encoding="utf-8"))
+TABLE = Path(__file__).parents[1] / "roofline_kit" / "data" / "models.toml"
+MODELS = tomllib.loads(TABLE.read_text(encoding="utf-8"))
 CLASSES = {
     "gpt2": "GPT2LMHeadModel",
     "gpt-3-175b": "GPT2LMHeadModel",

@@ -11,7 +11,7 @@ import pytest
 import sympy
 
 import roofline_kit as rk
-from roofline_kit.errors import unknown
+from roofline_kit.names import unknown
 
 N, h, H = rk.symbols("N h H")
 x = rk.Tensor("x", (N, h))
@@ -825,7 +825,7 @@ MANY_SIZES = rk.trace(rk.exp, rk.Tensor("x", rk.symbols(" ".join(f"n{i}" for i i
         "tables": (
             ValueError,
             lambda: rk.published("nsa-table-5"),
-            ("'nsa-table-4'", "see roofline_kit/published.toml"),
+            ("'nsa-table-4'", "see roofline_kit/data/published.toml"),
         ),
     }
 )

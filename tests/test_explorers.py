@@ -19,8 +19,8 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 import roofline_kit as rk
-from roofline_kit.live import Program, mathml
-from roofline_kit.live.program import PRELUDE
+from roofline_kit.explorers.live import Program, mathml
+from roofline_kit.explorers.live.program import PRELUDE
 
 KIT = Path(rk.__file__).parent
 N, h, b = rk.symbols("N h b")
@@ -313,7 +313,7 @@ def test_without_anywidget_the_error_says_how_to_install_it(monkeypatch: pytest.
         return taken(name, *rest)
 
     monkeypatch.setattr(builtins, "__import__", without)
-    monkeypatch.delitem(sys.modules, "roofline_kit.live.widget", raising=False)
+    monkeypatch.delitem(sys.modules, "roofline_kit.explorers.live.widget", raising=False)
     monkeypatch.delitem(sys.modules, "anywidget", raising=False)
     with pytest.raises(ModuleNotFoundError, match="widgets need anywidget: pip install anywidget"):
         rk.explore_batch().widget()

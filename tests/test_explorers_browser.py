@@ -323,7 +323,7 @@ def test_several_explorers_on_a_page_do_not_touch_each_other(offline: Any) -> No
 
 @pytest.mark.parametrize("how", ["system", "site", "lab"])
 def test_it_is_dark_where_the_page_is_dark(how: str, offline: Any) -> None:
-    from roofline_kit.themes import THEMES
+    from roofline_kit.pictures.themes import THEMES
 
     explorer = rk.explore_batch()
     page = offline(as_page(explorer), color_scheme="dark" if how == "system" else "light")

@@ -18,7 +18,7 @@ from test_assignments import ROOT
 from typer.testing import CliRunner
 
 from roofline_kit.grading import assignment, grade
-from roofline_kit.grading.cli import app
+from roofline_kit.grading.commands import app
 
 SMALL = ROOT / "tests" / "attacks" / "assignment"
 RIGHT = {

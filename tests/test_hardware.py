@@ -18,9 +18,9 @@ import roofline_kit as rk
 from roofline_kit.measuring.commands import collected
 from roofline_kit.measuring.points import Result, ceiling_points
 from roofline_kit.measuring.store import table
-from roofline_kit.tensor import BYTES
+from roofline_kit.sizes import BYTES
 
-TABLE = tomllib.loads(files("roofline_kit").joinpath("accelerators.toml").read_text("utf-8"))
+TABLE = tomllib.loads(files("roofline_kit").joinpath("data", "accelerators.toml").read_text("utf-8"))
 
 each_accelerator = pytest.mark.parametrize("name", rk.accelerators())
 

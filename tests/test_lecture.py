@@ -10,8 +10,8 @@ import pytest
 import sympy
 
 import roofline_kit as rk
-from roofline_kit import lecture
-from roofline_kit.errors import data
+from roofline_kit.course import lecture
+from roofline_kit.names import data
 
 IDS = (
     "toy-add", "attn-flops-qk", "attn-flops-softmax", "attn-flops-pv", "attn-flops", "attn-io-1", "attn-io-2",

@@ -11,7 +11,7 @@ import pytest
 import sympy
 
 import roofline_kit as rk
-from roofline_kit import lessons
+from roofline_kit.course import lessons
 
 QUESTIONS = sorted(lessons._answers())
 

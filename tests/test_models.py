@@ -25,7 +25,7 @@ from roofline_kit.tensor import leaves
 
 
 def toml(name: str) -> dict[str, dict[str, Any]]:
-    return tomllib.loads(files("roofline_kit").joinpath(name).read_text("utf-8"))
+    return tomllib.loads(files("roofline_kit").joinpath("data", name).read_text("utf-8"))
 
 
 TABLE, PUBLISHED = toml("models.toml"), toml("published.toml")

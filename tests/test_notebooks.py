@@ -10,7 +10,7 @@ import nbformat
 import pytest
 from nbconvert.exporters import ScriptExporter
 
-from roofline_kit import lessons
+from roofline_kit.course import lessons
 
 NOTEBOOKS = sorted((Path(__file__).parent.parent / "notebooks").glob("*.ipynb"))
 

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import roofline_kit as rk
-from roofline_kit.plots import THEMES
+from roofline_kit.pictures.plots import THEMES
 
 N, h = rk.symbols("N h")
 ATTENTION = rk.trace(rk.attention, *rk.tensors("Q K V", (N, h)))

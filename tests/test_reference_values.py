@@ -24,7 +24,7 @@ from roofline_kit.tensor import leaves
 with Path(__file__).with_name("reference_values.csv").open(encoding="utf-8", newline="") as file:
     ROWS = {row["id"]: row for row in csv.DictReader(file)}
 
-PUBLISHED = tomllib.loads(files("roofline_kit").joinpath("published.toml").read_text("utf-8"))
+PUBLISHED = tomllib.loads(files("roofline_kit").joinpath("data", "published.toml").read_text("utf-8"))
 
 N, h, T, S, G, d, H, M = rk.symbols("N h T S G d H M")
 

@@ -17,7 +17,7 @@ import pytest
 from browser import Shown, drag, explorers_in
 
 import roofline_kit as rk
-from roofline_kit import lessons
+from roofline_kit.course import lessons
 
 ROOT = Path(__file__).parent.parent
 NOTEBOOKS = sorted(ROOT.glob("notebooks/*.ipynb"))

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 import roofline_kit as rk
 
-PUBLISHED = tomllib.loads(files("roofline_kit").joinpath("published.toml").read_text("utf-8"))
+PUBLISHED = tomllib.loads(files("roofline_kit").joinpath("data", "published.toml").read_text("utf-8"))
 SETTING = {row[1]: row[2] for row in PUBLISHED["nsa-setting"]["rows"] if row[1]}
 TABLE_4 = PUBLISHED["nsa-table-4"]["rows"]  # context, tokens of full attention, tokens of sparse attention, speed-up
 PAPER = {

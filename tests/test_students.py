@@ -19,8 +19,8 @@ import pytest
 from browser import Lab
 from upstream import begun, git, published
 
+from roofline_kit.course.start import course_folder, start
 from roofline_kit.grading import assignment
-from roofline_kit.start import course_folder, start
 
 REPOSITORY = Path(__file__).parent.parent
 

@@ -1,4 +1,4 @@
-"""Assignments that are released and graded with nbval: `roofline-kit --help`, and docs/grading.md for instructors.
+"""How are hundreds graded, fairly and safely? Assignments with nbval: `roofline-kit --help`, and docs/grading.md.
 
 A submission gives its answers and nothing else. They are put into the instructor's notebook, which runs behind walls,
 in a kernel of its own; its check cells report values, and the values are judged outside. So no expected value is ever
@@ -18,7 +18,7 @@ where a student's code could read it.
     look         one submission, cell by cell
     selfcheck    a student's look at their own
     cluster      grading as a job array
-    cli          the commands
+    commands     the commands
 
 A module imports only what stands before it.
 """

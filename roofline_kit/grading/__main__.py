@@ -1,6 +1,6 @@
 """The grader's commands alone, as `python -m roofline_kit.grading`."""
 
-from .cli import app
+from .commands import app
 
 if __name__ == "__main__":
     app()

@@ -26,7 +26,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from ..errors import unknown
+from ..names import unknown
 from .limits import Limits, limits
 
 KEY = "grading"

@@ -7,8 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from ..errors import unknown
 from ..measuring.slurm import outside_of_jobs
+from ..names import unknown
 from .assignment import Assignment
 from .sandbox import program
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-from ..errors import unknown
+from ..names import unknown
 
 MB = 10**6
 

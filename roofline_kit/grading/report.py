@@ -19,8 +19,8 @@ from typing import Any
 
 import jinja2
 
-from ..errors import unknown
 from ..files import write
+from ..names import unknown
 from .assignment import Assignment
 from .grade import name_of, stored
 

@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 
-from ..errors import choose
 from ..files import write
 from ..hardware import Accelerator, datasheet
+from ..names import choose
 from ..roofline import Roofline
+from ..terminal import in_words, out, refuse
 from .points import Point, Result, ceilings, sweep
 from .runs import measure_all, measure_one
 from .slurm import Settings, script, service_units, settings, submit
@@ -27,7 +27,6 @@ from .slurm import status as states
 from .store import results, table
 
 app = typer.Typer()
-out, err = Console(), Console(stderr=True)
 
 PLAN = "_plan.json"  # what a sweep is to measure, so that `collect` knows what is missing
 
@@ -146,23 +145,6 @@ def _counts(found: list[Result], missing: int) -> str:
 def unfinished(found: list[Result]) -> list[str]:
     """A line for each point that was stopped, or not begun for lack of time."""
     return [f"unfinished: {result.point.name}: {result.unfinished}" for result in found if result.unfinished]
-
-
-def refuse(reason: object, code: int = 1) -> typer.Exit:
-    """Says why a command ends, on stderr, and gives the exit to raise."""
-    err.print(f"[red]{escape(str(reason))}[/red]", highlight=False, soft_wrap=True)
-    return typer.Exit(code)
-
-
-def in_words(error: Exception) -> str:
-    """An error as a sentence: of a system's, what it is and where, without its number.
-
-    >>> in_words(OSError(28, "No space left on device", "measured"))
-    'No space left on device: measured'
-    """
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror + (f": {error.filename}" if error.filename else "")
-    return str(error)
 
 
 Folder = Annotated[Path, typer.Option("--to", help="where the results are kept")]

@@ -8,8 +8,8 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..errors import choose
 from ..hardware import Accelerator
+from ..names import choose
 from ..roofline import Roofline
 from .machines import Machine
 from .points import Point, Result, ceilings

@@ -13,7 +13,7 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
-from ..errors import choose
+from ..names import choose
 
 DTYPES = {"fp64": "float64", "fp32": "float32", "fp16": "float16", "bf16": "bfloat16"}
 DEVICES = ("numpy", "cpu", "cuda")  # the last two are PyTorch's; with ROCm, PyTorch says "cuda" as well

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from .. import tensor
+from .. import ops
 from ..cost import Cost, trace
-from ..errors import choose
 from ..hardware import Accelerator
-from ..tensor import Tensor, exp, fuse, matmul, softmax
+from ..names import choose
+from ..ops import exp, softmax
+from ..tensor import Tensor, fuse, matmul
 from ..transformer import attention, linear
 from .machines import DEVICES, DTYPES, Machine, check_memory, machine_for
 from .timing import REPEATS, SECONDS, Call, Measurement, counted, made, timed
@@ -23,10 +24,10 @@ STEPS: dict[str, Callable[..., Any]] = {
     "scores": lambda Q, K: Q @ K.mT,
     "softmax": softmax,
     "mix": matmul,
-    "max": lambda S: tensor.max(S, keepdims=True),
+    "max": lambda S: ops.max(S, keepdims=True),
     "subtract": lambda S, largest: S - largest,
     "exp": exp,
-    "sum": lambda E: tensor.sum(E, keepdims=True),
+    "sum": lambda E: ops.sum(E, keepdims=True),
     "divide": lambda E, total: E / total,
 }
 LAYERS = ("dense", "attention", "fused attention", *STEPS, "copy")

@@ -15,8 +15,8 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from ..errors import choose, data, install, unknown
 from ..files import write
+from ..names import choose, data, install, unknown
 
 JOBS = "_jobs.json"
 # What Slurm says, and what it means for somebody who has never seen it.

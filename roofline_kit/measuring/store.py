@@ -10,9 +10,9 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
-from ..errors import unknown
 from ..files import write
 from ..hardware import datasheet
+from ..names import unknown
 from ..roofline import Roofline
 from .points import Point, Result
 from .timing import Measurement

@@ -10,12 +10,12 @@ from typing import Any
 
 @cache
 def data(file: str) -> dict[str, Any]:
-    """A .toml file beside the code, where the facts of the world stand with their sources.
+    """A .toml file of `data/`, where the facts of the world stand with their sources.
 
     >>> data("accelerators.toml")["A10"]["memory"]
     24000000000.0
     """
-    return tomllib.loads(files(__package__).joinpath(file).read_text("utf-8"))
+    return tomllib.loads(files(__package__).joinpath("data", file).read_text("utf-8"))
 
 
 def install(extra: str) -> str:

@@ -6,7 +6,7 @@ import os
 import re
 from pathlib import Path
 
-from .errors import unknown
+from ..names import unknown
 
 
 def lessons(course: Path) -> dict[str, Path]:
@@ -21,7 +21,7 @@ def course_folder() -> Path:
     Raises ValueError where there is none.
     """
     here = Path.cwd()
-    for folder in (here, *here.parents, Path(__file__).resolve().parent.parent):
+    for folder in (here, *here.parents, Path(__file__).resolve().parents[2]):
         if (folder / "notebooks" / "00_start_here.ipynb").is_file():
             return folder
     raise ValueError(f"the course is not in {here.name!r} nor above it: go to the folder that has notebooks/ first")

@@ -123,7 +123,7 @@ def _decade(value: float, up: bool) -> int:
 class Chart:
     """Draws one view of an explorer; `marks` is the result. The names and the order are those of `draw` in live.js.
 
-    view : axes and marks, as roofline_kit/explorer.py makes them. now, ghost : {"at": values, "sweeps": {control:
+    view : axes and marks, as the explorers make them. now, ghost : {"at": values, "sweeps": {control:
     [values at each of its values]}}, of the present state and of the frozen one. message : {"text", "blocks"}, or None.
     """
 

@@ -10,8 +10,8 @@ import anywidget
 import ipywidgets
 import traitlets
 
-from ..errors import unknown
-from .shell import Control, Explorer, asset, stopping
+from ...names import unknown
+from .controls import Control, asset, stopping
 
 
 class Refused(traitlets.TraitError, ValueError):  # type: ignore[misc]
@@ -124,7 +124,7 @@ class Panel(ipywidgets.VBox):  # type: ignore[misc]
     state = traitlets.Dict()
     frozen = traitlets.Dict(allow_none=True, default_value=None)
 
-    def __init__(self, explorer: Explorer) -> None:
+    def __init__(self, explorer: Any) -> None:
         self.explorer = explorer
         made = type("Chart", (Chart,), {"_esm": explorer.module, "_css": asset("live.css")})
         self.chart = made(frozen=explorer.frozen)

@@ -11,15 +11,17 @@ from typing import Any
 
 import sympy
 
-from .cost import trace
-from .errors import choose, data
-from .hardware import Accelerator
+from ..cost import trace
+from ..hardware import Accelerator
+from ..measuring import Settings, service_units
+from ..models import model
+from ..names import choose, data
+from ..ops import exp
+from ..roofline import Roofline, roofline
+from ..sizes import symbols
+from ..tensor import Tensor, fuse, matmul, tensors
+from ..transformer import attention, linear
 from .lecture import published
-from .measuring import Settings, service_units
-from .models import model
-from .roofline import Roofline, roofline
-from .tensor import Tensor, exp, fuse, matmul, symbols, tensors
-from .transformer import attention, linear
 
 
 @dataclass(frozen=True, repr=False)

@@ -20,11 +20,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import EngFormatter, FuncFormatter, LogLocator, NullFormatter
 
-from .cost import Cost, Sweep
-from .errors import choose
-from .measuring import Measurement
-from .roofline import Roofline, roofline
-from .tensor import Step
+from ..cost import Cost, Sweep
+from ..names import choose
+from ..roofline import Roofline, roofline
+from ..tensor import Step
 from .themes import THEMES, Theme
 
 
@@ -62,7 +61,7 @@ def plot_roofline(
     y0, y1 = 0.8 * min([roof.attainable(x0), *(0.6 * ys)]), 4 * max(r.peak for r in roofs)
     look, ax = _axes(theme, ax)
     ax.set(xscale="log", yscale="log", xlim=(x0, x1), ylim=(y0, y1), facecolor=look.memory_region)
-    measured = sum(isinstance(what, Measurement) for what in points.values())
+    measured = sum(map(_is_measured, points.values()))
     note = "Points: predicted by the roofline, FLOPs over the sum of the steps' times. Not measurements."
     if measured:
         note = "Points: measured." if measured == len(points) else "Points: measured, or predicted by the roofline."
@@ -206,7 +205,7 @@ def _track(label: str, what: Any, roof: Roofline) -> tuple[Any, Any]:
     """Where a cost stands: its intensity, and its FLOPs over its predicted time. A sweep stands in many places."""
     if isinstance(what, Sweep):
         return _over_one_size(label, what)[1], what.flops / roof.time(what)
-    if isinstance(what, Measurement):
+    if _is_measured(what):
         return np.array([what.intensity]), np.array([what.rate])
     if isinstance(what, (Cost, Step)):
         roof.bound(what)  # raises, with the names of the sizes, where some are open
@@ -216,6 +215,11 @@ def _track(label: str, what: Any, roof: Roofline) -> tuple[Any, Any]:
             f"the point {label!r} must be a Cost, a Sweep, a Measurement or a number of FLOPs per byte, not {what!r}"
         )
     return np.array([float(what)]), np.array([roof.attainable(what)])
+
+
+def _is_measured(what: Any) -> bool:
+    """Whether it is a `Measurement`: something with an intensity, and the FLOP/s that were achieved."""
+    return hasattr(what, "intensity") and hasattr(what, "rate")
 
 
 def _over_one_size(label: str, sweep: Sweep) -> tuple[Any, Any]:

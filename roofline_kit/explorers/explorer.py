@@ -13,14 +13,15 @@ from typing import Any
 
 import sympy
 
-from .cost import Cost, tidy, trace
-from .errors import choose, unknown
-from .hardware import Accelerator, accelerator, accelerators
+from ..cost import Cost, tidy, trace
+from ..hardware import Accelerator, accelerator, accelerators
+from ..models import Model, model, models
+from ..names import choose, unknown
+from ..roofline import step_time
+from ..sizes import bytes_of, certain, size, symbols
+from ..tensor import Step, Tensor, fuse, leaves
+from ..transformer import attention, sparse_attention
 from .live import Control, Explorer, Program, mathml, slider, steps
-from .models import Model, model, models
-from .roofline import step_time
-from .tensor import Step, Tensor, bytes_of, certain, fuse, leaves, size, symbols
-from .transformer import attention, sparse_attention
 
 CHIP = ("peak", "bandwidth", "memory", "dtype_bytes")
 PEAK, BANDWIDTH, MEMORY, WIDTH = symbols(" ".join(CHIP))

@@ -12,11 +12,12 @@ from typing import Any
 
 import sympy
 
-from .cost import aligned, trace
-from .errors import choose, data, unknown
-from .roofline import roofline
-from .tensor import Tensor, symbols, tensors
-from .transformer import attention, linear
+from ..cost import aligned, trace
+from ..names import choose, data, unknown
+from ..roofline import roofline
+from ..sizes import symbols
+from ..tensor import Tensor, tensors
+from ..transformer import attention, linear
 
 _SIZES = {str(s): s for s in symbols("N h K M")}
 
@@ -96,7 +97,8 @@ def published(name: str) -> Published:
     >>> published("nsa-table-4").column("NSA [tokens]")
     (2048, 2560, 3584, 5632)
     """
-    table = data("published.toml")[choose("table", name, data("published.toml"), see="roofline_kit/published.toml")]
+    tables = data("published.toml")
+    table = tables[choose("table", name, tables, see="roofline_kit/data/published.toml")]
     return Published(**table | {"columns": tuple(table["columns"]), "rows": tuple(map(tuple, table["rows"]))})
 
 

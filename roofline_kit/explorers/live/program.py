@@ -15,7 +15,7 @@ from typing import Any
 
 import sympy
 
-from ..errors import unknown
+from ...names import unknown
 
 # What both languages have, by its name in them. Any other function would be a call of what no browser knows.
 FUNCTIONS = {sympy.Max: "max", sympy.Min: "min", sympy.floor: "floor", sympy.ceiling: "ceil", sympy.Abs: "abs"}

@@ -1,0 +1,309 @@
+"""Which operations are there, and what does each cost? They trace Tensors and compute with arrays.
+
+Each is one step and documents its FLOPs by an example that runs. What `+`, `*`, `@` and fused steps are stands with the
+Tensor, in `tensor.py`; `max` and `sum` are the kit's here, not Python's.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import sympy
+from array_api_compat import array_namespace, device
+
+from .sizes import same_size, size
+from .tensor import Step, Tensor, axis_of, elementwise, fuse, mean, note_step, reduction, result_of, tracing
+
+
+def exp(x: Any) -> Any:
+    """e to the power of each element; 1 FLOP per element.
+
+    >>> from roofline_kit import symbols
+    >>> exp(Tensor("x", symbols("N"))).step.flops
+    N
+    """
+    return elementwise("exp", x)
+
+
+def tanh(x: Any) -> Any:
+    """Hyperbolic tangent; 1 FLOP per element.
+
+    >>> from roofline_kit import symbols
+    >>> tanh(Tensor("x", symbols("N"))).step.flops
+    N
+    """
+    return elementwise("tanh", x)
+
+
+def sqrt(x: Any) -> Any:
+    """Square root; 1 FLOP per element.
+
+    >>> from roofline_kit import symbols
+    >>> sqrt(Tensor("x", symbols("N"))).step.flops
+    N
+    """
+    return elementwise("sqrt", x)
+
+
+def sum(x: Any, axis: int | None = -1, keepdims: bool = False) -> Any:
+    """Sum along one axis, or of all elements with axis=None; a sum of n terms is n FLOPs.
+
+    >>> from roofline_kit import symbols
+    >>> N, h = symbols("N h")
+    >>> sum(Tensor("x", (N, h))).step.flops
+    N*h
+    """
+    return reduction("sum", x, axis, keepdims)
+
+
+def max(x: Any, axis: int | None = -1, keepdims: bool = False) -> Any:
+    """Largest element along one axis, or of all with axis=None; 1 operation per element.
+
+    >>> from roofline_kit import symbols
+    >>> N, h = symbols("N h")
+    >>> max(Tensor("x", (N, h))).step.flops
+    N*h
+    """
+    return reduction("max", x, axis, keepdims)
+
+
+def flip(x: Any, axis: int) -> Any:
+    """The elements in reverse order along one axis, a free view.
+
+    >>> flip(Tensor("x", (2, 3)), axis=0).array
+    x: fp16 (2, 3)
+    """
+    if not tracing("flip", x):
+        return array_namespace(x).flip(x, axis=axis)
+    axis_of(x, axis)
+    return x.view(x.shape, ".flip")
+
+
+@fuse
+def concatenate(arrays: Any, axis: int = 0) -> Any:
+    """Arrays one after the other along an axis, as one array in memory: they are read and written, 0 FLOPs.
+
+    arrays : in a tuple or list, of shapes that are the same but for that axis. As NumPy's.
+
+    Raises TypeError where they are not in a tuple, ValueError with the shapes where these do not fit.
+
+    >>> from roofline_kit import symbols
+    >>> N, h = symbols("N h")
+    >>> both = concatenate((Tensor("a", (N, h)), Tensor("b", (1, h))))
+    >>> both, both.step.flops, both.step.stores
+    (concatenate(a, b): fp16 (N + 1, h), 0, 2*h*(N + 1))
+    """
+    if not isinstance(arrays, (tuple, list)) or not arrays:
+        raise TypeError(f"concatenate takes arrays in a tuple, as in rk.concatenate((a, b)), and not {arrays!r}")
+    if not tracing("concatenate", *arrays):
+        return array_namespace(*arrays).concat(list(arrays), axis=axis)
+    parts = [x for x in arrays if isinstance(x, Tensor) and x.visible is None]
+    if len(parts) < len(arrays):
+        raise TypeError(f"concatenate takes arrays without a mask, and neither numbers nor masked scores: {arrays}")
+    at = axis_of(parts[0], axis)
+    others = {x.shape[:at] + x.shape[at + 1 :] for x in parts}
+    if len(others) > 1 or len({x.ndim for x in parts}) > 1:
+        raise ValueError(f"concatenate along axis {axis}: all other sizes must be the same, not those of {parts}")
+    total = sympy.Add(*(x.shape[at] for x in parts))
+    return result_of("concatenate", tuple(parts), (*parts[0].shape[:at], total, *parts[0].shape[at + 1 :]), 0)
+
+
+def windows(x: Any, length: Any, stride: Any, start: Any = 0, count: Any = None) -> Any:
+    """Overlapping windows over the rows of x, a free view; where a window sticks out, it sees zeros.
+
+    x : (..., n, m). The result is (..., count, length, m): window i holds the rows from
+    start + i·stride on. count : how many; by default all that fit.
+    With pairs, as in length=(3, 3), windows over rows and columns: (..., *count, *length), as a convolution sees them.
+
+    Raises ValueError for windows with gaps between them, and where none fits.
+
+    >>> windows(Tensor("x", (12, 5)), length=4, stride=2)
+    x.windows: fp16 (5, 4, 5)
+    >>> windows(Tensor("x", (12, 5)), length=(3, 3), stride=1)
+    x.windows: fp16 (10, 3, 3, 3)
+    """
+    if len(x.shape) < 2:
+        raise ValueError(f"windows are cut out of rows and columns, not of {tuple(x.shape)}; reshape(-1, 1) makes rows")
+    if not isinstance(length, tuple):
+        return _windows(x, length, stride, start, count, "rows")
+    pairs = [value if isinstance(value, tuple) else (value, value) for value in (length, stride, start, count)]
+    if any(len(pair) != 2 for pair in pairs):
+        raise ValueError(f"windows over rows and columns take pairs, not {tuple(p for p in pairs if len(p) != 2)}")
+    (a, b), (down, right), (top, left), (rows, columns) = pairs
+    by_rows = _windows(x, a, down, top, rows, "rows")
+    both = _windows(by_rows.mT, b, right, left, columns, "columns").mT
+    return replace(both, name=f"{x.name}.windows") if isinstance(both, Tensor) else both
+
+
+def _windows(x: Any, length: Any, stride: Any, start: Any, count: Any, along: str) -> Any:
+    """Windows over the last dimension but one, which is called `along` in errors."""
+    n = x.shape[-2]
+    count = sympy.floor((n - length) / sympy.sympify(stride)) + 1 if count is None else count
+    count = size(count, f"the number of windows of {length} in {n} {along}")
+    if (size(length, "the length of windows") - size(stride, "their stride")).is_negative:
+        raise ValueError(f"windows of length {length} that begin every {stride} {along} leave {along} out")
+    if tracing("windows", x):
+        return x.view((*x.shape[:-2], count, length, x.shape[-1]), ".windows")
+    xp = array_namespace(x)
+    rows = [start + i * stride + j for i in range(int(count)) for j in range(length)]
+    inside = xp.asarray([[0 <= row < n] for row in rows], device=device(x))
+    found = xp.take(x, xp.asarray([row if 0 <= row < n else 0 for row in rows], device=device(x)), axis=-2)
+    return xp.where(inside, found, xp.zeros_like(found)).reshape(*x.shape[:-2], int(count), length, x.shape[-1])
+
+
+def take(x: Any, indices: Any) -> Any:
+    """The rows of x at these indices; 0 FLOPs, and each index reads its row.
+
+    x : (..., rows, m). indices : integers (..., more) with the same leading dimensions, or a flat table's
+    (more). Returns (..., more, m). An embedding is take(table, token ids).
+
+    >>> from roofline_kit import symbols
+    >>> V, h, N = symbols("V h N")
+    >>> take(Tensor("E", (V, h)), Tensor("tokens", N, "int64")).step.loads
+    2*N*h + 8*N
+    """
+    lead = x.shape[:-2]
+    given = tuple(indices.shape[: len(lead)])
+    alike = all(map(same_size, map(sympy.sympify, given), map(sympy.sympify, lead)))
+    if len(x.shape) < 2 or len(given) < len(lead) or not alike:
+        raise ValueError(f"take: the indices {tuple(indices.shape)} must begin with {lead}, as {tuple(x.shape)} does")
+    if tracing("take", x, indices):
+        name, shape = f"{x.name}[{indices.name}]", (*indices.shape, x.shape[-1])
+        rows = Tensor(name, shape, x.dtype, whole=x.root, cut=(indices,))
+        return result_of("take", (x, indices), shape, 0, reads=[indices.array, rows], dtype=x.dtype)
+    each = indices.reshape(*lead, -1, 1)
+    return array_namespace(x, indices).take_along_axis(x, each, axis=-2).reshape(*indices.shape, x.shape[-1])
+
+
+def top(x: Any, n: Any) -> Any:
+    """Indices of the n largest elements along the last axis; as for `max`, 1 operation per element.
+
+    Raises ValueError where there are fewer than n.
+
+    >>> top(Tensor("x", (3, 100)), 16)
+    top(x, 16): int64 (3, 16)
+    """
+    if (x.shape[-1] - size(n, "top: the number")).is_negative:
+        raise ValueError(f"top: {n} is more than the {x.shape[-1]} elements of a row of {tuple(x.shape)}")
+    if not tracing("top", x):
+        return array_namespace(x).argsort(x, axis=-1, descending=True, stable=True)[..., :n]
+    return result_of("top", (x, n), (*x.shape[:-1], n), x.size, dtype="int64", sizes=(x.shape[-1] - n + 1,))
+
+
+def store(x: Any, into: Any) -> Any:
+    """x written over the last rows of the array `into`, which is returned: a KV cache takes a token in.
+
+    x : (..., n, m). into : (..., N, m), which has room for them. It is changed in place.
+
+    >>> cache, k = Tensor("K", (100, 64)), Tensor("k", (1, 64))
+    >>> store(k, into=cache) is cache
+    True
+    """
+    same_rows = (*x.shape[:-2], *x.shape[-1:]) == (*into.shape[:-2], *into.shape[-1:]) and len(x.shape) > 1
+    if not same_rows or sympy.sympify(into.shape[-2] - x.shape[-2]).is_extended_negative:
+        raise ValueError(f"store: {tuple(x.shape)} does not fit into {tuple(into.shape)}")
+    part = into[..., into.shape[-2] - x.shape[-2] :, :]
+    if tracing("store", x, into):
+        zero, sizes = sympy.Integer(0), frozenset((*x.shape, *into.shape, into.shape[-2] - x.shape[-2] + 1))
+        note_step(Step("store", (x, part), (x.array,), (part,), zero, zero, sizes))
+    else:
+        part[...] = x
+    return into
+
+
+def _below_maximum(x: Any, axis: int) -> Any:
+    """x minus its maximum along `axis`. It keeps exp from overflowing and changes no result, and the
+    lecture counts neither the pass for the maximum nor the subtraction: 0 FLOPs."""
+    if not tracing("softmax", x):
+        return x - max(x, axis, keepdims=True)
+    axis_of(x, axis)
+    return elementwise("-", x, 0, flops=0)
+
+
+@fuse
+def softmax(x: Any, axis: int = -1) -> Any:
+    """exp(x) / sum(exp(x)) along one axis, as one step; 3 FLOPs per element [attn-flops-softmax].
+
+    Counted, as in the lecture: one exp, one add, one division. Not counted: the maximum that is
+    subtracted first for safety.
+
+    >>> from roofline_kit import symbols
+    >>> N = symbols("N")
+    >>> softmax(Tensor("S", (N, N))).step.flops
+    3*N**2
+    """
+    e = exp(_below_maximum(x, axis))
+    return e / sum(e, axis, keepdims=True)
+
+
+@fuse
+def relu(x: Any) -> Any:
+    """max(x, 0); 1 FLOP per element.
+
+    >>> from roofline_kit import symbols
+    >>> relu(Tensor("x", symbols("N"))).step.flops
+    N
+    """
+    return elementwise("maximum", x, 0 if tracing("relu", x) else array_namespace(x).zeros_like(x))
+
+
+@fuse
+def silu(x: Any) -> Any:
+    """x / (1 + exp(-x)), also called swish, as one step; 4 FLOPs per element.
+
+    >>> from roofline_kit import symbols
+    >>> silu(Tensor("x", symbols("N"))).step.flops
+    4*N
+    """
+    return x / (1 + exp(-x))
+
+
+@fuse
+def gelu(x: Any) -> Any:
+    """x/2·(1 + tanh(√(2/π)·(x + 0.044715·x³))) as one step; 9 FLOPs per element.
+
+    The tanh form of Hendrycks and Gimpel (arXiv 1606.08415), which GPT-2 uses.
+
+    >>> from roofline_kit import symbols
+    >>> gelu(Tensor("x", symbols("N"))).step.flops
+    9*N
+    """
+    return 0.5 * x * (1 + tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * (x * x * x))))
+
+
+@fuse
+def layer_norm(x: Any, weight: Any = None, bias: Any = None, eps: float = 1e-5) -> Any:
+    """(x - mean) / √(variance + eps) · weight + bias over the last axis, as one step.
+
+    x : (..., n). weight, bias : (n,) or None. 7n + 4 FLOPs for each row of n with both of them
+    (Ba, Kiros and Hinton, arXiv 1607.06450).
+
+    >>> from roofline_kit import symbols, tensors
+    >>> N, n = symbols("N n")
+    >>> layer_norm(Tensor("x", (N, n)), *tensors("w b", n)).step.flops.expand()
+    7*N*n + 4*N
+    """
+    x = x - mean(x, keepdims=True)
+    return _affine(x / sqrt(mean(x * x, keepdims=True) + eps), weight, bias)
+
+
+@fuse
+def rms_norm(x: Any, weight: Any = None, eps: float = 1e-6) -> Any:
+    """x / √(mean(x²) + eps) · weight over the last axis, as one step.
+
+    x : (..., n). weight : (n,) or None. 4n + 3 FLOPs for each row of n with a weight
+    (Zhang and Sennrich, arXiv 1910.07467).
+
+    >>> from roofline_kit import symbols
+    >>> N, n = symbols("N n")
+    >>> rms_norm(Tensor("x", (N, n)), Tensor("w", n)).step.flops.expand()
+    4*N*n + 3*N
+    """
+    return _affine(x / sqrt(mean(x * x, keepdims=True) + eps), weight, None)
+
+
+def _affine(x: Any, weight: Any, bias: Any) -> Any:
+    x = x if weight is None else x * weight
+    return x if bias is None else x + bias
