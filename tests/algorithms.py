@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from itertools import product
 from typing import Any
 
@@ -308,7 +308,15 @@ def as_arrays(shapes: tuple[str, ...], sizes: dict[str, int]) -> list[np.ndarray
 def traced(algorithm: Algorithm, sizes: dict[str, int] | None = None, dtypes: Any = "fp16") -> rk.Cost:
     """The cost of an algorithm, in symbols or at sizes."""
     function, shapes = algorithm
+    if sizes is None and isinstance(dtypes, str):
+        return _in_symbols(function, shapes, dtypes)
     return rk.trace(function, *as_tensors(shapes, sizes, dtypes))
+
+
+@lru_cache(64)
+def _in_symbols(function: Callable[..., Any], shapes: tuple[str, ...], dtype: str) -> rk.Cost:
+    """In symbols an algorithm has one cost, whatever sizes Hypothesis draws afterwards."""
+    return rk.trace(function, *as_tensors(shapes, None, dtype))
 
 
 def at(cost: rk.Cost, sizes: dict[str, int]) -> rk.Cost:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Any
 
 import pytest
@@ -93,9 +94,7 @@ def test_every_program_shows_a_table_in_symbols_and_in_numbers(program: Program,
 
 
 @each_algorithm
-@few
-@given(sizes=small_sizes)
-def test_columns_stay_aligned_in_a_terminal(algorithm: Algorithm, sizes: dict[str, int]) -> None:
+def test_columns_stay_aligned_in_a_terminal(algorithm: Algorithm) -> None:
     lines = repr(traced(algorithm)).splitlines()
     assert len({len(line) for line in lines}) == 1
 
@@ -189,10 +188,15 @@ def test_tensors_and_steps_show_name_dtype_and_shape() -> None:
 @few
 @given(data=st.data())
 def test_putting_numbers_in_changes_the_figures_and_no_description(algorithm: Algorithm, data: st.DataObject) -> None:
-    cost = traced(algorithm)
-    number = at(cost, data.draw(sizes_for(algorithm[1])))
-    for before, after in zip(cells(cost._repr_latex_()), cells(number._repr_latex_()), strict=True):
+    number = at(traced(algorithm), data.draw(sizes_for(algorithm[1])))
+    for before, after in zip(in_symbols(algorithm), cells(number._repr_latex_()), strict=True):
         assert before[:2] == after[:2]
+
+
+@lru_cache(1)
+def in_symbols(algorithm: Algorithm) -> list[list[str]]:
+    """The table of an algorithm, which is the same for all sizes that are put in."""
+    return cells(traced(algorithm)._repr_latex_())
 
 
 def test_a_formula_that_is_too_long_for_the_table_is_left_out_and_can_be_asked_for() -> None:
