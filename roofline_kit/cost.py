@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from numbers import Number
 from typing import Any
@@ -18,7 +18,7 @@ import sympy
 
 from .names import unknown
 from .sizes import certain, size
-from .tensor import INFIX, Step, Tensor, leaves, notation, record
+from .tensor import COUNTED, INFIX, RESOURCES, Step, Tensor, leaves, notation, record
 
 
 def trace(f: Callable[..., Any], *args: Any, **kwargs: Any) -> Cost:
@@ -99,6 +99,19 @@ class Cost:
     stores = _total("stores", "Bytes written to memory.")
     bytes = _total("bytes", "Bytes moved, loads and stores together.")
     accesses = _total("accesses", "Elements read and written.")
+
+    @cached_property
+    def amounts(self) -> dict[str, sympy.Expr]:
+        """How much it takes of each resource, by name: sums over its steps' `amounts`.
+
+        >>> from roofline_kit import attention, symbols, tensors
+        >>> N, h = symbols("N h")
+        >>> amounts = trace(attention, *tensors("Q K V", (N, h))).amounts
+        >>> amounts["matrix"], amounts["vector"], amounts["exp"]
+        (4*N**2*h, 3*N**2, N**2)
+        """
+        each = [step.amounts for step in self.steps]
+        return {name: tidy(sympy.Add(*(amounts[name] for amounts in each))) for name in RESOURCES}
 
     @cached_property
     def intensity(self) -> sympy.Expr:
@@ -249,7 +262,7 @@ class Cost:
                 done[id(x)] = replace(x, **new)
             return done.get(id(x), x)
 
-        parts = ("operands", "reads", "writes", "flops", "matmul_flops", "sizes", "count")
+        parts = ("operands", "reads", "writes", *COUNTED, "sizes", "count")
         return Cost(tuple(replace(s, **{part: put(getattr(s, part)) for part in parts}) for s in self.steps), self.name)
 
     def compile(self, *names: str, **values: Any) -> CompiledCost:
@@ -429,6 +442,7 @@ class CompiledCost:
     cost: Cost
     symbols: tuple[sympy.Symbol, ...]
     sizes: dict[sympy.Symbol, sympy.Expr]
+    functions: dict[tuple[str, ...], Callable[..., Any]] = field(default_factory=dict, repr=False)
 
     def _function(self, formulas: list[sympy.Expr]) -> Callable[..., Any]:
         numbers = [sympy.sympify(formula).xreplace(self.sizes) for formula in formulas]
@@ -444,10 +458,12 @@ class CompiledCost:
         """FLOPs and bytes of the whole."""
         return self._function([self.cost.flops, self.cost.bytes])
 
-    @cached_property
-    def by_step(self) -> Callable[..., Any]:
-        """FLOPs and bytes of every step, one after the other; compiled when it is first needed."""
-        return self._function([x for step in self.cost.steps for x in (step.flops, step.bytes)])
+    def by_step(self, resources: tuple[str, ...]) -> Callable[..., Any]:
+        """The amounts of these resources, of every step, one after the other; compiled when they are first needed."""
+        if resources not in self.functions:
+            each = [step.amounts for step in self.cost.steps]
+            self.functions[resources] = self._function([amounts[name] for amounts in each for name in resources])
+        return self.functions[resources]
 
     @cached_property
     def fractions(self) -> dict[sympy.Expr, Callable[..., Any]]:
@@ -507,8 +523,7 @@ class Sweep:
         """Arithmetic intensity, FLOPs per byte."""
         return self.flops / self.bytes
 
-    @cached_property
-    def steps(self) -> list[tuple[Any, Any]]:
-        """FLOPs and bytes of each step."""
-        values = _evaluate(self.compiled.by_step, self.sizes)
-        return list(zip(values[::2], values[1::2], strict=True))
+    def amounts(self, resources: tuple[str, ...] = ("compute", "memory")) -> list[dict[str, Any]]:
+        """What each step takes of these resources, as arrays by name."""
+        values = iter(_evaluate(self.compiled.by_step(resources), self.sizes))
+        return [{name: next(values) for name in resources} for _ in self.compiled.cost.steps]

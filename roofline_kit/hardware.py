@@ -23,6 +23,8 @@ class Accelerator:
 
     name : short name, as in plots. title : full name, if there is a longer one.
     peaks : dense FLOP/s by dtype. sparse : FLOP/s printed "with sparsity", never used in a roofline.
+    vector : FLOP/s outside of matrix units, by dtype; where a dtype has none of its own, that of peaks["fp32"].
+    exp : exponentials, tanh and square roots per second, in the units made for them; 0 where no source says.
     bandwidth : bytes per second between the chip and its memory. memory : bytes.
     source : where the numbers come from. note : a pitfall.
     watts : power limit of the board. dollars_per_hour : to rent one, with price_source; None where not known.
@@ -47,6 +49,8 @@ class Accelerator:
     dollars_per_hour: float | None = None
     price_source: str = ""
     answers: tuple[str, ...] = ()
+    vector: Mapping[str, int] = field(default_factory=dict, hash=False)
+    exp: int = 0
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not self.name:
@@ -57,10 +61,12 @@ class Accelerator:
         for what, unit, at_least in (("bandwidth", "bytes/s", least), ("memory", "bytes", min(least, 10**6))):
             exact = _exact(getattr(self, what), f"{self.name}: the {what}", unit, at_least)
             object.__setattr__(self, what, exact)
-        for what in ("peaks", "sparse"):
+        for what in ("peaks", "sparse", "vector"):
             rates = getattr(self, what).items()
             checked = {dtype: _exact(rate, f"{self.name}: {what}, {dtype},", "FLOP/s", least) for dtype, rate in rates}
             object.__setattr__(self, what, MappingProxyType(checked))
+        if self.exp != 0:
+            object.__setattr__(self, "exp", _exact(self.exp, f"{self.name}: exp", "op/s", min(least, 10**6)))
         for what in ("watts", "dollars_per_hour"):
             if getattr(self, what) is not None:
                 _positive(getattr(self, what), f"{self.name}: {what}")
@@ -85,6 +91,19 @@ class Accelerator:
         (625/3, '208.3')
         """
         return sympy.Rational(self.peak(dtype), self.bandwidth)
+
+    def rates(self, dtype: str = "fp16") -> dict[str, int]:
+        """How much of each resource it can do in a second, by name: of those for which there is a source.
+
+        "compute" and "matrix" are the peak of `dtype`, "vector" what is done outside of matrix units, "exp" special
+        functions, "memory" bytes. Raises ValueError where it has no peak for `dtype`.
+
+        >>> accelerator("A10").rates()["vector"], accelerator("A10").rates()["memory"]
+        (31200000000000, 600000000000)
+        """
+        vector = self.vector.get(dtype) or self.peaks.get("fp32")
+        known = {"compute": self.peak(dtype), "matrix": self.peak(dtype), "vector": vector, "exp": self.exp}
+        return {name: rate for name, rate in (known | {"memory": self.bandwidth}).items() if rate}
 
     def joules(self, seconds: Any) -> Any:
         """Energy in joules of `seconds` at the board's power limit: an upper bound, and of the board alone.
@@ -144,7 +163,13 @@ def _table() -> dict[str, Accelerator]:
     rows = {name: dict(row) for name, row in data("accelerators.toml").items()}
     for row in rows.values():
         row.pop("variants", None)
-    return {name: Accelerator(name, row.pop("peak"), **row) for name, row in rows.items()}
+    return {name: Accelerator(name, row.pop("peak"), exp=_special(row), **row) for name, row in rows.items()}
+
+
+def _special(row: dict[str, Any]) -> int:
+    """The rate of special functions, out of a row's number of units and their clock; 0 where it has none."""
+    units = row.pop("special", {"sms": 0, "clock": 0, "per_clock": 0})
+    return int(units["sms"] * units["clock"] * units["per_clock"])
 
 
 @cache

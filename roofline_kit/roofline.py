@@ -3,9 +3,14 @@ Patterson, "Roofline", CACM 52(4), 2009).
 
 A program can compute no faster than the peak, and no faster than its bytes arrive: at intensity I its
 performance is at most min(peak, I · bandwidth). The two limits meet at the ridge point.
+
+A step has amounts by resource and a machine has rates by resource: the time of a step is the largest amount / rate. The
+lecture's pair of resources is where one begins; more of them can be asked for by name.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import sympy
@@ -13,14 +18,17 @@ import sympy
 from .cost import Cost, Sweep
 from .hardware import Accelerator, accelerator
 from .names import choose
-from .tensor import Step
+from .tensor import RESOURCES, Step
 
 
 @dataclass(frozen=True)
 class Roofline:
-    """The two limits of one accelerator for one dtype: `roofline("A10")` makes it.
+    """The limits of one accelerator for one dtype: `roofline("A10")` makes it.
 
-    accelerator : an `Accelerator`. dtype : whose dense peak is the roof.
+    accelerator : an `Accelerator`. dtype : whose dense peak is the roof. limits : the resources that count, out of
+    `RESOURCES`; where several take the same time, the first one is said to bind.
+
+    Raises ValueError for a dtype or a resource that the accelerator has no rate for, and for unknown or repeated ones.
 
     >>> roof = roofline("A10")
     >>> roof.ridge
@@ -29,9 +37,31 @@ class Roofline:
 
     accelerator: Accelerator
     dtype: str = "fp16"
+    limits: tuple[str, ...] = ("compute", "memory")
 
     def __post_init__(self) -> None:
-        self.accelerator.peak(self.dtype)  # raises for a dtype that it does not have
+        given = (self.limits,) if isinstance(self.limits, str) else tuple(self.limits)
+        limits = tuple(choose("resource", name, RESOURCES) for name in given)
+        if not limits or len(set(limits)) < len(limits):
+            raise ValueError(f"limits are one or more resources, each once, not {self.limits!r}")
+        there = self.accelerator.rates(self.dtype)
+        for name in limits:
+            if name not in there:
+                raise ValueError(
+                    f"{self.accelerator.name} has no rate for {name!r}: no source that we know prints one. "
+                    f"It has {', '.join(there)}"
+                )
+        object.__setattr__(self, "limits", limits)
+
+    @cached_property
+    def rates(self) -> dict[str, int]:
+        """The rate of each limit, per second, in the order of `limits`.
+
+        >>> roofline("A10", limits=("matrix", "vector", "memory")).rates["vector"]
+        31200000000000
+        """
+        there = self.accelerator.rates(self.dtype)
+        return {name: there[name] for name in self.limits}
 
     @property
     def peak(self) -> int:
@@ -67,38 +97,47 @@ class Roofline:
         return lower if lower.ndim else float(lower)
 
     def bound(self, cost: Any) -> Any:
-        """ "memory" or "compute": which limit binds, by the intensity of the whole [mlp-bound, attn-bound].
+        """ "memory" or "compute": which limit binds, by the amounts of the whole [mlp-bound, attn-bound].
 
         cost : a `Cost` or one of its steps with numbers in it, an intensity, or a `Sweep` or array of
         intensities, for which it is an array. At the ridge point itself both limits bind, and it is
-        "compute".
+        "compute", the first of the limits. With other limits than these two, it is the name of one of them.
 
-        Raises ValueError where the cost still has open sizes.
+        Raises ValueError where the cost still has open sizes, and for an intensity where other limits count.
 
         >>> from roofline_kit import linear, symbols, Tensor, trace
         >>> gemm = trace(linear, Tensor("X", (4096, 4096)), Tensor("W", (4096, 4096)))
         >>> roofline("A10").bound(gemm)
         'compute'
         """
-        intensity = cost.intensity if isinstance(cost, (Cost, Step, Sweep)) else cost
-        if getattr(intensity, "free_symbols", None):
-            sizes = ", ".join(f"{s}=…" for s in sorted(intensity.free_symbols, key=str))
+        whole = isinstance(cost, (Cost, Step))
+        amounts: Any = {} if isinstance(cost, Sweep) else cost.amounts if whole else {"intensity": cost}
+        if open_sizes := {size for amount in amounts.values() for size in getattr(amount, "free_symbols", ())}:
+            sizes = ", ".join(f"{s}=…" for s in sorted(open_sizes, key=str))
             raise ValueError(f"which limit binds depends on the sizes; put them in first: .at({sizes})")
-        self.attainable(intensity)  # raises for what is no intensity
+        if whole:
+            return max(self.limits, key=lambda name: sympy.Rational(amounts[name]) / self.rates[name])
         import numpy as np
 
-        names = np.where(np.asarray(intensity, dtype=float) >= float(self.ridge), "compute", "memory")
-        return names if names.ndim else str(names)
+        if set(self.limits) == {"compute", "memory"}:
+            intensity = cost.intensity if isinstance(cost, Sweep) else cost
+            self.attainable(intensity)  # raises for what is no intensity
+            names = np.where(np.asarray(intensity, dtype=float) >= float(self.ridge), "compute", "memory")
+            return names if names.ndim else str(names)
+        if not isinstance(cost, Sweep):
+            raise ValueError(f"an intensity says nothing of {', '.join(self.limits)}: give a Cost, a step or a Sweep")
+        seconds = [amount / self.rates[name] for name, amount in _summed(cost, self.limits).items()]
+        return np.array(self.limits)[np.argmax(seconds, axis=0)]
 
     def time(self, cost: Any, overlap: str = "steps") -> Any:
         """Predicted seconds: no run that takes these steps one after another is faster.
 
         cost : a `Cost` or a step (a float with numbers in it, a SymPy formula with open sizes) or a
         `Sweep` (an array).
-        overlap : "steps", each step hides its smaller part behind its larger one, and steps follow
-        one another: the sum over steps of max(FLOPs / peak, bytes / bandwidth). "ideal", everything
-        overlaps with everything: that maximum of the whole, which is what one aggregated intensity
-        promises, and a lower bound.
+        overlap : "steps", each step hides its smaller parts behind its largest one, and steps follow one another: the
+        sum over steps of the largest amount / rate, of the lecture's pair max(FLOPs / peak, bytes / bandwidth).
+        "ideal", everything overlaps with everything: that maximum of the whole, which is what one aggregated
+        intensity promises, and a lower bound.
 
         >>> from roofline_kit import attention, tensors, trace
         >>> cost = trace(attention, *tensors("Q K V", (4096, 4096)))
@@ -108,14 +147,15 @@ class Roofline:
         overlap = choose("overlap", overlap, ("steps", "ideal"))
         if not isinstance(cost, (Cost, Step, Sweep)):
             raise TypeError(f"time needs a Cost, one of its steps or a Sweep, not {cost!r}")
-        whole = overlap == "ideal" or isinstance(cost, Step)
+        whole = overlap == "ideal"
         if isinstance(cost, Sweep):
             import numpy as np
 
-            parts = [(cost.flops, cost.bytes)] if whole else cost.steps
-            return sum(np.maximum(flops / self.peak, moved / self.bandwidth) for flops, moved in parts)
-        steps: Any = [cost] if whole else cost.steps  # type: ignore[union-attr]
-        seconds = sympy.Add(*(step_time(s.flops, s.bytes, self.peak, self.bandwidth) for s in steps))
+            parts = [_summed(cost, self.limits)] if whole else cost.amounts(self.limits)
+            times = ([amounts[name] / rate for name, rate in self.rates.items()] for amounts in parts)
+            return sum(np.maximum.reduce(of_step) for of_step in times)
+        steps: Any = [cost] if whole or isinstance(cost, Step) else cost.steps
+        seconds = sympy.Add(*(step_time(step.amounts, self.rates) for step in steps))
         return float(seconds) if seconds.is_number else seconds
 
     def crossing(self, cost: Cost, symbol: str, **sizes: Any) -> sympy.Expr:
@@ -147,23 +187,33 @@ class Roofline:
         return roots[0]
 
 
-def step_time(flops: Any, moved: Any, peak: Any, bandwidth: Any, **how: Any) -> sympy.Expr:
-    """Seconds of one step, which hides its smaller part behind its larger one: numbers or formulas.
+def _summed(sweep: Sweep, resources: tuple[str, ...]) -> dict[str, Any]:
+    """What a sweep takes of these resources, all steps together."""
+    each = sweep.amounts(resources)
+    return {name: sum(amounts[name] for amounts in each) for name in resources}
 
-    how : evaluate=False, where SymPy shall not look for the larger one.
 
-    >>> step_time(2 * 10**12, 10**9, peak=10**12, bandwidth=10**12)
+def step_time(amounts: Mapping[str, Any], rates: Mapping[str, Any], **how: Any) -> sympy.Expr:
+    """Seconds of one step, which hides its smaller parts behind its largest: numbers or formulas.
+
+    amounts, rates : by resource; those that have a rate count. how : evaluate=False, where SymPy shall not look for
+    the largest.
+
+    >>> step_time({"compute": 2 * 10**12, "memory": 10**9}, {"compute": 10**12, "memory": 10**12})
     2
     """
-    return sympy.Max(sympy.sympify(flops) / peak, sympy.sympify(moved) / bandwidth, **how)
+    return sympy.Max(*(sympy.sympify(amounts[name]) / rate for name, rate in rates.items()), **how)
 
 
-def roofline(machine: Accelerator | str, dtype: str = "fp16") -> Roofline:
+def roofline(
+    machine: Accelerator | str, dtype: str = "fp16", limits: tuple[str, ...] = ("compute", "memory")
+) -> Roofline:
     """The roofline of an accelerator, given by itself or by its name.
 
-    Raises ValueError for an unknown accelerator or a dtype it has no peak for, with the nearest names.
+    limits : the resources that count, in order. Raises ValueError for an unknown accelerator or resource, or one that
+    it has no rate for, with the nearest names.
 
     >>> roofline("H100-SXM", "fp8").peak
     1978900000000000
     """
-    return Roofline(accelerator(machine), dtype)
+    return Roofline(accelerator(machine), dtype, limits)

@@ -22,7 +22,7 @@ from __future__ import annotations
 import functools
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from itertools import combinations
@@ -316,6 +316,7 @@ class Step:
     reads, writes : the distinct arrays in memory that it reads and writes, each once.
     flops : floating-point operations. matmul_flops : those of matrix products among them, which is
         what PyTorch's FlopCounterMode counts, and those of products with a vector, which it leaves out.
+    special : how often exp, tanh or a square root is evaluated, each of them 1 of the FLOPs as well.
     count : how often the step is repeated; every quantity includes it.
 
     >>> from roofline_kit import symbols
@@ -333,6 +334,7 @@ class Step:
     matmul_flops: sympy.Expr = field(default_factory=lambda: sympy.Integer(0))
     sizes: frozenset[sympy.Expr] = frozenset()
     count: sympy.Expr = field(default_factory=lambda: sympy.Integer(1))
+    special: sympy.Expr = field(default_factory=lambda: sympy.Integer(0))
 
     @property
     def name(self) -> str:
@@ -364,13 +366,41 @@ class Step:
         """Arithmetic intensity, FLOPs per byte."""
         return sympy.factor(self.flops / self.bytes)
 
+    @property
+    def amounts(self) -> dict[str, sympy.Expr]:
+        """How much it takes of each of the `RESOURCES`, by name.
+
+        >>> from roofline_kit import symbols, softmax
+        >>> softmax(Tensor("S", (symbols("N"),))).step.amounts
+        {'compute': 3*N, 'matrix': 0, 'vector': 3*N, 'exp': N, 'memory': 4*N}
+        """
+        rest = self.flops - self.matmul_flops
+        return dict(zip(RESOURCES, (self.flops, self.matmul_flops, rest, self.special, self.bytes), strict=True))
+
     def __mul__(self, times: sympy.Expr) -> Step:
-        return replace(self, flops=times * self.flops, matmul_flops=times * self.matmul_flops, count=times * self.count)
+        repeated = {part: times * getattr(self, part) for part in (*COUNTED, "count")}
+        return replace(self, **repeated)
 
     def __repr__(self) -> str:
         return f"Step({self.name}: {self.flops} FLOPs, {self.loads} B read, {self.stores} B written)"
 
 
+RESOURCES = {
+    "compute": "FLOP",
+    "matrix": "FLOP",
+    "vector": "FLOP",
+    "exp": "op",
+    "memory": "B",
+}
+"""What a step takes an amount of, and in which unit: "compute" is all FLOPs, as the lecture counts them; "matrix" and
+"vector" are those inside and outside of matrix products; "exp" is exp, tanh and square roots; "memory" is bytes."""
+
+COUNTED = (
+    "flops",
+    "matmul_flops",
+    "special",
+)  # of what a step computes; its bytes follow from what it reads and writes
+SPECIAL = {"exp", "tanh", "sqrt"}  # what a GPU has units of its own for
 INFIX = {"@", "+", "-", "*", "/"}
 
 
@@ -417,22 +447,26 @@ def note_step(step: Step) -> None:
         recording.append(step)
 
 
-def result_of(operation: str, operands: tuple[Any, ...], shape: Any, flops: Any, **more: Any) -> Tensor:
+def result_of(
+    operation: str, operands: tuple[Any, ...], shape: Any, flops: Any, *, matmul_flops: Any = 0, special: Any = 0,
+    dtype: str = "", visible: Any = None, reads: Sequence[Tensor] = (), sizes: Iterable[Any] = (),
+) -> Tensor:  # fmt: skip
     """The result of one step, recorded in the trace that is in progress.
 
-    more : its matmul_flops; dtype and visible of the result; what it reads, where these are not the operands;
-    sizes that must be positive besides those of the shapes.
+    matmul_flops, special : of the step. dtype, visible : of the result; the widest of the operands' unless given.
+    reads : what it reads, where these are not the operands. sizes : what must be positive besides the shapes.
     """
     inputs = [x for x in operands if isinstance(x, Tensor)]
     name = notation(operation, [x.name if isinstance(x, Tensor) else str(x) for x in operands])
-    out = Tensor(name, shape, more.get("dtype") or _common_dtype(operation, inputs), visible=more.get("visible"))
+    out = Tensor(name, shape, dtype or _common_dtype(operation, inputs), visible=visible)
     for x in inputs:
         if x.step and not any(x.root is result.root for result in x.step.writes):
             raise ValueError(f"{x} was never stored: the fused {x.step.name} must return it")
-    sizes = {n for x in (*inputs, out) for n in x.shape} | {size(n, operation) for n in more.get("sizes", ())}
-    read = _distinct(more.get("reads") or [x.array for x in inputs])
-    matmul_flops = sympy.sympify(more.get("matmul_flops", 0))
-    note_step(Step(operation, operands, read, (out,), sympy.sympify(flops), matmul_flops, frozenset(sizes)))
+    checked = {n for x in (*inputs, out) for n in x.shape} | {size(n, operation) for n in sizes}
+    read = _distinct(list(reads) or [x.array for x in inputs])
+    counted = {"flops": flops, "matmul_flops": matmul_flops, "special": special}
+    exact = {part: sympy.sympify(value) for part, value in counted.items()}
+    note_step(Step(operation, operands, read, (out,), sizes=frozenset(checked), **exact))
     return out
 
 
@@ -498,9 +532,9 @@ def _fuse_steps(f: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, 
     # By the array they are (a view of): what is returned twice is written once.
     made_here = [x.array for x in leaves(out) if isinstance(x, Tensor) and id(x.root) in on_chip]
     results = {id(x): Tensor(name, x.shape, x.dtype, visible=x.visible) for x in _distinct(made_here)}
-    flops = [sympy.Add(*(getattr(step, kind) for step in steps)) for kind in ("flops", "matmul_flops")]
+    counted = {part: sympy.Add(*(getattr(step, part) for step in steps)) for part in COUNTED}
     sizes = frozenset[sympy.Expr]().union(*(step.sizes for step in steps))
-    whole = Step(operation, operands, read, tuple(results.values()), flops[0], flops[1], sizes)
+    whole = Step(operation, operands, read, tuple(results.values()), sizes=sizes, **counted)
     for inner in (t for step in steps for t in step.writes):
         object.__setattr__(inner, "_made_by", whole)
     note_step(whole)
@@ -590,7 +624,9 @@ def elementwise(operation: str, *operands: Any, flops: int = 1) -> Any:
         if masks and x.visible != masks[0] and (x.visible is not None or x.shape[-1:] != (1,)):
             raise ValueError(f"{operation}: {x} meets masked scores, and only numbers, columns or the like of them may")
     visible = masks[0] if masks else None
-    return result_of(operation, operands, shape, flops * _elements(shape, visible), visible=visible)
+    elements = _elements(shape, visible)
+    special = elements if operation in SPECIAL else 0
+    return result_of(operation, operands, shape, flops * elements, special=special, visible=visible)
 
 
 def reduction(operation: str, x: Any, axis: int | None, keepdims: bool = False) -> Any:

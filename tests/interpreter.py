@@ -27,6 +27,7 @@ class Counts:
 
     flops: int = 0
     matmul_flops: int = 0
+    special: int = 0
     loads: Any = 0
     stores: Any = 0
     accesses: int = 0
@@ -335,14 +336,17 @@ class Ranking:
 
 
 def exp(x: Real) -> Real:
+    x.counts.special += 1
     return x.apply(lambda value: math.exp(value) if value < 709 else math.inf, x)
 
 
 def sqrt(x: Real) -> Real:
+    x.counts.special += 1
     return x.apply(math.sqrt, x)
 
 
 def tanh(x: Real) -> Real:
+    x.counts.special += 1
     return x.apply(math.tanh, x)
 
 

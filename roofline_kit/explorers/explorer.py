@@ -74,7 +74,8 @@ def _costs(parts: Mapping[str, Sequence[Step]]) -> dict[str, sympy.Expr]:
             flops, moved = sympy.symbols(f"flops{i} bytes{i}")  # that they are positive helps nobody, and takes long
             # At least a byte: at an end of its slider a size may be 0, and the rest of the curve is still right.
             made |= {f"flops{i}": step.flops, f"bytes{i}": sympy.Max(_moved(step), 1, evaluate=False)}
-            made[f"time{i}"] = step_time(flops, moved, PEAK, BANDWIDTH, evaluate=False)
+            amounts, rates = {"compute": flops, "memory": moved}, {"compute": PEAK, "memory": BANDWIDTH}
+            made[f"time{i}"] = step_time(amounts, rates, evaluate=False)
     for part, of in parts.items():
         for what in ("flops", "bytes", "time"):
             made[f"{part}_{what}"] = sympy.Add(*(sympy.Symbol(what + names[id(step)]) for step in of))

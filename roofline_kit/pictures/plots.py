@@ -34,7 +34,8 @@ def plot_roofline(
     """Draw the roofline of one or several machines, and where costs lie on it.
 
     machines : a name, an `Accelerator` or a `Roofline`, or several in a list. The first is drawn in
-        full (regions, ridge, labels); the others are dashed lines to compare with.
+        full (regions, ridge, labels); the others are dashed lines to compare with. Of further limits that the first
+        one has, "vector" is a lower roof, and "exp" a wall above each cost that evaluates exponentials.
     points : {label: what}. What can be a `Cost` or a step with numbers in it, an intensity in FLOPs per byte, a
         `Sweep` over one size, which is drawn as a path, or a `Measurement`, which stands at the FLOP/s that it
         achieved. A cost stands at its intensity and at FLOPs / predicted time, where the time is the sum over its
@@ -71,6 +72,7 @@ def plot_roofline(
         placer.points.append(placer.pixels(x, y))
         placer.take(placer.points[-1], 9)
     _draw_roofs(placer, look, roofs)
+    _draw_further_limits(placer, look, roof, points)
     for label, what in points.items():
         if isinstance(what, Sweep):
             _draw_path(placer, look, label, what, roof)
@@ -255,6 +257,28 @@ def _draw_roofs(placer: _Placer, look: Theme, roofs: list[Roofline]) -> None:
     placer.text(x1, y0, "compute-bound ▶\ntime = FLOPs / peak", -8, 8, ha="right", va="bottom", **compute)
     note = f"ridge point = peak / bandwidth\n= {ridge:.4g} FLOPs per byte"
     placer.text(ridge, y0, note, 7, 62, va="bottom", color=look.ink)
+
+
+def _draw_further_limits(placer: _Placer, look: Theme, roof: Roofline, points: Mapping[str, Any]) -> None:
+    """A lower roof for what runs outside of matrix units, and walls for exponentials, where the roofline has them."""
+    ax, x1 = placer.ax, placer.ax.get_xlim()[1]
+    if "vector" in roof.limits:
+        rate = float(roof.rates["vector"])
+        line = [(rate / roof.bandwidth, rate), (x1, rate)]
+        ax.plot(*zip(*line, strict=True), color=look.other, lw=1.8, ls="--", zorder=3)
+        placer.line(line)
+        name = f"outside of matrix units  {_si(rate, 'FLOP/s')}"
+        placer.text(x1, rate, name, -4, -5, ha="right", va="top", color=look.other)
+    walls: dict[float, float] = {}
+    for what in points.values():
+        if "exp" in roof.limits and isinstance(what, (Cost, Step)) and what.amounts["exp"] != 0:
+            walls[float(what.intensity)] = float(roof.rates["exp"] * what.amounts["compute"] / what.amounts["exp"])
+    for x, top in walls.items():
+        if top < roof.attainable(x):
+            wall = [(x, top), (x, roof.attainable(x))]
+            ax.plot(*zip(*wall, strict=True), color=look.other, lw=5, alpha=0.7, solid_capstyle="butt", zorder=4)
+            placer.line(wall)
+            placer.label(x, top, f"exponentials: at most {_si(top, 'FLOP/s')}", color=look.other)
 
 
 def _draw_path(placer: _Placer, look: Theme, label: str, sweep: Sweep, roof: Roofline) -> None:
