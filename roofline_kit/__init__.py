@@ -18,8 +18,8 @@ from .cost import CompiledCost, Cost, Sweep, trace
 from .hardware import Accelerator, accelerator, accelerators
 from .masks import Causal
 from .models import Model, model, models
-from .ops import concatenate, exp, flip, gelu, layer_norm, max, relu, rms_norm, silu, softmax, sqrt, store, sum, take
-from .ops import tanh, top, windows
+from .ops import astype, concatenate, exp, flip, gelu, layer_norm, max, relu, rms_norm, silu, softmax, sqrt, store
+from .ops import sum, take, tanh, top, windows
 from .roofline import Roofline, roofline
 from .sizes import symbols
 from .tensor import Step, Tensor, fuse, matmul, mean, tensors, tiled
@@ -38,7 +38,7 @@ _LATER = {name: room for room, names in _ROOMS.items() for name in names}
 
 __all__ = [
     "Accelerator", "Causal", "CompiledCost", "Cost", "Model", "Roofline", "Step", "Sweep", "Tensor", "accelerator",
-    "accelerators", "attention", "compress", "concatenate", "decoder_layer", "exp", "flip", "fuse", "gelu",
+    "accelerators", "astype", "attention", "compress", "concatenate", "decoder_layer", "exp", "flip", "fuse", "gelu",
     "layer_norm", "linear", "matmul", "max", "mean", "merge_heads", "mlp", "model", "models",
     "multi_head_attention", "norm", "relu", "rms_norm", "roofline", "rotary", "silu", "softmax", "sparse_attention",
     "split_heads", "sqrt", "store", "sum", "symbols", "take", "tanh", "tensors", "tiled", "top", "trace", "windows",

@@ -8,6 +8,7 @@ read off the arrays and the traced algorithm.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -19,9 +20,9 @@ from .cost import Cost, trace
 from .hardware import Accelerator, accelerator
 from .masks import Causal
 from .names import choose, data
-from .ops import take
-from .sizes import bytes_of, size
-from .tensor import Tensor, leaves
+from .ops import astype, take
+from .sizes import BITS, bytes_of, size
+from .tensor import Tensor, fuse, leaves
 from .transformer import decoder_layer, linear, norm
 
 
@@ -112,12 +113,15 @@ class Model:
         shapes = {"query": (h, q), "key": (h, kv), "value": (h, kv), "output": (q, h), "up": (h, m), "down": (m, h)}
         shapes |= {"gate": (h, m)} if self.gated else {}
         biased = {"none": (), "qkv": ("query", "key", "value"), "all": tuple(shapes)}[self.bias]
-        made: dict[str, Any] = {name: Tensor(f"W_{name}", shape, dtype) for name, shape in shapes.items()}
-        made |= {name: (made[name], Tensor(f"b_{name}", shapes[name][1], dtype)) for name in biased}
+        made: dict[str, Any] = {
+            name: Tensor(f"W_{name}", shape, dtype, role="weight") for name, shape in shapes.items()
+        }
+        made |= {name: (made[name], Tensor(f"b_{name}", shapes[name][1], dtype, role="weight")) for name in biased}
         return made | {name: self._norm_weights(name, dtype) for name in ("attention_norm", "mlp_norm")}
 
     def _norm_weights(self, name: str, dtype: str) -> Any:
-        weight, bias = (Tensor(f"{x}_{name.removesuffix('_norm')}", self.hidden, dtype) for x in ("w", "b"))
+        names = (f"{x}_{name.removesuffix('_norm')}" for x in ("w", "b"))
+        weight, bias = (Tensor(name, self.hidden, dtype, role="weight") for name in names)
         return weight if self.norm == "rms" else (weight, bias)
 
     def end_weights(self, dtype: str = "fp16") -> dict[str, Any]:
@@ -128,10 +132,15 @@ class Model:
         self._not_latent()
         if self.vocabulary is None:
             return {}
-        made: dict[str, Any] = {"embedding": Tensor("E", (self.vocabulary, self.hidden), dtype)}
+        shapes = {"embedding": ("E", self.vocabulary, self.hidden)}
         if self.positions == "learned":
-            made["positions"] = Tensor("E_positions", (self.position_rows, self.hidden), dtype)
-        made |= {} if self.tied else {"head": Tensor("W_head", (self.hidden, self.vocabulary), dtype)}
+            shapes["positions"] = ("E_positions", self.position_rows, self.hidden)
+        if not self.tied:
+            shapes["head"] = ("W_head", self.hidden, self.vocabulary)
+        made: dict[str, Any] = {
+            name: Tensor(title, (rows, columns), dtype, role="weight")
+            for name, (title, rows, columns) in shapes.items()
+        }
         return made | {"norm": self._norm_weights("norm", dtype)}
 
     @property
@@ -150,9 +159,9 @@ class Model:
         """The arrays that one layer keeps of a context: K and V, or what latent attention keeps instead."""
         if self.kv_latent is not None:
             kept = (("latent", self.kv_latent), ("k_rope", self.rope_head_dim))
-            return tuple(Tensor(name, (batch, tokens, width), dtype) for name, width in kept)
+            return tuple(Tensor(name, (batch, tokens, width), dtype, role="cache") for name, width in kept)
         shape = (batch, self.kv_heads, tokens, self.head_dim)
-        return Tensor("K_cache", shape, dtype), Tensor("V_cache", shape, dtype)
+        return tuple(Tensor(name, shape, dtype, role="cache") for name in ("K_cache", "V_cache"))
 
     def kv_cache_bytes(self, tokens: Any, batch: Any = 1, dtype: str = "fp16") -> sympy.Expr:
         """Bytes of the KV cache of all layers for `batch` contexts of `tokens` tokens.
@@ -167,16 +176,27 @@ class Model:
         size(context, f"{self.name}: tokens")  # Min would hide what is no size
         return context if self.window is None else sympy.Min(context, self.window)
 
-    def memory_bytes(self, tokens: Any, batch: Any = 1, dtype: str = "fp16") -> sympy.Expr:
+    def memory_bytes(
+        self, tokens: Any, batch: Any = 1, dtype: str = "fp16", weights: str | None = None, cache: str | None = None
+    ) -> sympy.Expr:
         """Bytes of the weights and the KV cache together: what a card must hold at least.
+
+        weights, cache : dtypes of their own, where they are not stored in `dtype`.
 
         >>> float(model("llama-2-7b").memory_bytes(tokens=4096) / 10**9)
         15.624314...
+        >>> float(model("llama-2-7b").memory_bytes(tokens=4096, weights="int4", cache="fp8") / 10**9)
+        4.548237...
         """
-        return self.parameters * bytes_of(dtype) + self.kv_cache_bytes(tokens, batch, dtype)
+        return self.parameters * bytes_of(weights or dtype) + self.kv_cache_bytes(tokens, batch, cache or dtype)
 
-    def largest_batch(self, machine: Accelerator | str, tokens: Any, dtype: str = "fp16") -> int:
+    def largest_batch(
+        self, machine: Accelerator | str, tokens: Any, dtype: str = "fp16", weights: str | None = None,
+        cache: str | None = None,
+    ) -> int:  # fmt: skip
         """How many contexts of `tokens` tokens fit into the card's memory beside the weights.
+
+        weights, cache : dtypes of their own, where they are not stored in `dtype`.
 
         Raises ValueError where not even one fits, and says by how much.
 
@@ -184,70 +204,94 @@ class Model:
         50
         """
         card = accelerator(machine)
-        batch = int((card.memory - self.parameters * bytes_of(dtype)) // self.kv_cache_bytes(tokens, 1, dtype))
+        room = card.memory - self.parameters * bytes_of(weights or dtype)
+        batch = int(room // self.kv_cache_bytes(tokens, 1, cache or dtype))
         if batch < 1:
-            self.check_memory(card, tokens, 1, dtype)
+            self.check_memory(card, tokens, 1, dtype, weights, cache)
         return batch
 
-    def check_memory(self, machine: Accelerator | str, tokens: Any, batch: Any = 1, dtype: str = "fp16") -> None:
+    def check_memory(
+        self, machine: Accelerator | str, tokens: Any, batch: Any = 1, dtype: str = "fp16",
+        weights: str | None = None, cache: str | None = None,
+    ) -> None:  # fmt: skip
         """Raises ValueError where a batch does not fit the card: by how much, and the largest that does.
 
         >>> model("llama-2-7b").check_memory("A10", tokens=4096, batch=4)
         """
         card = accelerator(machine)
-        needed = self.memory_bytes(tokens, batch, dtype)
+        needed = self.memory_bytes(tokens, batch, dtype, weights, cache)
         if needed > card.memory:
-            largest = 0 if batch == 1 else self.largest_batch(card, tokens, dtype)
+            largest = 0 if batch == 1 else self.largest_batch(card, tokens, dtype, weights, cache)
             fits = f"the largest batch that fits is {largest}" if largest else "not even a batch of 1 fits"
-            what = f"{self.name} in {dtype} with a batch of {batch} and {tokens} tokens each needs {_GB(needed)}"
+            stored = {f"weights in {weights}": weights, f"cache in {cache}": cache}
+            apart = "".join(f", {told}" for told, given in stored.items() if given not in (None, dtype))
+            what = f"{self.name} in {dtype}{apart} with a batch of {batch} and {tokens} tokens each needs {_GB(needed)}"
             more = f"{_GB(needed - card.memory)} more than the {_GB(card.memory)} of {card.name}"
             raise ValueError(f"{what}, {more}; {fits}")
 
     # --- costs ---
 
     def prefill(
-        self, batch: Any, seq: Any, logits: str = "all", causal: bool = False, fused: bool = False, dtype: str = "fp16"
-    ) -> Cost:
+        self, batch: Any, seq: Any, logits: str = "all", causal: bool = False, fused: bool = False, dtype: str = "fp16",
+        weights: str | None = None, cache: str | None = None,
+    ) -> Cost:  # fmt: skip
         """The cost of the initial stage: `batch` prompts of `seq` tokens in one forward pass.
 
         batch, seq : sizes, or symbols. logits : of "all" positions or of the "last". causal : count only
         the scores that a token sees; PyTorch's counter, and this by default, counts all of them. More tokens than
         a table of learned positions has rows are counted like any others.
-        fused : scores stay on chip, as in FlashAttention; standard attention otherwise. dtype : of weights and
-        activations. Without a vocabulary, the layers alone: there are no logits to choose.
+        fused : scores stay on chip, as in FlashAttention; standard attention otherwise. dtype : of activations, in
+        which is computed, and of weights and cache, unless these have their own. K and V are used at once, as
+        activations; a cache that is narrower changes what later steps read. Without a vocabulary, the layers alone:
+        there are no logits to choose.
 
         Raises ValueError or TypeError for what is no size, for an unknown choice, and for latent attention.
 
         >>> model("gpt2").prefill(batch=1, seq=50).matmul_flops
         12445363200
         """
-        return self._forward(batch, seq, None, logits, causal, fused, dtype)
+        return self._forward(batch, seq, None, logits, causal, fused, self._widths(dtype, weights, cache))
 
-    def decode(self, batch: Any, context: Any, fused: bool = False, dtype: str = "fp16") -> Cost:
+    def decode(
+        self, batch: Any, context: Any, fused: bool = False, dtype: str = "fp16", weights: str | None = None,
+        cache: str | None = None,
+    ) -> Cost:  # fmt: skip
         """The cost of one auto-regressive step: a new token for each of `batch` contexts.
 
         context : tokens that the new one attends to, itself included; the others' K and V are in the cache.
-        fused, dtype, and what it raises : as in `prefill`.
+        fused, dtype, weights, cache, and what it raises : as in `prefill`.
 
         >>> model("gpt2").decode(batch=1, context=50).matmul_flops
         248907264
+        >>> narrow = model("llama-2-7b").decode(batch=1, context=1000, weights="int4", cache="fp8")
+        >>> f"{float(model('llama-2-7b').decode(batch=1, context=1000).bytes / narrow.bytes):.2f} times fewer bytes"
+        '3.73 times fewer bytes'
         """
-        return self._forward(batch, 1, size(context, f"{self.name}: context"), "all", False, fused, dtype)
+        widths = self._widths(dtype, weights, cache)
+        return self._forward(batch, 1, size(context, f"{self.name}: context"), "all", False, fused, widths)
 
-    def _forward(self, batch: Any, seq: Any, context: Any, logits: str, causal: bool, fused: bool, dtype: str) -> Cost:
+    def _widths(self, dtype: str, weights: str | None, cache: str | None) -> dict[str, str]:
+        """The dtypes of activations, weights and cache."""
+        given = {"activations": dtype, "weights": weights or dtype, "cache": cache or dtype}
+        return {what: choose("dtype", name, BITS, f"{self.name}, {what}: ") for what, name in given.items()}
+
+    def _forward(
+        self, batch: Any, seq: Any, context: Any, logits: str, causal: bool, fused: bool, widths: Mapping[str, str]
+    ) -> Cost:
         """All tokens at once, or one with a context: the ends once, a layer as often as there are layers."""
-        ends = self.end_weights(dtype)
+        dtype, ends = widths["activations"], self.end_weights(widths["weights"])
         for what, value in (("batch", batch), ("seq", seq)):
             size(value, f"{self.name}: {what}")
         ids, X = Tensor("tokens", (batch, seq), "int64"), Tensor("X", (batch, seq, self.hidden), dtype)
         layer: dict[str, Any] = {"causal": Causal(self.window) if causal is True else causal, "fused": fused}
         if context is not None:
-            layer["cache"] = self.cache(self._reach(context), batch, dtype)
+            layer["cache"] = self.cache(self._reach(context), batch, widths["cache"])
         if self.positions == "rotary":
             layer["rotation"] = tuple(Tensor(name, (seq, self.head_dim), dtype) for name in ("cos", "sin"))
-        cost = self.layers * trace(self._layer, X, self.layer_weights(dtype), **layer)
+        cost = self.layers * trace(self._layer, X, self.layer_weights(widths["weights"]), **layer)
         if ends:
-            first = trace(self._embed, ids, Tensor("positions", seq, "int64"), ends)
+            wide = dtype if widths["weights"] != dtype else None
+            first = trace(self._embed, ids, Tensor("positions", seq, "int64"), ends, wide)
             cost = first + cost + trace(self._logits, X, ends, logits=logits)
         elif choose("logits", logits, ("all", "last")) == "last":
             raise ValueError(f"{self.name} has no vocabulary and so no logits: leave out logits='last'")
@@ -256,9 +300,16 @@ class Model:
 
     # --- the algorithm, for Tensors and arrays alike ---
 
-    def _embed(self, ids: Any, positions: Any, w: Any) -> Any:
-        X = take(w["embedding"], ids)
-        return X + take(w["positions"], positions) if "positions" in w else X
+    def _embed(self, ids: Any, positions: Any, w: Any, wide: str | None = None) -> Any:
+        """wide : the dtype of the activations, where the tables have another."""
+
+        def rows(table: Any, places: Any) -> Any:
+            return take(table, places) if wide is None else astype(take(table, places), wide)
+
+        if wide is not None:
+            rows = fuse(rows)
+        X = rows(w["embedding"], ids)
+        return X + rows(w["positions"], positions) if "positions" in w else X
 
     def _layer(self, X: Any, w: Any, **how: Any) -> Any:
         sizes = {"heads": self.heads, "kv_heads": self.kv_heads}

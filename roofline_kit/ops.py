@@ -13,7 +13,8 @@ from typing import Any
 import sympy
 from array_api_compat import array_namespace, device
 
-from .sizes import same_size, size
+from .names import choose
+from .sizes import BITS, LIBRARY_NAMES, same_size, size
 from .tensor import Step, Tensor, axis_of, elementwise, fuse, mean, note_step, reduction, result_of, tracing
 
 
@@ -175,6 +176,25 @@ def take(x: Any, indices: Any) -> Any:
         return result_of("take", (x, indices), shape, 0, reads=[indices.array, rows], dtype=x.dtype)
     each = indices.reshape(*lead, -1, 1)
     return array_namespace(x, indices).take_along_axis(x, each, axis=-2).reshape(*indices.shape, x.shape[-1])
+
+
+def astype(x: Any, dtype: str) -> Any:
+    """The elements in another dtype; 0 FLOPs, as loads and stores convert on the way.
+
+    dtype : as the kit calls it. Raises ValueError where arrays have none of that name: no library has int4, say.
+
+    >>> from roofline_kit import fuse, take
+    >>> table, ids = Tensor("E", (1000, 128), "int4"), Tensor("tokens", (8,), "int64")
+    >>> fuse(lambda table, ids: astype(take(table, ids), "fp16"))(table, ids).step.amounts["memory"]
+    2640
+    """
+    dtype = choose("dtype", dtype, BITS)
+    if tracing("astype", x):
+        return result_of("astype", (x,), x.shape, 0, dtype=dtype, visible=x.visible)
+    xp, title = array_namespace(x), LIBRARY_NAMES.get(dtype, dtype)
+    if not hasattr(xp, title):
+        raise ValueError(f"astype: arrays of {type(x).__module__.partition('.')[0]} have no dtype {dtype}")
+    return xp.astype(x, getattr(xp, title))
 
 
 def top(x: Any, n: Any) -> Any:

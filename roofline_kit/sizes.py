@@ -11,8 +11,16 @@ import sympy.tensor.tensor  # SymPy asks for it at the first sum: loaded here, n
 
 from .names import choose
 
-BYTES = {"fp64": 8, "fp32": 4, "tf32": 4, "bf16": 2, "fp16": 2, "fp8": 1, "int64": 8, "int32": 4, "int8": 1}
-"""Bytes per element in memory. tf32 is a mode of the multiplier: it is stored as fp32."""
+BITS = {"fp64": 64, "fp32": 32, "tf32": 32, "bf16": 16, "fp16": 16, "fp8": 8}
+BITS |= {"int64": 64, "int32": 32, "int8": 8, "int4": 4, "mxfp4": 4, "nvfp4": 4}
+"""Bits of an element in memory. tf32 is a mode of the multiplier: it is stored as fp32."""
+
+BLOCKS = {"int4": (128, 16), "mxfp4": (32, 8), "nvfp4": (16, 8)}
+"""Where elements share a scale: how many, and its bits. int4 with groups of 128 and a scale in fp16 is what GPTQ (arXiv
+2210.17323) and AWQ (2306.00978) store; mxfp4 is the OCP's Microscaling format (2310.10537); nvfp4 is NVIDIA's."""
+
+LIBRARY_NAMES = {"fp64": "float64", "fp32": "float32", "fp16": "float16", "bf16": "bfloat16"}
+"""What NumPy and PyTorch call those that arrays can have."""
 
 
 def symbols(names: str) -> Any:
@@ -80,6 +88,23 @@ def same_size(a: sympy.Expr, b: sympy.Expr) -> bool:
     return a == b or (bool(a.free_symbols | b.free_symbols) and sympy.cancel(a - b) == 0)
 
 
-def bytes_of(dtype: str) -> sympy.Expr:
-    """Bytes that one element of `dtype` takes in memory."""
-    return sympy.Integer(BYTES[choose("dtype", dtype, BYTES)])
+def bits_of(dtype: str) -> sympy.Rational:
+    """Bits that one element of `dtype` takes in memory, its part of a shared scale included.
+
+    Raises ValueError for an unknown dtype, with the nearest names.
+
+    >>> bits_of("fp16"), bits_of("int4"), bits_of("mxfp4"), bits_of("nvfp4")
+    (16, 33/8, 17/4, 9/2)
+    """
+    dtype = choose("dtype", dtype, BITS)
+    elements, scale = BLOCKS.get(dtype, (1, 0))
+    return BITS[dtype] + sympy.Rational(scale, elements)
+
+
+def bytes_of(dtype: str) -> sympy.Rational:
+    """Bytes that one element of `dtype` takes in memory: exact, and with a shared scale no whole number.
+
+    >>> bytes_of("fp16"), bytes_of("int4")
+    (2, 33/64)
+    """
+    return bits_of(dtype) / 8

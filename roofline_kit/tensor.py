@@ -34,7 +34,7 @@ from array_api_compat import array_namespace, device
 
 from .masks import Causal
 from .names import choose
-from .sizes import BYTES, as_exact, bytes_of, same_size, size
+from .sizes import BITS, as_exact, bits_of, bytes_of, same_size, size
 
 
 def _operator(symbol: str) -> tuple[Callable[[Any, Any], Any], Callable[[Any, Any], Any]]:
@@ -46,13 +46,18 @@ def _operator(symbol: str) -> tuple[Callable[[Any, Any], Any], Callable[[Any, An
     return apply, lambda self, other: apply(other, self)
 
 
+ROLES = ("activation", "weight", "cache")
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class Tensor:
     """An array in memory: a name, a shape and a dtype, but no values.
 
     name : how formulas and tables call it.
     shape : sizes, each an int, a symbol or an expression; `()` is a single number.
-    dtype : one of "fp64", "fp32", "tf32", "bf16", "fp16", "fp8", "int64", "int32", "int8".
+    dtype : one of "fp64", "fp32", "tf32", "bf16", "fp16", "fp8", "nvfp4", "mxfp4", "int64", "int32", "int8", "int4".
+    role : "weight", "cache" or "activation". What is computed has the dtype of the activations: weights and caches may
+        be stored in another one, and are widened on the way.
     base : for a view, the array in memory that it looks at; None for an array of its own.
     visible : of masked scores, how many of the last two dimensions' elements exist; None where all do.
     whole, cut : for a part of an array, that array, and which part.
@@ -73,6 +78,7 @@ class Tensor:
     visible: sympy.Expr | None = None
     whole: Tensor | None = None
     cut: Any = None
+    role: str = "activation"
     _made_by: ClassVar[Step | None] = None  # no field, or whoever walks over the fields of a step walks in a circle
 
     def __post_init__(self) -> None:
@@ -81,7 +87,8 @@ class Tensor:
         single = isinstance(self.shape, str) or not hasattr(self.shape, "__iter__")  # N alone is a vector, as in NumPy
         entries: tuple[Any, ...] = (self.shape,) if single else tuple(self.shape)
         object.__setattr__(self, "shape", tuple(size(n, f"{self.name}: size {i}") for i, n in enumerate(entries)))
-        object.__setattr__(self, "dtype", choose("dtype", self.dtype, BYTES))
+        object.__setattr__(self, "dtype", choose("dtype", self.dtype, BITS))
+        object.__setattr__(self, "role", choose("role", self.role, ROLES))
 
     @property
     def array(self) -> Tensor:
@@ -471,10 +478,11 @@ def result_of(
 
 
 def _common_dtype(operation: str, inputs: list[Tensor]) -> str:
-    """The dtype of the result: the widest of the inputs, and a floating-point one before any integer."""
-    rank = {x.dtype: (not x.dtype.startswith("int"), BYTES[x.dtype]) for x in inputs}
-    widest = sorted(inputs, key=lambda x: rank[x.dtype])[-1]
-    for x in inputs:
+    """The dtype of the result: the widest of the activations, and a floating-point one before any integer."""
+    deciding = [x for x in inputs if x.root.role == "activation"] or inputs
+    rank = {x.dtype: (not x.dtype.startswith("int"), bits_of(x.dtype)) for x in deciding}
+    widest = sorted(deciding, key=lambda x: rank[x.dtype])[-1]
+    for x in deciding:
         if x.dtype != widest.dtype and rank[x.dtype] == rank[widest.dtype]:
             raise ValueError(f"{operation}: {x} and {widest} have dtypes of one width; which should the result have?")
     return widest.dtype

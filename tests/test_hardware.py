@@ -18,7 +18,7 @@ import roofline_kit as rk
 from roofline_kit.measuring.commands import collected
 from roofline_kit.measuring.points import Result, ceiling_points
 from roofline_kit.measuring.store import table
-from roofline_kit.sizes import BYTES
+from roofline_kit.sizes import BITS
 
 TABLE = tomllib.loads(files("roofline_kit").joinpath("data", "accelerators.toml").read_text("utf-8"))
 
@@ -59,7 +59,7 @@ def test_every_accelerator_is_complete(name: str) -> None:
     assert machine.name == name and machine.title and machine.note
     rates = [machine.bandwidth, machine.memory, *machine.peaks.values(), *machine.sparse.values()]
     assert all(type(rate) is int for rate in rates)
-    assert set(machine.peaks) - {"fp16-accumulate"} <= set(BYTES)
+    assert set(machine.peaks) - {"fp16-accumulate"} <= set(BITS)
 
 
 @each_accelerator

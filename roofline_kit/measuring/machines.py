@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from ..names import choose
+from ..sizes import LIBRARY_NAMES
 
-DTYPES = {"fp64": "float64", "fp32": "float32", "fp16": "float16", "bf16": "bfloat16"}
+DTYPES = LIBRARY_NAMES  # that can be measured
 DEVICES = ("numpy", "cpu", "cuda")  # the last two are PyTorch's; with ROCm, PyTorch says "cuda" as well
 UNKNOWN_CACHE = 64 << 20  # bytes, where the system does not say
 UNKNOWN_MEMORY = 1 << 62  # bytes: where there is no way to ask, the allocation itself will say
