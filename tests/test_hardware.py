@@ -215,7 +215,9 @@ def measured(device: str, dtype: str = "fp16") -> list[Result]:
         copy = point.layer == "copy"
         moved, flops = (3 * 10**9, 0) if copy else (1, 149_700_000_000_000)
         seconds = 3e9 / (0.75 * 696e9) if copy else 2.0
-        taken = rk.Measurement(point.layer, device, dtype, point.shapes, (seconds,) * 3, ((flops, moved),))
+        taken = rk.Measurement(
+            point.layer, device, dtype, point.shapes, (seconds,) * 3, ({"compute": flops, "memory": moved},)
+        )
         results.append(Result(point, taken, {"device": device}))
     return results
 

@@ -149,6 +149,11 @@ def test_half_precision_and_fused_attention_need_pytorch() -> None:
         Point("fused attention", batch=1, tokens=4, **SMALL).measure()
 
 
+def pairs(taken: Measurement) -> list[tuple[int, int]]:
+    """FLOPs and bytes of each step."""
+    return [(step["compute"], step["memory"]) for step in taken.steps]
+
+
 @given(layer=st.sampled_from(["dense", "attention", "copy"]), stage=st.sampled_from(["initial", "auto-regressive"]),
        batch=st.integers(1, 5), tokens=st.integers(1, 9), dtype=st.sampled_from(["fp32", "fp64"]))  # fmt: skip
 def test_a_point_computes_what_it_counts(layer: str, stage: str, batch: int, tokens: int, dtype: str) -> None:
@@ -157,13 +162,22 @@ def test_a_point_computes_what_it_counts(layer: str, stage: str, batch: int, tok
     itemsize = {"fp32": 4, "fp64": 8}[dtype]
     assert taken.shapes == point.shapes
     if layer == "copy":
-        assert taken.steps == ((0, 2 * 64 * itemsize),)
+        assert pairs(taken) == [(0, 2 * 64 * itemsize)]
     elif layer == "dense":
         rows = batch * (tokens if stage == "initial" else 1)
-        assert taken.steps == ((2 * rows * 64 * 64, itemsize * (2 * rows * 64 + 64 * 64)),)
+        assert pairs(taken) == [(2 * rows * 64 * 64, itemsize * (2 * rows * 64 + 64 * 64))]
     else:
         rows = tokens if stage == "initial" else 1
-        assert taken.steps[0][0] == taken.steps[-1][0] == 2 * batch * rows * tokens * 64
+        assert pairs(taken)[0][0] == pairs(taken)[-1][0] == 2 * batch * rows * tokens * 64
+
+
+def test_a_measurement_is_compared_with_whatever_a_roofline_looks_at(tmp_path: Path) -> None:
+    point = Point("attention", "initial", batch=2, tokens=7, **SMALL)
+    roof = rk.roofline("H100-SXM", "fp32", limits=("matrix", "vector", "exp", "memory"))
+    store(tmp_path, Result(point, point.measure(repeats=3, seconds=0), {"device": "x"}))
+    taken = read(tmp_path / point.file).measurement
+    assert taken is not None and point.cost is not None
+    assert taken.predicted(roof) == pytest.approx(roof.time(point.cost), rel=1e-12)
 
 
 def by_passes(Q: Any, K: Any, V: Any) -> Any:
@@ -185,7 +199,7 @@ def test_steps_that_are_timed_alone_are_those_of_the_trace(stage: str, f: Any, n
     shapes = Point("attention", stage, batch=2, tokens=6, **SMALL).shapes
     traced = rk.trace(f, *(rk.Tensor(name, shape, "fp32") for name, shape in zip("QKV", shapes, strict=True)))
     alone = [point.measure(repeats=3, seconds=0).steps[0] for point in points]
-    assert alone == [(step.flops, step.bytes) for step in traced.steps]
+    assert alone == [step.amounts for step in traced.steps]
 
 
 def test_steps_one_after_the_other_compute_attention() -> None:
@@ -270,14 +284,15 @@ def test_ceilings_that_were_left_out_are_no_ceilings(monkeypatch: pytest.MonkeyP
     assert measure_one(POINT, tmp_path)
 
 
-def made(point: Point, seconds: float, steps: tuple[tuple[int, int], ...]) -> Measurement:
-    return Measurement(point.layer, "a machine", point.dtype, point.shapes, (seconds, 2 * seconds, 3 * seconds), steps)
+def made(point: Point, seconds: float, flops: int, moved: int) -> Measurement:
+    times, steps = (seconds, 2 * seconds, 3 * seconds), ({"compute": flops, "memory": moved},)
+    return Measurement(point.layer, "a machine", point.dtype, point.shapes, times, steps)
 
 
 def test_ceilings_are_the_fastest_repetitions(tmp_path: Path) -> None:
     small, large, copy = ceiling_points()
-    taken = {small: made(small, 1.0, ((8 * 10**9, 1),)), large: made(large, 2.0, ((10**10, 1),))}
-    taken[copy] = made(copy, 0.5, ((0, 10**9),))
+    taken = {small: made(small, 1.0, 8 * 10**9, 1), large: made(large, 2.0, 10**10, 1)}
+    taken[copy] = made(copy, 0.5, 0, 10**9)
     found = [Result(point, measurement, {}) for point, measurement in taken.items()]
     machine = ceilings(measured=found)
     assert (machine.peak("fp32"), machine.bandwidth, machine.name) == (8 * 10**9, 2 * 10**9, "a machine")
@@ -287,9 +302,9 @@ def test_ceilings_are_the_fastest_repetitions(tmp_path: Path) -> None:
 
 def test_a_call_that_would_take_too_long_is_left_out_by_the_ceilings(tmp_path: Path) -> None:
     for point in ceiling_points():
-        steps = ((0, 10**3),) if point.layer == "copy" else ((10**3, 1),)
+        amounts = (0, 10**3) if point.layer == "copy" else (10**3, 1)
         data = {"point": point.__dict__, "machine": {}, "left_out": ""}
-        data["measurement"] = made(point, 1.0, steps).__dict__
+        data["measurement"] = made(point, 1.0, *amounts).__dict__
         (tmp_path / point.file).write_text(json.dumps(data))
     assert not measure_one(POINT, tmp_path, most_seconds=1)
     assert "more than 1 s is too long" in read(tmp_path / POINT.file).left_out
@@ -326,7 +341,7 @@ class Clockwork:
         patch.setattr(time, "monotonic", lambda: self.now)
         patch.setattr(runs, "machine_for", lambda device: self)
         # Arrays are made in no time, and what was not measured yet is estimated right, as twice what is promised.
-        roof = rk.Roofline(rk.Accelerator("clockwork", {"fp32": 10**9}, 10**9, 1), "fp32")
+        roof = rk.Roofline(rk.Accelerator("clockwork", {"fp32": 10**9}, 10**9, 10**9), "fp32")
         patch.setattr(estimates, "glance", lambda machine, dtype: (1e30, roof))
         patch.setattr(estimates, "promised", lambda steps, roof: call / 2)
 
@@ -565,8 +580,8 @@ def ceilings_in(folder: Path) -> None:
     """Ceilings that were not measured, because these take their time."""
     folder.mkdir(exist_ok=True)
     for point in ceiling_points():
-        steps = ((0, 10**9),) if point.layer == "copy" else ((10**12, 1),)
-        store(folder, Result(point, made(point, 1.0, steps), {"device": "x"}))
+        amounts = (0, 10**9) if point.layer == "copy" else (10**12, 1)
+        store(folder, Result(point, made(point, 1.0, *amounts), {"device": "x"}))
 
 
 def interrupted(line: list[str], folder: Path, number: int) -> tuple[int, str]:

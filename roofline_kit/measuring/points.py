@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -14,7 +14,7 @@ from ..cost import Cost, trace
 from ..hardware import Accelerator
 from ..names import choose
 from ..ops import exp, softmax
-from ..tensor import Tensor, fuse, matmul
+from ..tensor import RESOURCES, Tensor, fuse, matmul
 from ..transformer import attention, linear
 from .machines import DEVICES, DTYPES, Machine, check_memory, machine_for
 from .timing import REPEATS, SECONDS, Call, Measurement, counted, made, timed
@@ -116,9 +116,10 @@ class Point:
         return _cost(self)
 
     @property
-    def steps(self) -> tuple[tuple[int, int], ...]:
-        """(FLOPs, bytes) of each step. A copy computes nothing."""
-        return ((0, self.nbytes),) if self.cost is None else counted(self.cost)
+    def steps(self) -> tuple[Mapping[str, int], ...]:
+        """The amounts of each step by resource. A copy computes nothing."""
+        copying = dict.fromkeys(RESOURCES, 0) | {"memory": self.nbytes}
+        return (copying,) if self.cost is None else counted(self.cost)
 
     def measure(self, repeats: int = REPEATS, seconds: float = SECONDS) -> Measurement:
         """Measures it. Raises what `measure` raises."""

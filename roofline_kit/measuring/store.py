@@ -62,8 +62,8 @@ def read(path: Path) -> Result:
         unfinished = str(data.get("unfinished", ""))
         given = data["measurement"]
         if given is not None:
-            pairs = {name: tuple(map(tuple, given[name])) for name in ("shapes", "steps")}
-            given = Measurement(**{**given, **pairs, "seconds": tuple(map(float, given["seconds"]))})
+            lists = {"shapes": tuple(map(tuple, given["shapes"])), "steps": tuple(map(dict, given["steps"]))}
+            given = Measurement(**{**given, **lists, "seconds": tuple(map(float, given["seconds"]))})
             least = 1 if unfinished else 2
             if len(given.seconds) < least or not all(0 < second < math.inf for second in given.seconds):
                 raise ValueError("seconds must be positive")

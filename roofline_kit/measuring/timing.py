@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
@@ -22,9 +22,10 @@ LONG = 1.0  # seconds: one call that takes as long is warm-up enough
 
 @dataclass(frozen=True)
 class Measurement:
-    """What was measured. seconds : of each repetition. steps : (FLOPs, bytes) of each step, as traced.
+    """What was measured. seconds : of each repetition. steps : the amounts of each step by resource, as traced.
 
-    >>> taken = Measurement("linear", "a laptop", "fp32", ((8, 4), (4, 4)), (3e-9, 1e-9, 2e-9), ((256, 320),))
+    >>> steps = ({"compute": 256, "memory": 320},)
+    >>> taken = Measurement("linear", "a laptop", "fp32", ((8, 4), (4, 4)), (3e-9, 1e-9, 2e-9), steps)
     >>> taken.median, taken.intensity, f"{taken.rate:.3g} FLOP/s"
     (2e-09, 0.8, '1.28e+11 FLOP/s')
     """
@@ -34,7 +35,7 @@ class Measurement:
     dtype: str
     shapes: tuple[tuple[int, ...], ...]
     seconds: tuple[float, ...]
-    steps: tuple[tuple[int, int], ...]
+    steps: tuple[Mapping[str, int], ...]
 
     @property
     def median(self) -> float:
@@ -50,12 +51,12 @@ class Measurement:
     @property
     def flops(self) -> int:
         """FLOPs of one call."""
-        return sum(flops for flops, _ in self.steps)
+        return sum(step["compute"] for step in self.steps)
 
     @property
     def bytes(self) -> int:
         """Bytes that one call reads and writes, each array of each step once."""
-        return sum(moved for _, moved in self.steps)
+        return sum(step["memory"] for step in self.steps)
 
     @property
     def intensity(self) -> float:
@@ -68,7 +69,7 @@ class Measurement:
         return self.flops / self.median
 
     def predicted(self, roof: Roofline) -> float:
-        """Seconds by a roofline: the sum over steps of max(FLOPs / peak, bytes / bandwidth), as `Roofline.time`."""
+        """Seconds by a roofline: the sum over steps of the largest amount / rate, as `Roofline.time`."""
         return promised(self.steps, roof)
 
     def share(self, roof: Roofline) -> float:
@@ -82,9 +83,9 @@ class Measurement:
         return f"{self.name} on {self.device}: {self.median:.3g} s, {self.rate:.3g} FLOP/s, {self.dtype}"
 
 
-def promised(steps: Sequence[tuple[int, int]], roof: Roofline) -> float:
-    """Seconds of one call by a roofline. steps : (FLOPs, bytes) of each."""
-    return sum(max(flops / roof.peak, moved / roof.bandwidth) for flops, moved in steps)
+def promised(steps: Sequence[Mapping[str, int]], roof: Roofline) -> float:
+    """Seconds of one call by a roofline. steps : the amounts of each, of all that the roofline looks at."""
+    return sum(max(step[name] / rate for name, rate in roof.rates.items()) for step in steps)
 
 
 def measure(f: Callable[..., Any], *arrays: Any, repeats: int = REPEATS, seconds: float = SECONDS) -> Measurement:
@@ -193,9 +194,9 @@ def enough(taken: Sequence[float], repeats: int = REPEATS, seconds: float = SECO
     return len(taken) >= max(3, repeats) and (together >= seconds or len(taken) >= MOST)
 
 
-def counted(cost: Cost) -> tuple[tuple[int, int], ...]:
-    """(FLOPs, bytes) of each step."""
-    return tuple((int(step.flops), int(step.bytes)) for step in cost.steps)
+def counted(cost: Cost) -> tuple[Mapping[str, int], ...]:
+    """The amounts of each step by resource, as whole numbers."""
+    return tuple({name: int(amount) for name, amount in step.amounts.items()} for step in cost.steps)
 
 
 def made(cost: Cost) -> int:
