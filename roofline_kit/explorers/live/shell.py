@@ -167,7 +167,10 @@ class Explorer:
         still = data_uri(svg(marks, 720, height, THEMES["light"]._asdict()))
         key = hashlib.sha256((self._script + still).encode()).hexdigest()[:12]
         words = escape(repr(self))
-        hint = "This is a picture. It becomes live when the notebook is trusted, or the cell is run."
+        hint = (
+            "This is a picture. To make it live: Run → Run All Above Selected Cell, then run its cell; "
+            "or Trust Notebook, in View → Activate Command Palette."
+        )
         image = f'<img loading="lazy" alt="{words}" src="{still}" style="max-width:100%">'  # no use to paint what goes
         figure = f'<figure style="margin:0">{image}<figcaption>{words}'
         live = f'{self._script}\nliven("{key}",{json.dumps(asset("live.css"))})'
