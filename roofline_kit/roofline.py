@@ -116,6 +116,8 @@ class Roofline:
             sizes = ", ".join(f"{s}=…" for s in sorted(open_sizes, key=str))
             raise ValueError(f"which limit binds depends on the sizes; put them in first: .at({sizes})")
         if whole:
+            if all(amounts[name] == 0 for name in self.limits):
+                raise ValueError(f"{cost.name} moves no bytes and computes nothing, so no limit binds")
             return max(self.limits, key=lambda name: sympy.Rational(amounts[name]) / self.rates[name])
         import numpy as np
 
