@@ -18,6 +18,7 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.patches import Rectangle
 from matplotlib.ticker import EngFormatter, FuncFormatter, LogLocator, NullFormatter
 
 from ..cost import Cost, Sweep
@@ -56,34 +57,21 @@ def plot_roofline(
     roofs = [m if isinstance(m, Roofline) else roofline(m, dtype) for m in given]
     if not roofs or not isinstance(points, Mapping):
         raise ValueError(f"plot_roofline needs at least one machine and points {{label: cost}}, not {points!r}")
-    roof, tracks = roofs[0], {label: _track(label, what, roofs[0]) for label, what in points.items()}
-    xs, ys = (np.concatenate([track[i] for track in tracks.values()] or [[]]) for i in (0, 1))
-    x0, x1 = min([*xs, float(roof.ridge)]) / 10, max([*xs, float(roof.ridge)]) * 12
-    y0, y1 = 0.8 * min([roof.attainable(x0), *(0.6 * ys)]), 4 * max(r.peak for r in roofs)
+    tracks = {label: _track(label, what, roofs[0]) for label, what in points.items()}
     look, ax = _axes(theme, ax)
-    ax.set(xscale="log", yscale="log", xlim=(x0, x1), ylim=(y0, y1), facecolor=look.memory_region)
-    measured = sum(map(_is_measured, points.values()))
-    note = "Points: predicted by the roofline, FLOPs over the sum of the steps' times. Not measurements."
-    if measured:
-        note = "Points: measured." if measured == len(points) else "Points: measured, or predicted by the roofline."
+    ax.set(xscale="log", yscale="log", facecolor=look.memory_region, **_room(roofs, tracks))
     names = ("arithmetic intensity [FLOPs per byte]", "attainable performance [FLOP/s]")
-    placer = _dress(ax, look, names, title, note if tracks else "")
-    for x, y in zip(xs, ys, strict=True):
-        placer.points.append(placer.pixels(x, y))
-        placer.keep_free(placer.points[-1], 9)
+    placer = _dress(ax, look, names, title, _origin(points))
+    for xs, ys in tracks.values():
+        for x, y in zip(xs, ys, strict=True):
+            placer.points.append(placer.pixels(x, y))
+            placer.keep_free(placer.points[-1], 9)
     _draw_roofs(placer, look, roofs)
     for label, what in points.items():
         if isinstance(what, Sweep):
-            _draw_path(placer, look, label, what, roof)
+            _draw_path(placer, look, label, what, roofs[0])
     marks = {label: (x[0], y[0]) for label, (x, y) in tracks.items() if not isinstance(points[label], Sweep)}
-    places: dict[Any, list[str]] = {}  # points that lie on one another share a label
-    for label, xy in marks.items():
-        places.setdefault(tuple(np.round(placer.pixels(*xy) / (6 * placer.pt))), []).append(label)
-    texts = [(*marks[labels[0]], fill(", ".join(labels), 20)) for labels in places.values()]
-    for (x, y, text), marker in zip(sorted(texts, reverse=True), cycle("osD^vPX*"), strict=False):
-        color = look.compute if x >= roof.ridge else look.memory
-        ax.plot([x], [y], marker, color=color, ms=12, mec=look.page, mew=1.6, zorder=7)
-        placer.label(x, y, text, color=color)
+    _draw_marks(placer, look, marks, roofs[0])
     return ax
 
 
@@ -111,33 +99,24 @@ def plot_sweep(
     'N'
     """
     look, ax = _axes(theme, ax)
-    tracks = {}
     for label, what in [*limits.items(), *points.items()]:
         if not all(0 < float(number) < np.inf for number in np.ravel(what)):
             raise ValueError(f"{label!r} must be positive and finite on logarithmic axes, not {what!r}")
-    for label, what in curves.items():
-        sizes, values = _over_one_size(label, what) if isinstance(what, Sweep) else map(np.asarray, what)
-        x = x or (str(what.compiled.symbols[0]) if isinstance(what, Sweep) else "")
-        shown = [np.all((a > 0) & (a < np.inf)) for a in (sizes, values)]
-        if sizes.ndim != 1 or sizes.shape != values.shape or not all(shown) or not sizes.size:
-            raise ValueError(f"the curve {label!r} must have positive finite sizes and as many values, not {what!r}")
-        tracks[label] = sizes.astype(float), values.astype(float)
+    tracks = {label: _curve(label, what) for label, what in curves.items()}
     if not tracks:
         raise ValueError(f"plot_sweep needs curves {{label: (sizes, values)}}, not {curves!r}")
+    sweeps = [what for what in curves.values() if isinstance(what, Sweep)]
+    if sweeps and not x:
+        x = str(sweeps[0].compiled.symbols[0])
     xs, ys = (np.concatenate([track[i] for track in tracks.values()]) for i in (0, 1))
     ys = np.array([*ys, *map(float, limits.values()), *(float(point[1]) for point in points.values())])
     ax.set(xscale="log", yscale="log", facecolor=look.page)
     ax.set(xlim=(xs.min() / 1.15, xs.max() * (xs.max() / xs.min()) ** 0.3), ylim=(ys.min() / 1.8, ys.max() * 1.8))
     placer = _dress(ax, look, (x, y), title, note)
-    colors = dict(zip(tracks, cycle((look.memory, look.compute, look.path, look.other, look.ink)), strict=False))
     for value in limits.values():
         ax.axhline(float(value), color=look.ink, ls="--", lw=1.6, zorder=2)
         placer.keep_off([(xs.min(), float(value)), (ax.get_xlim()[1], float(value))])
-    for (label, (sizes, values)), style in zip(tracks.items(), cycle(["-", "-", "-", "-", "-", "--"]), strict=False):
-        ax.plot(sizes, values, style, color=colors[label], lw=3, zorder=4)
-        spread = np.geomspace(sizes.min(), sizes.max(), 16)[:, None]  # enough to keep labels off it
-        coarse = np.unique(np.abs(np.log(sizes / spread)).argmin(axis=1))
-        placer.keep_off(list(zip(sizes[coarse], values[coarse], strict=True)))
+    colors = _draw_curves(placer, look, tracks)
     for label, (at, value) in points.items():
         ax.plot([at], [value], "o", color=look.ink, ms=9, mec=look.page, mew=1.4, zorder=7)
         placer.label(at, value, label, color=look.ink)
@@ -165,12 +144,7 @@ def plot_stack(
     >>> [round(float(bar.get_width()), 3) for bar in ax.patches]
     [0.001, 0.002, 0.002, 0.004]
     """
-    if not bars or not all(bars.values()):
-        raise ValueError(f"plot_stack needs bars {{label: {{part: amount}}}}, not {bars!r}")
-    for label, parts in bars.items():
-        for part, amount in parts.items():
-            if not 0 <= amount < np.inf:
-                raise ValueError(f"{part!r} of {label!r} must be 0 or more and finite, not {amount!r}")
+    _check_bars(bars)
     look, ax = _axes(theme, ax, height=1.8 + 0.75 * len(bars))
     ax.set(facecolor=look.page, xlim=(0, 1.15 * max(sum(parts.values()) for parts in bars.values())))
     ax.set(ylim=(len(bars) - 0.5, -0.5))
@@ -178,22 +152,37 @@ def plot_stack(
     _dress(ax, look, (x, ""), title, note, amounts=True)
     names = dict.fromkeys(part for parts in bars.values() for part in parts)
     colors = dict(zip(names, cycle((look.memory, look.compute, look.path, look.other)), strict=False))
-    style: dict[str, Any] = {"va": "center", "fontsize": 12.5}
-    bold = style | {"fontweight": "bold"}
     for row, parts in enumerate(bars.values()):
         end = 0.0
         for part, amount in parts.items():
             bar = ax.barh(row, amount, 0.72, end, color=colors[part], edgecolor=look.page, lw=1.5)[0]
-            room = bar.get_window_extent()
-            for more in (dict[str, Any](), {"fontsize": 8.5}, {"fontsize": 8.5, "rotation": 90}):
-                name = ax.text(end + amount / 2, row, part, color=look.page, ha="center", **bold | more)
-                taken = name.get_window_extent()
-                if taken.width < room.width - 4 and taken.height < room.height - 4:
-                    break
-                name.remove()
+            _write_inside(ax, bar, part, look.page)
             end += amount
-        ax.text(end, row, f"  {_si(end, _unit(x))}", color=look.ink, **style)
+        ax.text(end, row, f"  {_si(end, _unit(x))}", color=look.ink, va="center", fontsize=12.5)
     return ax
+
+
+def _check_bars(bars: Mapping[str, Mapping[str, float]]) -> None:
+    """Raises ValueError for a bar without parts, and for a part that cannot be drawn."""
+    if not bars or not all(bars.values()):
+        raise ValueError(f"plot_stack needs bars {{label: {{part: amount}}}}, not {bars!r}")
+    for label, parts in bars.items():
+        for part, amount in parts.items():
+            if not 0 <= amount < np.inf:
+                raise ValueError(f"{part!r} of {label!r} must be 0 or more and finite, not {amount!r}")
+
+
+def _write_inside(ax: Axes, bar: Rectangle, name: str, color: str) -> None:
+    """A name within a bar: large, small, or small and upright; none where even that has no room."""
+    room = bar.get_window_extent()
+    middle = bar.get_x() + bar.get_width() / 2, bar.get_y() + bar.get_height() / 2
+    for size, rotation in ((12.5, 0), (8.5, 0), (8.5, 90)):
+        text = ax.text(*middle, name, color=color, ha="center", va="center", fontweight="bold", fontsize=size)
+        text.set_rotation(rotation)
+        extent = text.get_window_extent()
+        if extent.width < room.width - 4 and extent.height < room.height - 4:
+            return
+        text.remove()
 
 
 def _axes(theme: str, ax: Axes | None, height: float = 6) -> tuple[Theme, Axes]:
@@ -223,11 +212,39 @@ def _is_measured(what: Any) -> bool:
     return hasattr(what, "intensity") and hasattr(what, "rate")
 
 
+def _room(roofs: list[Roofline], tracks: Mapping[str, tuple[Any, Any]]) -> dict[str, tuple[float, float]]:
+    """The limits of the axes: every point, the ridge and every roof, with room for what is written."""
+    ridge = float(roofs[0].ridge)
+    xs, ys = (np.concatenate([track[i] for track in tracks.values()] or [[]]) for i in (0, 1))
+    x0, x1 = min([*xs, ridge]) / 10, max([*xs, ridge]) * 12
+    y0, y1 = 0.8 * min([roofs[0].attainable(x0), *(0.6 * ys)]), 4 * max(r.peak for r in roofs)
+    return {"xlim": (x0, x1), "ylim": (y0, y1)}
+
+
+def _origin(points: Mapping[str, Any]) -> str:
+    """The footnote that says what the points are."""
+    measured = [what for what in points.values() if _is_measured(what)]
+    if not points:
+        return ""
+    if not measured:
+        return "Points: predicted by the roofline, FLOPs over the sum of the steps' times. Not measurements."
+    return "Points: measured." if len(measured) == len(points) else "Points: measured, or predicted by the roofline."
+
+
 def _over_one_size(label: str, sweep: Sweep) -> tuple[Any, Any]:
     """The sizes and intensities of a sweep that can be drawn as a line."""
     if len(sweep.sizes) != 1 or sweep.sizes[0].ndim != 1:
         raise ValueError(f"the sweep {label!r} must go over one size, in a one-dimensional array")
     return sweep.sizes[0], sweep.intensity
+
+
+def _curve(label: str, what: Any) -> tuple[Any, Any]:
+    """The sizes and values of a curve as floats, which logarithmic axes can show."""
+    sizes, values = _over_one_size(label, what) if isinstance(what, Sweep) else map(np.asarray, what)
+    shown = [np.all((a > 0) & (a < np.inf)) for a in (sizes, values)]
+    if sizes.ndim != 1 or sizes.shape != values.shape or not all(shown) or not sizes.size:
+        raise ValueError(f"the curve {label!r} must have positive finite sizes and as many values, not {what!r}")
+    return sizes.astype(float), values.astype(float)
 
 
 def _draw_roofs(placer: Placer, look: Theme, roofs: list[Roofline]) -> None:
@@ -271,6 +288,29 @@ def _draw_path(placer: Placer, look: Theme, label: str, sweep: Sweep, roof: Roof
         placer.label(x[i], y[i], texts[i], color=look.path, fontweight="bold")
 
 
+def _draw_marks(placer: Placer, look: Theme, marks: Mapping[str, tuple[Any, Any]], roof: Roofline) -> None:
+    """Points {label: (x, y)}, in the colour of what binds them; those that lie on one another share a label."""
+    places: dict[Any, list[str]] = {}
+    for label, xy in marks.items():
+        places.setdefault(tuple(np.round(placer.pixels(*xy) / (6 * placer.pt))), []).append(label)
+    texts = [(*marks[labels[0]], fill(", ".join(labels), 20)) for labels in places.values()]
+    for (x, y, text), marker in zip(sorted(texts, reverse=True), cycle("osD^vPX*"), strict=False):
+        color = look.compute if x >= roof.ridge else look.memory
+        placer.ax.plot([x], [y], marker, color=color, ms=12, mec=look.page, mew=1.6, zorder=7)
+        placer.label(x, y, text, color=color)
+
+
+def _draw_curves(placer: Placer, look: Theme, tracks: Mapping[str, tuple[Any, Any]]) -> dict[str, str]:
+    """The curves {label: (sizes, values)}, kept free of labels; returns their colours."""
+    colors = dict(zip(tracks, cycle((look.memory, look.compute, look.path, look.other, look.ink)), strict=False))
+    for (label, (sizes, values)), style in zip(tracks.items(), cycle(["-", "-", "-", "-", "-", "--"]), strict=False):
+        placer.ax.plot(sizes, values, style, color=colors[label], lw=3, zorder=4)
+        spread = np.geomspace(sizes.min(), sizes.max(), 16)[:, None]  # enough to keep labels off it
+        coarse = np.unique(np.abs(np.log(sizes / spread)).argmin(axis=1))
+        placer.keep_off(list(zip(sizes[coarse], values[coarse], strict=True)))
+    return colors
+
+
 def _si(value: float, unit: str) -> str:
     """An amount in engineering units, four digits of it: 125 TFLOP/s."""
     return EngFormatter(unit, sep=" ")(float(f"{value:.4g}"))
@@ -294,8 +334,9 @@ def _dress(ax: Axes, look: Theme, names: tuple[str, str], title: str, note: str,
     ax.set_ylabel(names[1], color=look.ink, fontsize=13)
     ax.set_title(fill(title, 74), color=look.ink, fontsize=15, fontweight="bold", loc="left", pad=12)
     for axis, name in ((ax.xaxis, names[0]), (ax.yaxis, names[1]))[: 1 if amounts else 2]:
-        plain = FuncFormatter(lambda value, _: f"{value:,.10g}")
-        axis.set_major_formatter(EngFormatter(_unit(name).replace("FLOP/s", ""), sep=" ") if _unit(name) else plain)
+        with_prefix = EngFormatter(_unit(name).replace("FLOP/s", ""), sep=" ")
+        in_full = FuncFormatter(lambda value, _: f"{value:,.10g}")
+        axis.set_major_formatter(with_prefix if _unit(name) else in_full)
         if not amounts:
             axis.set_major_locator(LogLocator(10, numticks=12))
             axis.set_minor_formatter(NullFormatter())
