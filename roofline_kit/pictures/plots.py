@@ -105,14 +105,11 @@ def plot_sweep(
     tracks = {label: _curve(label, what) for label, what in curves.items()}
     if not tracks:
         raise ValueError(f"plot_sweep needs curves {{label: (sizes, values)}}, not {curves!r}")
-    sweeps = [what for what in curves.values() if isinstance(what, Sweep)]
-    if sweeps and not x:
-        x = str(sweeps[0].compiled.symbols[0])
     xs, ys = (np.concatenate([track[i] for track in tracks.values()]) for i in (0, 1))
     ys = np.array([*ys, *map(float, limits.values()), *(float(point[1]) for point in points.values())])
     ax.set(xscale="log", yscale="log", facecolor=look.page)
     ax.set(xlim=(xs.min() / 1.15, xs.max() * (xs.max() / xs.min()) ** 0.3), ylim=(ys.min() / 1.8, ys.max() * 1.8))
-    placer = _dress(ax, look, (x, y), title, note)
+    placer = _dress(ax, look, (x or _name_of_sizes(curves), y), title, note)
     for value in limits.values():
         ax.axhline(float(value), color=look.ink, ls="--", lw=1.6, zorder=2)
         placer.keep_off([(xs.min(), float(value)), (ax.get_xlim()[1], float(value))])
@@ -245,6 +242,11 @@ def _curve(label: str, what: Any) -> tuple[Any, Any]:
     if sizes.ndim != 1 or sizes.shape != values.shape or not all(shown) or not sizes.size:
         raise ValueError(f"the curve {label!r} must have positive finite sizes and as many values, not {what!r}")
     return sizes.astype(float), values.astype(float)
+
+
+def _name_of_sizes(curves: Mapping[str, Any]) -> str:
+    """The symbol that the first sweep goes over; nothing where there are arrays alone."""
+    return next((str(what.compiled.symbols[0]) for what in curves.values() if isinstance(what, Sweep)), "")
 
 
 def _draw_roofs(placer: Placer, look: Theme, roofs: list[Roofline]) -> None:
