@@ -71,8 +71,8 @@ def typeset(value: Any) -> str:
     latex = sympy.latex(value)
     if value.is_number and not value.is_Integer:
         digits = decimal(value)
-        same = "=" if sympy.Rational(digits) == value else r"\approx"
-        latex = rf"{latex} {same} {digits}" if value.is_Rational and max(abs(value.p), value.q) < 10**5 else digits
+        sign = "=" if sympy.Rational(digits) == value else r"\approx"
+        latex = rf"{latex} {sign} {digits}" if value.is_Rational and max(abs(value.p), value.q) < 10**5 else digits
     return rf'<span class="math">\(\displaystyle {escape(latex)}\)</span>'
 
 
