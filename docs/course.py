@@ -14,7 +14,8 @@ from sphinx.application import Sphinx
 from sphinx.util.fileutil import copy_asset_file
 
 import roofline_kit as rk
-from roofline_kit.course import lessons
+from roofline_kit.course.answers import answer as right_answer
+from roofline_kit.course.lessons import hints
 
 TITLE = re.compile(r"([^?.:]*\??)[.:]?\s*")  # the first words of a module's docstring, mostly a question
 MATHJAX = "sphinx-mathjax-offline/static/mathjax/tex-svg.js"
@@ -50,7 +51,7 @@ def html_output(html: str) -> dict[str, Any]:
 
 def fold(question: str) -> str:
     """A question's hint, and in it, folded once more, its answer and what to say to known slips."""
-    entry, answer = lessons._hints()[question], lessons._answers()[question]
+    entry, answer = hints()[question], right_answer(question)
     slips = "".join(
         f"<li>If you have {decimal(sympy.sympify(slip))}: {escape(hint)}</li>"
         for slip, hint in entry.get("slips", {}).items()
@@ -70,8 +71,8 @@ def typeset(value: Any) -> str:
     latex = sympy.latex(value)
     if value.is_number and not value.is_Integer:
         digits = decimal(value)
-        same = "=" if sympy.Rational(digits) == value else r"\approx"
-        latex = rf"{latex} {same} {digits}" if value.is_Rational and max(abs(value.p), value.q) < 10**5 else digits
+        sign = "=" if sympy.Rational(digits) == value else r"\approx"
+        latex = rf"{latex} {sign} {digits}" if value.is_Rational and max(abs(value.p), value.q) < 10**5 else digits
     return rf'<span class="math">\(\displaystyle {escape(latex)}\)</span>'
 
 

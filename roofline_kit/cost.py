@@ -399,8 +399,8 @@ def _plain_step(operation: str, operands: list[tuple[str, str]]) -> str:
 
 def _latex_step(operation: str, operands: list[tuple[str, str]]) -> str:
     """A step as one writes it on a slide: Q Kᵀ for "Q @ K.T"."""
-    plain = re.compile(r"[A-Za-z]\w*", re.ASCII)
-    symbols = [sympy.latex(sympy.Symbol(name)) if plain.fullmatch(name) else _text(name) for name, _ in operands]
+    word = re.compile(r"[A-Za-z]\w*", re.ASCII)
+    symbols = [sympy.latex(sympy.Symbol(name)) if word.fullmatch(name) else _text(name) for name, _ in operands]
     names = [symbol + r"^{\mathsf{T}}" * (view == ".T") for symbol, (_, view) in zip(symbols, operands, strict=True)]
     if operation in INFIX:
         return {"@": r"\,", "*": r" \odot "}.get(operation, f" {operation} ").join(names)

@@ -14,7 +14,7 @@ from typing import Any
 
 import sympy
 
-from .names import choose, data, plain, unknown
+from .names import choose, data, letters, unknown
 
 
 @dataclass(frozen=True)
@@ -174,11 +174,11 @@ def _special(row: dict[str, Any]) -> int:
 
 @cache
 def _answering() -> dict[str, Accelerator]:
-    """All accelerators by each name that they answer to, in plain letters."""
-    found = {plain(name): card for card in _table().values() for name in (card.name, *card.answers)}
+    """All accelerators by each name that they answer to, spelled by its letters."""
+    found = {letters(name): card for card in _table().values() for name in (card.name, *card.answers)}
     for name, card in _table().items():
         for board, differs in data("accelerators.toml")[name].get("variants", {}).items():
-            found[plain(board)] = replace(card, title=board, answers=(board,), **differs)
+            found[letters(board)] = replace(card, title=board, answers=(board,), **differs)
     return found
 
 
@@ -217,4 +217,4 @@ def datasheet(name: object) -> Accelerator | None:
     >>> datasheet("NVIDIA A40").name, datasheet("AMD EPYC 7763, 16 threads")
     ('A40', None)
     """
-    return _answering().get(plain(name)) if isinstance(name, str) else None
+    return _answering().get(letters(name)) if isinstance(name, str) else None

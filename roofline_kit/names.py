@@ -27,8 +27,8 @@ def install(extra: str) -> str:
     return f'in the course\'s folder, pip install -e ".[{extra}]" installs it'
 
 
-def plain(name: str) -> str:
-    """`name` without what people spell differently: "A100 40 GB" and "a100-40gb" read alike."""
+def letters(name: str) -> str:
+    """The letters and digits of `name`, without what people spell differently: "a10040gb" of "A100 40 GB"."""
     return re.sub(r"[^a-z0-9]", "", name.lower())
 
 
@@ -44,7 +44,7 @@ def choose(kind: str, given: object, known: Iterable[str], of: str = "", see: st
     names = list(known)
     if isinstance(given, str) and given in names:
         return given
-    found = [name for name in names if isinstance(given, str) and plain(name) == plain(given) != ""]
+    found = [name for name in names if isinstance(given, str) and letters(name) == letters(given) != ""]
     if not found:
         raise ValueError(of + unknown(kind, given, names, see))
     return found[0]
@@ -89,9 +89,9 @@ def _nearest(given: str, names: list[str], cutoff: float) -> list[str]:
 
     words = given.split()
     for i in range(len(words)):  # "NVIDIA A100", and then "A100"
-        wanted = plain(" ".join(words[i:]))
-        begin_so = [name for name in names if wanted and plain(name).startswith(wanted)]
+        wanted = letters(" ".join(words[i:]))
+        begin_so = [name for name in names if wanted and letters(name).startswith(wanted)]
         if begin_so:
             return begin_so[:FEW]
-    close = difflib.get_close_matches(plain(given), [plain(name) for name in names], n=3, cutoff=cutoff)
-    return [name for key in close for name in names if plain(name) == key][:FEW]
+    close = difflib.get_close_matches(letters(given), [letters(name) for name in names], n=3, cutoff=cutoff)
+    return [name for key in close for name in names if letters(name) == key][:FEW]

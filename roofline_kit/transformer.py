@@ -268,16 +268,7 @@ def sparse_attention(
     ['compressed_branch', 'selected_branch', 'window_branch', 'mix']
     """
     S, n = K.shape[-2], Q.shape[-2]
-    for what, tokens in {"block": block, "stride": stride, "select_block": select_block, "window": window}.items():
-        size(tokens, f"sparse attention: {what}")
-    for small, big in ((stride, block), (stride, select_block)):
-        if big % small:
-            raise ValueError(f"sparse attention: blocks of {big} tokens are not whole strides of {small}")
-    if (size(selected, "sparse attention: selected") - 3).is_negative:
-        raise ValueError(f"sparse attention: selected is {selected}; the first and two near blocks are always read")
-    blocks = sympy.ceiling(sympy.sympify(S) / select_block)
-    if (blocks - selected).is_negative:
-        raise ValueError(f"sparse attention: {S} tokens are {blocks} blocks of {select_block}, fewer than {selected}")
+    blocks = _blocks_to_select(S, block, stride, select_block, selected, window)
 
     @fuse
     def compressed_branch(Q: Any, K: Any, V: Any) -> Any:
@@ -305,6 +296,24 @@ def sparse_attention(
     summary, chosen = compressed_branch(Q, K_cmp, V_cmp)
     details = selected_branch(Q, K, V, chosen)
     return mix(gates, summary, details, window_branch(Q, K_near[..., start:, :], V_near[..., start:, :]))
+
+
+def _blocks_to_select(tokens: Any, block: int, stride: int, select_block: int, selected: int, window: int) -> Any:
+    """How many blocks there are to select from. Raises ValueError for sizes that do not fit together."""
+    sizes = {"block": block, "stride": stride, "select_block": select_block, "window": window}
+    for what, given in sizes.items():
+        size(given, f"sparse attention: {what}")
+    for big in (block, select_block):
+        if big % stride:
+            raise ValueError(f"sparse attention: blocks of {big} tokens are not whole strides of {stride}")
+    if (size(selected, "sparse attention: selected") - 3).is_negative:
+        raise ValueError(f"sparse attention: selected is {selected}; the first and two near blocks are always read")
+    blocks = sympy.ceiling(sympy.sympify(tokens) / select_block)
+    if (blocks - selected).is_negative:
+        raise ValueError(
+            f"sparse attention: {tokens} tokens are {blocks} blocks of {select_block}, fewer than {selected}"
+        )
+    return blocks
 
 
 @fuse

@@ -393,6 +393,37 @@ def _views(name: str, shape: Shape) -> dict[str, Shape]:
     return views
 
 
+def _products(views: dict[str, Shape]) -> list[tuple[str, Shape]]:
+    """The matrix products whose shapes match, and the shapes of their results."""
+    options = []
+    for (x, a), (y, b) in product(views.items(), repeat=2):
+        lead = _broadcast(a[:-2], b[:-2])
+        if lead is not None and len(lead) < 2 and min(len(a), len(b)) > 1 and a[-1] == b[-2]:
+            options.append((f"{x} @ {y}", (*lead, a[-2], b[-1])))
+    return options
+
+
+def _pairs(views: dict[str, Shape], form: str) -> list[tuple[str, Shape]]:
+    """The pairs whose shapes broadcast, in a form such as "{} + {}"."""
+    options = []
+    for (x, a), (y, b) in product(views.items(), repeat=2):
+        both = _broadcast(a, b)
+        if both is not None:
+            options.append((form.format(x, f"{y} * {y}" if "/" in form else y), both))
+    return options
+
+
+def _along_any(views: dict[str, Shape], form: str) -> list[tuple[str, Shape]]:
+    """Reductions and softmax along each dimension that there is."""
+    options = []
+    for (x, a), axis in product(views.items(), range(-1, 3)):
+        if axis < len(a):
+            less = a if "softmax" in form else a[: axis % len(a)] + a[axis % len(a) + 1 :]
+            text = form.format(x, axis)
+            options.append((text, less) if less else (text[:-1] + ", keepdims=True)", ("1",)))
+    return options
+
+
 @st.composite
 def programs(draw: st.DrawFn) -> Program:
     """A program of matrix products, elementwise functions, reductions and views, whose shapes match at any size."""
@@ -406,23 +437,11 @@ def programs(draw: st.DrawFn) -> Program:
         kind = draw(st.sampled_from(["matmul", "matmul", "pairwise", "pointwise", "last", "any"]))
         options: list[tuple[str, Shape]] = []
         if kind == "matmul":
-            for (x, a), (y, b) in product(views.items(), repeat=2):
-                lead = _broadcast(a[:-2], b[:-2])
-                if lead is not None and len(lead) < 2 and min(len(a), len(b)) > 1 and a[-1] == b[-2]:
-                    options.append((f"{x} @ {y}", (*lead, a[-2], b[-1])))
+            options = _products(views)
         elif kind == "pairwise":
-            form = draw(st.sampled_from(_PAIRWISE))
-            for (x, a), (y, b) in product(views.items(), repeat=2):
-                both = _broadcast(a, b)
-                if both is not None:
-                    options.append((form.format(x, f"{y} * {y}" if "/" in form else y), both))
+            options = _pairs(views, draw(st.sampled_from(_PAIRWISE)))
         elif kind == "any":
-            form = draw(st.sampled_from(_ALONG_ANY))
-            for (x, a), axis in product(views.items(), range(-1, 3)):
-                if axis < len(a):
-                    less = a if "softmax" in form else a[: axis % len(a)] + a[axis % len(a) + 1 :]
-                    text = form.format(x, axis)
-                    options.append((text, less) if less else (text[:-1] + ", keepdims=True)", ("1",)))
+            options = _along_any(views, draw(st.sampled_from(_ALONG_ANY)))
         if not options:
             form = draw(st.sampled_from(_ALONG_LAST if kind == "last" else _POINTWISE))
             options = [(form.format(x), a) for x, a in views.items()]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import sys
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,19 +13,38 @@ import pytest
 import sympy
 
 import roofline_kit as rk
-from roofline_kit.course import lessons
+from roofline_kit.course import answers
+from roofline_kit.course.answers import answer as right_answer
+from roofline_kit.course.lessons import hints
 
-QUESTIONS = sorted(lessons._answers())
+QUESTIONS = sorted(hints())
 
 
 def test_every_question_has_an_answer_and_a_hint() -> None:
-    assert set(lessons._hints()) == set(lessons._answers())
-    assert all(entry["hint"] and entry["right"] for entry in lessons._hints().values())
+    assert set(hints()) == {question for page in answers.PAGES.values() for question in page()}
+    assert all(entry["hint"] and entry["right"] for entry in hints().values())
+
+
+def test_only_the_page_of_a_question_is_computed() -> None:
+    """Page 01 needs no model: no function of models.py runs. Page 04 does, so the watch can see one."""
+
+    def files_that_run(question: str) -> set[str]:
+        files = set()
+        sys.setprofile(lambda frame, *_: files.add(Path(frame.f_code.co_filename).name))
+        try:
+            rk.check(question, 1)
+        finally:
+            sys.setprofile(None)
+        return files
+
+    answers.answers_of.cache_clear()
+    assert "models.py" not in files_that_run("01.saxpy")
+    assert "models.py" in files_that_run("04.cache")
 
 
 @pytest.mark.parametrize("question", QUESTIONS)
 def test_the_right_answer_is_accepted(question: str) -> None:
-    assert rk.check(question, lessons._answers()[question]).right
+    assert rk.check(question, right_answer(question)).right
 
 
 @pytest.mark.parametrize("question", QUESTIONS)
@@ -41,19 +62,19 @@ def test_a_wrong_answer_gets_a_hint(question: str, wrong: Any) -> None:
 
 @pytest.mark.parametrize("question", QUESTIONS)
 def test_no_hint_gives_the_solution_away(question: str) -> None:
-    solution, entry = lessons._answers()[question], lessons._hints()[question]
-    hints = [entry["hint"], *entry.get("slips", {}).values()]
+    solution, entry = right_answer(question), hints()[question]
+    said = [entry["hint"], *entry.get("slips", {}).values()]
     if isinstance(solution, str):  # a word of two: the hint must not say only the right one
         other = {"memory": "compute", "compute": "memory"}[solution]
-        assert all(other in hint for hint in hints if f"'{solution}'" in hint)
+        assert all(other in hint for hint in said if f"'{solution}'" in hint)
         return
-    numbers = [float(Fraction(text)) for hint in hints for text in re.findall(r"\d+(?:/\d+|\.\d+)?", hint)]
-    assert not any(rk.check(question, number).right for number in numbers), hints
+    numbers = [float(Fraction(text)) for hint in said for text in re.findall(r"\d+(?:/\d+|\.\d+)?", hint)]
+    assert not any(rk.check(question, number).right for number in numbers), said
 
 
 @pytest.mark.parametrize("question", QUESTIONS)
 def test_every_known_slip_is_wrong_and_gets_its_own_hint(question: str) -> None:
-    for slip, hint in lessons._hints()[question].get("slips", {}).items():
+    for slip, hint in hints()[question].get("slips", {}).items():
         verdict = rk.check(question, sympy.sympify(slip))
         assert not verdict.right and hint in repr(verdict)
 
@@ -114,7 +135,7 @@ def test_dragging_leads_to_the_answer() -> None:
     found = dragged()
     assert set(found) == {question for question in QUESTIONS if question.endswith((".drag", ".walk"))}
     for question, value in found.items():
-        answer = lessons._nearest(value, *choices.get(question, [value]))
+        answer = answers.nearest(value, *choices.get(question, [value]))
         assert rk.check(question, answer).right, (question, value)
 
 

@@ -110,7 +110,7 @@ def test_every_question_is_asked_in_the_notebook_that_its_id_names() -> None:
     for path in NOTEBOOKS:
         for cell in code(nbformat.read(path, as_version=4)):
             asked |= dict.fromkeys(re.findall(r'rk\.check\("([^"]+)"', cell.source), path.name[:2])
-    assert asked == {question: question[:2] for question in lessons._hints()}
+    assert asked == {question: question[:2] for question in lessons.hints()}
 
 
 def test_no_number_in_the_prose_is_typed_in_by_hand(notebook: Any) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from itertools import cycle, pairwise
+from itertools import cycle
 from numbers import Real
 from textwrap import fill
 from types import MappingProxyType
@@ -18,12 +18,14 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.patches import Rectangle
 from matplotlib.ticker import EngFormatter, FuncFormatter, LogLocator, NullFormatter
 
 from ..cost import Cost, Sweep
 from ..names import choose
 from ..roofline import Roofline, roofline
 from ..tensor import Step
+from .labels import Placer
 from .themes import THEMES, Theme
 
 
@@ -56,35 +58,22 @@ def plot_roofline(
     roofs = [m if isinstance(m, Roofline) else roofline(m, dtype) for m in given]
     if not roofs or not isinstance(points, Mapping):
         raise ValueError(f"plot_roofline needs at least one machine and points {{label: cost}}, not {points!r}")
-    roof, tracks = roofs[0], {label: _track(label, what, roofs[0]) for label, what in points.items()}
-    xs, ys = (np.concatenate([track[i] for track in tracks.values()] or [[]]) for i in (0, 1))
-    x0, x1 = min([*xs, float(roof.ridge)]) / 10, max([*xs, float(roof.ridge)]) * 12
-    y0, y1 = 0.8 * min([roof.attainable(x0), *(0.6 * ys)]), 4 * max(r.peak for r in roofs)
+    tracks = {label: _track(label, what, roofs[0]) for label, what in points.items()}
     look, ax = _axes(theme, ax)
-    ax.set(xscale="log", yscale="log", xlim=(x0, x1), ylim=(y0, y1), facecolor=look.memory_region)
-    measured = sum(map(_is_measured, points.values()))
-    note = "Points: predicted by the roofline, FLOPs over the sum of the steps' times. Not measurements."
-    if measured:
-        note = "Points: measured." if measured == len(points) else "Points: measured, or predicted by the roofline."
+    ax.set(xscale="log", yscale="log", facecolor=look.memory_region, **_room(roofs, tracks))
     names = ("arithmetic intensity [FLOPs per byte]", "attainable performance [FLOP/s]")
-    placer = _dress(ax, look, names, title, note if tracks else "")
-    for x, y in zip(xs, ys, strict=True):
-        placer.points.append(placer.pixels(x, y))
-        placer.take(placer.points[-1], 9)
+    placer = _dress(ax, look, names, title, _origin(points))
+    for xs, ys in tracks.values():
+        for x, y in zip(xs, ys, strict=True):
+            placer.points.append(placer.pixels(x, y))
+            placer.keep_free(placer.points[-1], 9)
     _draw_roofs(placer, look, roofs)
-    _draw_further_limits(placer, look, roof, points)
+    _draw_further_limits(placer, look, roofs[0], points)
     for label, what in points.items():
         if isinstance(what, Sweep):
-            _draw_path(placer, look, label, what, roof)
+            _draw_path(placer, look, label, what, roofs[0])
     marks = {label: (x[0], y[0]) for label, (x, y) in tracks.items() if not isinstance(points[label], Sweep)}
-    places: dict[Any, list[str]] = {}  # points that lie on one another share a label
-    for label, xy in marks.items():
-        places.setdefault(tuple(np.round(placer.pixels(*xy) / (6 * placer.pt))), []).append(label)
-    texts = [(*marks[labels[0]], fill(", ".join(labels), 20)) for labels in places.values()]
-    for (x, y, text), marker in zip(sorted(texts, reverse=True), cycle("osD^vPX*"), strict=False):
-        color = look.compute if x >= roof.ridge else look.memory
-        ax.plot([x], [y], marker, color=color, ms=12, mec=look.page, mew=1.6, zorder=7)
-        placer.label(x, y, text, color=color)
+    _draw_marks(placer, look, marks, roofs[0])
     return ax
 
 
@@ -112,33 +101,21 @@ def plot_sweep(
     'N'
     """
     look, ax = _axes(theme, ax)
-    tracks = {}
     for label, what in [*limits.items(), *points.items()]:
         if not all(0 < float(number) < np.inf for number in np.ravel(what)):
             raise ValueError(f"{label!r} must be positive and finite on logarithmic axes, not {what!r}")
-    for label, what in curves.items():
-        sizes, values = _over_one_size(label, what) if isinstance(what, Sweep) else map(np.asarray, what)
-        x = x or (str(what.compiled.symbols[0]) if isinstance(what, Sweep) else "")
-        shown = [np.all((a > 0) & (a < np.inf)) for a in (sizes, values)]
-        if sizes.ndim != 1 or sizes.shape != values.shape or not all(shown) or not sizes.size:
-            raise ValueError(f"the curve {label!r} must have positive finite sizes and as many values, not {what!r}")
-        tracks[label] = sizes.astype(float), values.astype(float)
+    tracks = {label: _curve(label, what) for label, what in curves.items()}
     if not tracks:
         raise ValueError(f"plot_sweep needs curves {{label: (sizes, values)}}, not {curves!r}")
     xs, ys = (np.concatenate([track[i] for track in tracks.values()]) for i in (0, 1))
     ys = np.array([*ys, *map(float, limits.values()), *(float(point[1]) for point in points.values())])
     ax.set(xscale="log", yscale="log", facecolor=look.page)
     ax.set(xlim=(xs.min() / 1.15, xs.max() * (xs.max() / xs.min()) ** 0.3), ylim=(ys.min() / 1.8, ys.max() * 1.8))
-    placer = _dress(ax, look, (x, y), title, note)
-    colors = dict(zip(tracks, cycle((look.memory, look.compute, look.path, look.other, look.ink)), strict=False))
+    placer = _dress(ax, look, (x or _name_of_sizes(curves), y), title, note)
     for value in limits.values():
         ax.axhline(float(value), color=look.ink, ls="--", lw=1.6, zorder=2)
-        placer.line([(xs.min(), float(value)), (ax.get_xlim()[1], float(value))])
-    for (label, (sizes, values)), style in zip(tracks.items(), cycle(["-", "-", "-", "-", "-", "--"]), strict=False):
-        ax.plot(sizes, values, style, color=colors[label], lw=3, zorder=4)
-        spread = np.geomspace(sizes.min(), sizes.max(), 16)[:, None]  # enough to keep labels off it
-        coarse = np.unique(np.abs(np.log(sizes / spread)).argmin(axis=1))
-        placer.line(list(zip(sizes[coarse], values[coarse], strict=True)))
+        placer.keep_off([(xs.min(), float(value)), (ax.get_xlim()[1], float(value))])
+    colors = _draw_curves(placer, look, tracks)
     for label, (at, value) in points.items():
         ax.plot([at], [value], "o", color=look.ink, ms=9, mec=look.page, mew=1.4, zorder=7)
         placer.label(at, value, label, color=look.ink)
@@ -166,12 +143,7 @@ def plot_stack(
     >>> [round(float(bar.get_width()), 3) for bar in ax.patches]
     [0.001, 0.002, 0.002, 0.004]
     """
-    if not bars or not all(bars.values()):
-        raise ValueError(f"plot_stack needs bars {{label: {{part: amount}}}}, not {bars!r}")
-    for label, parts in bars.items():
-        for part, amount in parts.items():
-            if not 0 <= amount < np.inf:
-                raise ValueError(f"{part!r} of {label!r} must be 0 or more and finite, not {amount!r}")
+    _check_bars(bars)
     look, ax = _axes(theme, ax, height=1.8 + 0.75 * len(bars))
     ax.set(facecolor=look.page, xlim=(0, 1.15 * max(sum(parts.values()) for parts in bars.values())))
     ax.set(ylim=(len(bars) - 0.5, -0.5))
@@ -179,22 +151,37 @@ def plot_stack(
     _dress(ax, look, (x, ""), title, note, amounts=True)
     names = dict.fromkeys(part for parts in bars.values() for part in parts)
     colors = dict(zip(names, cycle((look.memory, look.compute, look.path, look.other)), strict=False))
-    style: dict[str, Any] = {"va": "center", "fontsize": 12.5}
-    bold = style | {"fontweight": "bold"}
     for row, parts in enumerate(bars.values()):
         end = 0.0
         for part, amount in parts.items():
             bar = ax.barh(row, amount, 0.72, end, color=colors[part], edgecolor=look.page, lw=1.5)[0]
-            room = bar.get_window_extent()
-            for more in (dict[str, Any](), {"fontsize": 8.5}, {"fontsize": 8.5, "rotation": 90}):
-                name = ax.text(end + amount / 2, row, part, color=look.page, ha="center", **bold | more)
-                taken = name.get_window_extent()
-                if taken.width < room.width - 4 and taken.height < room.height - 4:
-                    break
-                name.remove()
+            _write_inside(ax, bar, part, look.page)
             end += amount
-        ax.text(end, row, f"  {_si(end, _unit(x))}", color=look.ink, **style)
+        ax.text(end, row, f"  {_si(end, _unit(x))}", color=look.ink, va="center", fontsize=12.5)
     return ax
+
+
+def _check_bars(bars: Mapping[str, Mapping[str, float]]) -> None:
+    """Raises ValueError for a bar without parts, and for a part that cannot be drawn."""
+    if not bars or not all(bars.values()):
+        raise ValueError(f"plot_stack needs bars {{label: {{part: amount}}}}, not {bars!r}")
+    for label, parts in bars.items():
+        for part, amount in parts.items():
+            if not 0 <= amount < np.inf:
+                raise ValueError(f"{part!r} of {label!r} must be 0 or more and finite, not {amount!r}")
+
+
+def _write_inside(ax: Axes, bar: Rectangle, name: str, color: str) -> None:
+    """A name within a bar: large, small, or small and upright; none where even that has no room."""
+    room = bar.get_window_extent()
+    middle = bar.get_x() + bar.get_width() / 2, bar.get_y() + bar.get_height() / 2
+    for size, rotation in ((12.5, 0), (8.5, 0), (8.5, 90)):
+        text = ax.text(*middle, name, color=color, ha="center", va="center", fontweight="bold", fontsize=size)
+        text.set_rotation(rotation)
+        extent = text.get_window_extent()
+        if extent.width < room.width - 4 and extent.height < room.height - 4:
+            return
+        text.remove()
 
 
 def _axes(theme: str, ax: Axes | None, height: float = 6) -> tuple[Theme, Axes]:
@@ -224,6 +211,25 @@ def _is_measured(what: Any) -> bool:
     return hasattr(what, "intensity") and hasattr(what, "rate")
 
 
+def _room(roofs: list[Roofline], tracks: Mapping[str, tuple[Any, Any]]) -> dict[str, tuple[float, float]]:
+    """The limits of the axes: every point, the ridge and every roof, with room for what is written."""
+    ridge = float(roofs[0].ridge)
+    xs, ys = (np.concatenate([track[i] for track in tracks.values()] or [[]]) for i in (0, 1))
+    x0, x1 = min([*xs, ridge]) / 10, max([*xs, ridge]) * 12
+    y0, y1 = 0.8 * min([roofs[0].attainable(x0), *(0.6 * ys)]), 4 * max(r.peak for r in roofs)
+    return {"xlim": (x0, x1), "ylim": (y0, y1)}
+
+
+def _origin(points: Mapping[str, Any]) -> str:
+    """The footnote that says what the points are."""
+    measured = [what for what in points.values() if _is_measured(what)]
+    if not points:
+        return ""
+    if not measured:
+        return "Points: predicted by the roofline, FLOPs over the sum of the steps' times. Not measurements."
+    return "Points: measured." if len(measured) == len(points) else "Points: measured, or predicted by the roofline."
+
+
 def _over_one_size(label: str, sweep: Sweep) -> tuple[Any, Any]:
     """The sizes and intensities of a sweep that can be drawn as a line."""
     if len(sweep.sizes) != 1 or sweep.sizes[0].ndim != 1:
@@ -231,7 +237,21 @@ def _over_one_size(label: str, sweep: Sweep) -> tuple[Any, Any]:
     return sweep.sizes[0], sweep.intensity
 
 
-def _draw_roofs(placer: _Placer, look: Theme, roofs: list[Roofline]) -> None:
+def _curve(label: str, what: Any) -> tuple[Any, Any]:
+    """The sizes and values of a curve as floats, which logarithmic axes can show."""
+    sizes, values = _over_one_size(label, what) if isinstance(what, Sweep) else map(np.asarray, what)
+    shown = [np.all((a > 0) & (a < np.inf)) for a in (sizes, values)]
+    if sizes.ndim != 1 or sizes.shape != values.shape or not all(shown) or not sizes.size:
+        raise ValueError(f"the curve {label!r} must have positive finite sizes and as many values, not {what!r}")
+    return sizes.astype(float), values.astype(float)
+
+
+def _name_of_sizes(curves: Mapping[str, Any]) -> str:
+    """The symbol that the first sweep goes over; nothing where there are arrays alone."""
+    return next((str(what.compiled.symbols[0]) for what in curves.values() if isinstance(what, Sweep)), "")
+
+
+def _draw_roofs(placer: Placer, look: Theme, roofs: list[Roofline]) -> None:
     """Regions, roofs and ridge, with what stands on the lines themselves."""
     ax, roof, ridge = placer.ax, roofs[0], float(roofs[0].ridge)
     (x0, x1), (y0, y1) = ax.get_xlim(), ax.get_ylim()
@@ -240,10 +260,10 @@ def _draw_roofs(placer: _Placer, look: Theme, roofs: list[Roofline]) -> None:
         line = [(x0, x0 * r.bandwidth), (float(r.ridge), r.peak), (x1, r.peak)]
         style = {"color": look.ink, "lw": 3, "zorder": 3} if r is roof else {"color": look.faint, "lw": 1.8, "ls": "--"}
         ax.plot(*zip(*line, strict=True), **style)
-        placer.line(line)
+        placer.keep_off(line)
     ax.plot([ridge, ridge], [y0, roof.peak], ":", color=look.ink, lw=1.4, zorder=2)
     ax.plot([ridge], [roof.peak], "o", color=look.ink, ms=8, zorder=5)
-    placer.line([(ridge, y0), (ridge, y1)])
+    placer.keep_off([(ridge, y0), (ridge, y1)])
 
     ink, memory, compute = ({"color": c, "fontweight": "bold"} for c in (look.ink, look.memory, look.compute))
     peak = f"{roof.accelerator.name}  {roof.dtype} peak  {_si(roof.peak, 'FLOP/s')}"
@@ -259,29 +279,35 @@ def _draw_roofs(placer: _Placer, look: Theme, roofs: list[Roofline]) -> None:
     placer.text(ridge, y0, note, 7, 62, va="bottom", color=look.ink)
 
 
-def _draw_further_limits(placer: _Placer, look: Theme, roof: Roofline, points: Mapping[str, Any]) -> None:
+def _draw_further_limits(placer: Placer, look: Theme, roof: Roofline, points: Mapping[str, Any]) -> None:
     """A lower roof for what runs outside of matrix units, and walls for exponentials, where the roofline has them."""
-    ax, x1 = placer.ax, placer.ax.get_xlim()[1]
     if "vector" in roof.limits:
-        rate = float(roof.rates["vector"])
+        rate, x1 = float(roof.rates["vector"]), placer.ax.get_xlim()[1]
         line = [(rate / roof.bandwidth, rate), (x1, rate)]
-        ax.plot(*zip(*line, strict=True), color=look.other, lw=1.8, ls="--", zorder=3)
-        placer.line(line)
+        placer.ax.plot(*zip(*line, strict=True), color=look.other, lw=1.8, ls="--", zorder=3)
+        placer.keep_off(line)
         name = f"outside of matrix units  {_si(rate, 'FLOP/s')}"
         placer.text(x1, rate, name, -4, -5, ha="right", va="top", color=look.other)
-    walls: dict[float, float] = {}
-    for what in points.values():
-        if "exp" in roof.limits and isinstance(what, (Cost, Step)) and what.amounts["exp"] != 0:
-            walls[float(what.intensity)] = float(roof.rates["exp"] * what.amounts["compute"] / what.amounts["exp"])
-    for x, top in walls.items():
-        if top < roof.attainable(x):
+    if "exp" in roof.limits:
+        for x, top in _walls(roof, points).items():
             wall = [(x, top), (x, roof.attainable(x))]
-            ax.plot(*zip(*wall, strict=True), color=look.other, lw=5, alpha=0.7, solid_capstyle="butt", zorder=4)
-            placer.line(wall)
+            placer.ax.plot(*zip(*wall, strict=True), color=look.other, lw=5, alpha=0.7, solid_capstyle="butt", zorder=4)
+            placer.keep_off(wall)
             placer.label(x, top, f"exponentials: at most {_si(top, 'FLOP/s')}", color=look.other)
 
 
-def _draw_path(placer: _Placer, look: Theme, label: str, sweep: Sweep, roof: Roofline) -> None:
+def _walls(roof: Roofline, points: Mapping[str, Any]) -> dict[float, float]:
+    """Where exponentials keep a cost below the roof: its intensity, and the FLOP/s that they allow."""
+    walls = {}
+    for what in points.values():
+        if isinstance(what, (Cost, Step)) and what.amounts["exp"] != 0:
+            top = float(roof.rates["exp"] * what.amounts["compute"] / what.amounts["exp"])
+            if top < roof.attainable(float(what.intensity)):
+                walls[float(what.intensity)] = top
+    return walls
+
+
+def _draw_path(placer: Placer, look: Theme, label: str, sweep: Sweep, roof: Roofline) -> None:
     """A sweep over one size as a path, with a tick at each of its sizes."""
     sizes, name = sweep.sizes[0], sweep.compiled.symbols[0]
     between = np.unique(np.geomspace(sizes.min(), sizes.max(), 400).round())
@@ -292,6 +318,29 @@ def _draw_path(placer: _Placer, look: Theme, label: str, sweep: Sweep, roof: Roo
     texts = [f"{label}\n{name} = {sizes[0]:,.0f}", *(f"{size:,.0f}" for size in sizes[1:])]
     for i in range(len(sizes)) if len(sizes) <= 8 else (0, -1):
         placer.label(x[i], y[i], texts[i], color=look.path, fontweight="bold")
+
+
+def _draw_marks(placer: Placer, look: Theme, marks: Mapping[str, tuple[Any, Any]], roof: Roofline) -> None:
+    """Points {label: (x, y)}, in the colour of what binds them; those that lie on one another share a label."""
+    places: dict[Any, list[str]] = {}
+    for label, xy in marks.items():
+        places.setdefault(tuple(np.round(placer.pixels(*xy) / (6 * placer.pt))), []).append(label)
+    texts = [(*marks[labels[0]], fill(", ".join(labels), 20)) for labels in places.values()]
+    for (x, y, text), marker in zip(sorted(texts, reverse=True), cycle("osD^vPX*"), strict=False):
+        color = look.compute if x >= roof.ridge else look.memory
+        placer.ax.plot([x], [y], marker, color=color, ms=12, mec=look.page, mew=1.6, zorder=7)
+        placer.label(x, y, text, color=color)
+
+
+def _draw_curves(placer: Placer, look: Theme, tracks: Mapping[str, tuple[Any, Any]]) -> dict[str, str]:
+    """The curves {label: (sizes, values)}, kept free of labels; returns their colours."""
+    colors = dict(zip(tracks, cycle((look.memory, look.compute, look.path, look.other, look.ink)), strict=False))
+    for (label, (sizes, values)), style in zip(tracks.items(), cycle(["-", "-", "-", "-", "-", "--"]), strict=False):
+        placer.ax.plot(sizes, values, style, color=colors[label], lw=3, zorder=4)
+        spread = np.geomspace(sizes.min(), sizes.max(), 16)[:, None]  # enough to keep labels off it
+        coarse = np.unique(np.abs(np.log(sizes / spread)).argmin(axis=1))
+        placer.keep_off(list(zip(sizes[coarse], values[coarse], strict=True)))
+    return colors
 
 
 def _si(value: float, unit: str) -> str:
@@ -305,7 +354,7 @@ def _unit(name: str) -> str:
     return found[1] if found else ""
 
 
-def _dress(ax: Axes, look: Theme, names: tuple[str, str], title: str, note: str, amounts: bool = False) -> _Placer:
+def _dress(ax: Axes, look: Theme, names: tuple[str, str], title: str, note: str, amounts: bool = False) -> Placer:
     """Names of the axes, grid, ticks, title, and a note under the axes; and what then places the labels.
 
     amounts : the axes are not logarithmic, and the vertical one has names.
@@ -317,8 +366,9 @@ def _dress(ax: Axes, look: Theme, names: tuple[str, str], title: str, note: str,
     ax.set_ylabel(names[1], color=look.ink, fontsize=13)
     ax.set_title(fill(title, 74), color=look.ink, fontsize=15, fontweight="bold", loc="left", pad=12)
     for axis, name in ((ax.xaxis, names[0]), (ax.yaxis, names[1]))[: 1 if amounts else 2]:
-        plain = FuncFormatter(lambda value, _: f"{value:,.10g}")
-        axis.set_major_formatter(EngFormatter(_unit(name).replace("FLOP/s", ""), sep=" ") if _unit(name) else plain)
+        with_prefix = EngFormatter(_unit(name).replace("FLOP/s", ""), sep=" ")
+        in_full = FuncFormatter(lambda value, _: f"{value:,.10g}")
+        axis.set_major_formatter(with_prefix if _unit(name) else in_full)
         if not amounts:
             axis.set_major_locator(LogLocator(10, numticks=12))
             axis.set_minor_formatter(NullFormatter())
@@ -329,108 +379,4 @@ def _dress(ax: Axes, look: Theme, names: tuple[str, str], title: str, note: str,
     figure: Any = ax.figure
     figure.draw_without_rendering()  # labels are placed in pixels, so the axes must have their final size
     figure.set_layout_engine("none")
-    return _Placer(ax)
-
-
-class _Placer:
-    """Puts text into an Axes where nothing else is; boxes are (x0, y0, x1, y1) in pixels."""
-
-    def __init__(self, ax: Axes) -> None:
-        self.ax = ax
-        self.pt = ax.figure.dpi / 72
-        self.box = ax.get_window_extent().extents
-        self.points: list[np.ndarray] = []
-        self.taken: list[Any] = []
-        self.segments: list[np.ndarray] = []
-
-    def pixels(self, x: Any, y: Any) -> np.ndarray:
-        return np.asarray(self.ax.transData.transform((float(x), float(y))))
-
-    def take(self, centre: np.ndarray, radius: float) -> None:
-        """Keep a square free, `radius` in points."""
-        r = radius * self.pt
-        self.taken.append(np.array([*(centre - r), *(centre + r)]))
-
-    def line(self, points: list[tuple[float, float]]) -> None:
-        """Keep labels off a line through `points`, in data coordinates."""
-        pixels = [self.pixels(*p) for p in points]
-        self.segments += [np.array(pair) for pair in pairwise(pixels)]
-
-    def text(self, x: float, y: float, text: str, dx: float = 0, dy: float = 0, **given: Any) -> None:
-        """Text at a fixed place, `dx` and `dy` points away from (x, y), on the left where the right is full."""
-        style: dict[str, Any] = {"fontsize": 12.5, "ha": "left", "zorder": 8} | given
-        made: Any = self.ax.annotate(text, (x, y), (dx, dy), textcoords="offset points", **style)
-        if made.get_window_extent().extents[2] > self.box[2] and style["ha"] == "left":
-            made.set(ha="right", x=-dx)
-        self.taken.append(made.get_window_extent().extents)
-
-    def along(self, x0: float, x1: float, slope: float, text: str, dy: float, **style: Any) -> None:
-        """Text along the slanted roof y = slope · x, in the middle of what is seen of it."""
-        start, end = self.pixels(x0, x0 * slope), self.pixels(x1, x1 * slope)
-        if start[1] < self.box[1]:  # the roof enters from below
-            start = start + (end - start) * (self.box[1] - start[1]) / (end[1] - start[1])
-        length = np.hypot(*(end - start))
-        direction = (end - start) / length
-        offset = dy * np.array([-direction[1], direction[0]])
-        fixed: dict[str, Any] = {"rotation_mode": "anchor", "ha": "center", "fontsize": 12.5, "zorder": 8}
-        made = self.ax.annotate(text, (x1, x1 * slope), tuple(offset), textcoords="offset points", **fixed, **style)
-        left, _, right, _ = made.get_window_extent().extents
-        made.set_rotation(np.degrees(np.arctan2(direction[1], direction[0])))
-        # The middle, or where there is most room between the points on the roof.
-        half = (right - left) / 2
-        along = np.linspace(half + 14 * self.pt, length - half - 14 * self.pt, 9)[[4, 3, 5, 2, 6, 1, 7, 0, 8]]
-        spots = [start + t * direction for t in along]
-        middle = max(spots, key=lambda spot: min([np.hypot(*(spot - p)) for p in self.points] + [half + 20 * self.pt]))
-        made.xy = tuple(self.ax.transData.inverted().transform(middle))
-        # The box around slanted text is mostly empty, so a row of small boxes is kept free instead.
-        for t in np.linspace(-half, half, 12):
-            self.take(middle + t * direction + 2 * offset * self.pt, 8)
-
-    def label(self, x: float, y: float, text: str, color: str, **style: Any) -> None:
-        """A label at the nearest free place, with a leader line to its point where that is not beside it."""
-        at = self.pixels(x, y)
-        style |= {"color": color, "ha": "center", "va": "center", "fontsize": 12.5, "zorder": 9}
-        made = self.ax.annotate(text, (x, y), (0, 0), textcoords="offset points", **style)
-        left, low, right, high = made.get_window_extent().extents
-        half = np.array([(right - left) / 2 + 6 * self.pt, (high - low) / 2 + 2 * self.pt])
-        centre = self._free_place(at, half)
-        if centre is None:
-            raise ValueError(f"there is no room for the label {text!r}: plot fewer points, or shorten the labels")
-        made.set_position(tuple((centre - at) / self.pt))
-        self.taken.append(np.array([*(centre - half), *(centre + half)]))
-        nearest = np.clip(at, centre - half, centre + half)
-        gap = np.hypot(*(at - nearest))
-        if gap > 14 * self.pt:
-            ends = np.array([nearest, at + (nearest - at) * (9 * self.pt / gap)])
-            self.ax.plot(*self.ax.transData.inverted().transform(ends).T, color=color, lw=1.3, zorder=6)
-            self.segments.append(ends)
-
-    def _free_place(self, at: np.ndarray, half: np.ndarray) -> np.ndarray | None:
-        """Centre of the nearest free place for a label of size 2·half; right and below win ties."""
-        x0, y0, x1, y1 = self.box + np.array([*half, *-half])
-        grid = np.stack(np.meshgrid(np.arange(x0, x1, 3), np.arange(y0, y1, 4)), axis=-1).reshape(-1, 2)
-        boxes = np.hstack([grid - half, grid + half])
-        free = np.ones(len(grid), dtype=bool)
-        for other in self.taken:
-            free &= ~((boxes[:, :2] < other[2:]).all(axis=1) & (boxes[:, 2:] > other[:2]).all(axis=1))
-        for segment in self.segments:
-            free[free] = ~_crosses(segment, boxes[free])
-        grid, boxes = grid[free], boxes[free]
-        near = np.clip(at, boxes[:, :2], boxes[:, 2:])
-        cost = np.hypot(*(near - at).T) + 0.02 * (grid - at) @ [-1, 1]
-        columns = {round(x) for x, _ in self.points if abs(x - at[0]) > self.pt}
-        for x in columns:  # a label above or below another point is in the way of that point's label
-            cost += 25 * self.pt * ((boxes[:, 0] - 6 < x) & (x < boxes[:, 2] + 6))
-        order = np.argsort(cost, kind="stable")
-        others = np.array([box for box in self.taken if not ((box[:2] < at) & (at < box[2:])).all()]).reshape(-1, 4)
-        clear = (i for i in order if not _crosses(np.array([at, near[i]]), others).any())
-        best = next(clear, order[0] if len(order) else None)
-        return None if best is None else grid[best]
-
-
-def _crosses(segment: np.ndarray, boxes: np.ndarray) -> np.ndarray:
-    """Which of the boxes a line segment meets, by clipping it to them (Liang and Barsky)."""
-    start, move = segment[0], segment[1] - segment[0]
-    move = np.where(np.abs(move) < 1e-9, 1e-9, move)
-    a, b = (boxes[:, :2] - start) / move, (boxes[:, 2:] - start) / move
-    return np.maximum(np.maximum(*np.minimum(a, b).T), 0) <= np.minimum(np.minimum(*np.maximum(a, b).T), 1)
+    return Placer(ax)

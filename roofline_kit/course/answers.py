@@ -1,0 +1,193 @@
+"""What is right? The answers to the pages' questions, each out of a traced algorithm, a datasheet or a published table.
+
+A function for each page; a page's answers are computed when one of them is first asked for, and no other page's.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cache
+from typing import Any
+
+import sympy
+
+from ..cost import trace
+from ..hardware import Accelerator
+from ..measuring import Settings, service_units
+from ..models import model
+from ..ops import exp
+from ..roofline import Roofline, roofline
+from ..sizes import symbols
+from ..tensor import Tensor, fuse, matmul, tensors
+from ..transformer import attention, linear
+from .lecture import published
+
+N, h, K, M, H, S, d = symbols("N h K M H S d")
+some = sympy.Dummy(positive=True)  # a size to solve for, which need not come out whole
+ATTENTION = tensors("Q K V", (N, h))
+FUSED = tensors("Q K V", (N, d))
+SQUARE = Tensor("X", (N, N)), Tensor("W", (N, N))
+PRODUCT = Tensor("X", (N, K)), Tensor("W", (K, M))
+
+
+def answer(question: str) -> Any:
+    """The answer to a question: a number, a formula or a word. Only the question's page is computed.
+
+    >>> answer("01.saxpy")
+    1/6
+    """
+    return answers_of(question[:2])[question]
+
+
+@cache
+def answers_of(page: str) -> dict[str, Any]:
+    """The answers to the questions of a page, which is named by two digits."""
+    return PAGES[page]()
+
+
+def start_here() -> dict[str, Any]:
+    """0 · Start here."""
+    h100 = roofline("H100-SXM")
+    return {"00.ridge": h100.ridge, "00.bound": h100.bound(50)}
+
+
+def arithmetic_intensity() -> dict[str, Any]:
+    """1 · Arithmetic intensity."""
+    a10, h100 = roofline("A10"), roofline("H100-SXM")
+    x, y = tensors("x y", N, "fp32")
+    add = trace(lambda a, b: a + b, x, y)
+    square = trace(linear, *SQUARE)
+    return {
+        "01.predict": a10.bound(add.intensity),
+        "01.saxpy": trace(fuse(lambda x, y: 2.5 * x + y), x, y).intensity,
+        "01.dot": sympy.limit(trace(matmul, *tensors("u v", N)).intensity, N, sympy.oo),
+        "01.faster": sympy.cancel(add.bytes / a10.bandwidth / (add.bytes / h100.bandwidth)),
+        "01.hundred": sympy.ceiling(roofline("A100-40GB", "fp32").ridge * trace(exp, x).bytes / N),
+        "01.drag": square.intensity.subs(N, 2 * N) / square.intensity,
+    }
+
+
+def attention_by_steps() -> dict[str, Any]:
+    """2 · Attention, step by step."""
+    a10 = roofline("A10")
+    half, single = trace(attention, *ATTENTION), trace(attention, *tensors("Q K V", (N, h), "fp32"))
+    longest = sympy.limit(half.intensity, N, sympy.oo)
+    return {
+        "02.predict": nearest(a10.crossing(half, "N", h=4096), 50, 500, 5000),
+        "02.softmax": half.steps[1].intensity,
+        "02.fp32": single.intensity,
+        "02.never": sympy.floor(sympy.solve(longest.subs(h, some) - a10.ridge, some)[0]),
+        "02.drag": max(n for n in (1, 2, 4, 8, 16, 32) if longest.subs(h, 4096 // n) > a10.ridge),
+    }
+
+
+def mlp() -> dict[str, Any]:
+    """3 · The MLP and the gap."""
+    token, weight = Tensor("X", (1, 4096), "int8"), Tensor("W", (4096, 4096), "int8")
+    return {
+        "03.square": roofline("A10").crossing(trace(linear, *SQUARE), "N"),
+        "03.token": trace(linear, token, weight).intensity,
+        "03.batch": sympy.ceiling(roofline("A100-40GB").crossing(trace(linear, *PRODUCT), "N", K=4096, M=4096)),
+    }
+
+
+def heads() -> dict[str, Any]:
+    """4 · Heads and the KV cache."""
+    a100, llama2, llama3 = roofline("A100-40GB"), model("llama-2-7b"), model("llama-3-8b")
+    shared = replace(llama2, kv_heads=1)
+    one = trace(attention, Tensor("Q", (H, 1, d)), *tensors("K V", (H, S, d)))
+    mha, mqa = (a100.time(m.decode(16, 2048)) for m in (llama2, shared))
+    return {
+        "04.predict": nearest(sympy.limit(one.intensity, S, sympy.oo).subs(d, 128), 1, 30, 100, 1000),
+        "04.limit": sympy.limit(trace(attention, *ATTENTION).intensity, N, sympy.oo).subs(h, 64),
+        "04.cache": (a100.accelerator.memory - llama3.parameters * 2) // llama3.kv_cache_bytes(1),
+        "04.mqa": shared.kv_cache_bytes(1),
+        "04.drag": nearest(mha / mqa, 3, 10, 30),
+    }
+
+
+def fusion() -> dict[str, Any]:
+    """5 · Fusion and FlashAttention."""
+    fused, stepwise = trace(fuse(attention), *FUSED), trace(attention, *FUSED)
+    shared_memory = published("on-chip-memory").column("shared memory per SM [KiB]")[0] * 1024
+    return {
+        "05.predict": nearest((stepwise.bytes / fused.bytes).subs({N: 4096, d: 128}), 4, 33, 128),
+        "05.limit": fused.intensity,
+        "05.crossing": sympy.ceiling(roofline("A10").crossing(fused, "N", d=128)),
+        "05.tile": shared_memory // 2 // (4 * 128),
+    }
+
+
+def sparse() -> dict[str, Any]:
+    """6 · Native sparse attention."""
+    nsa = published("nsa-setting").column("value")
+    tokens = S / nsa[1] + nsa[2] * nsa[3] + nsa[4]
+    least = S / nsa[1] + nsa[2] * 3 + 64  # the fixed blocks, and the smallest window of the explorer
+    return {
+        "06.predict": nearest(65536 / tokens.subs(S, 65536), 4, 12, 30, 100),
+        "06.tokens": tokens.subs(S, 131072),
+        "06.equal": sympy.solve(tokens.subs(S, some) - some, some)[0],
+        "06.limit": sympy.limit(S / tokens, S, sympy.oo),
+        "06.drag": nearest((S / least).subs(S, 65536), 15, 30, 70),
+    }
+
+
+def seven_billion() -> dict[str, Any]:
+    """7 · Seven billion parameters."""
+    llama2 = model("llama-2-7b")
+    prompt = llama2.prefill(1, S).matmul_flops
+    pairs = prompt.expand().coeff(S, 2) * S**2  # Q Kᵀ and P V
+    training = 6 * llama2.parameters * int(published("llama2-training").column("tokens")[0])
+    return {
+        "07.predict": nearest(llama2.prefill(1, 1000).flops / 10**12, 0.14, 1.4, 14, 140),
+        "07.half": sympy.solve((prompt - 2 * pairs).subs(S, some), some)[0],
+        "07.hours": sympy.Rational(training, roofline("A100-40GB").peak * 3600),
+        "07.token": roofline("H100-SXM").time(llama2.decode(1, 1)) * 1000,
+    }
+
+
+def batching() -> dict[str, Any]:
+    """8 · Batching."""
+    a10, a100, h100 = map(roofline, ("A10", "A100-40GB", "H100-SXM"))
+    llama2, llama3 = model("llama-2-7b"), model("llama-3-8b")
+    users = [trace(matmul, Tensor("Q", (n, 32, 1, 128)), Tensor("Kᵀ", (n, 32, 128, 1000))) for n in (1, 64)]
+    dense = {t: trace(linear, Tensor("X", (N, 4096), t), Tensor("W", (4096, 4096), t)) for t in ("fp16", "int8")}
+    half, byte = (roofline("A10", dtype).crossing(layer, "N") for dtype, layer in dense.items())
+    long, short = (n / a100.time(llama2.decode(n, context, fused=True)) for n, context in [(32, 1024), (64, 512)])
+    return {
+        "08.predict": nearest(64 * a10.time(users[0]) / a10.time(users[1]), 1, 8, 64),
+        "08.h100": sympy.ceiling(h100.crossing(trace(linear, *PRODUCT), "N", K=4096, M=4096)),
+        "08.memory": llama2.largest_batch("A100-40GB", 4096),
+        "08.gqa": llama3.largest_batch("A100-40GB", 4096),
+        "08.walk": nearest(byte / half, 0.5, 1, 2),
+        "08.drag": nearest(short / long, 1, 2, 4),
+    }
+
+
+def measuring() -> dict[str, Any]:
+    """9 · Measure, on Delta or at home."""
+    laptop = Roofline(Accelerator("laptop", {"fp32": 160 * 10**9}, 32 * 10**9, 16 * 10**9), "fp32")
+    layer = trace(linear, Tensor("X", (N, 4096), "fp32"), Tensor("W", (4096, 4096), "fp32"))
+    return {
+        "09.laptop": sympy.ceiling(laptop.crossing(layer, "N")),
+        "09.tasks": service_units(Settings(partition="gpuA100x4-preempt", minutes=120), 4),
+        "09.predict": service_units(Settings(partition="gpuA100x4", cpus=64), 1),
+    }
+
+
+PAGES: dict[str, Callable[[], dict[str, Any]]] = {
+    "00": start_here,
+    "01": arithmetic_intensity,
+    "02": attention_by_steps,
+    "03": mlp,
+    "04": heads,
+    "05": fusion,
+    "06": sparse,
+    "07": seven_billion,
+    "08": batching,
+    "09": measuring,
+}
+
+
+def nearest(value: Any, *choices: Any) -> Any:
+    """The choice that comes nearest, on a logarithmic scale."""
+    return min(choices, key=lambda choice: abs(float(sympy.log(choice / value))))
