@@ -30,7 +30,10 @@ from .transformer import norm, rotary, sparse_attention, split_heads
 _ROOMS = {
     "course.lecture": ("lecture", "published"),
     "course.lessons": ("check",),
-    "explorers.explorer": ("explore_attention", "explore_batch", "explore_roofline", "explore_sparse"),
+    "explorers.attention": ("explore_attention",),
+    "explorers.batch": ("explore_batch",),
+    "explorers.roofline": ("explore_roofline",),
+    "explorers.sparse": ("explore_sparse",),
     "measuring": ("Measurement", "Point", "ceilings", "measure"),
     "pictures.plots": ("plot_roofline", "plot_stack", "plot_sweep"),
 }

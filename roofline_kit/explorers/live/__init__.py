@@ -1,11 +1,15 @@
 """What turns formulas into pictures that one drags: `program` compiles formulas for the browser, `live.js` computes and
 draws with them, `picture` draws the same without a browser, `shell` packs both into an output or a widget.
 
-What the four explorers show is said in `roofline_kit/explorers/explorer.py`.
+What is drawn is said with the words of `views`, in the files of the four explorers.
 """
 
-from .controls import Control, slider, steps
+from .controls import Control, slider, stops
 from .program import Program
 from .shell import Explorer, mathml
+from .views import Area, Axis, Curve, Formula, Label, Line, Lookup, Mask, Message, Point, Region, View
 
-__all__ = ["Control", "Explorer", "Program", "mathml", "slider", "steps"]
+__all__ = [
+    "Area", "Axis", "Control", "Curve", "Explorer", "Formula", "Label", "Line", "Lookup", "Mask", "Message", "Point",
+    "Program", "Region", "View", "mathml", "slider", "stops",
+]  # fmt: skip

@@ -45,10 +45,10 @@ class Control:
         return given
 
 
-def steps(low: int, high: int, per_octave: int = 8, *more: int) -> list[int]:
+def stops(low: int, high: int, per_octave: int = 8, *more: int) -> list[int]:
     """Whole numbers from `low` to `high` for a slider: powers of two, and so many from one to the next; and `more`.
 
-    >>> steps(1, 16, 4)
+    >>> stops(1, 16, 4)
     [1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16]
     """
     octaves = range(low.bit_length() - 1, high.bit_length())

@@ -21,6 +21,8 @@ from typing import Any
 
 from PIL import Image, ImageColor, ImageDraw, ImageFont
 
+from .views import Area, Curve, Label, Line, Mask, Point, Region, View
+
 Mark = tuple[str, dict[str, Any], str]
 Piece = tuple[tuple[float, float], tuple[float, float]]  # of a line, from one point to another
 PREFIXES = ("p", "n", "µ", "m", "", "k", "M", "G", "T", "P", "E", "Z")
@@ -127,18 +129,18 @@ class Chart:
     [values at each of its values]}}, of the present state and of the frozen one. message : {"text", "blocks"}, or None.
     """
 
-    def __init__(self, view: Any, now: Any, ghost: Any, message: Any, width: float, height: float) -> None:
+    def __init__(self, view: View, now: Any, ghost: Any, message: Any, width: float, height: float) -> None:
         self.view, self.at, self.width, self.marks = view, now["at"], width, list[Mark]()
         self.narrow = width < 480  # a phone
         self.put("rect", x=0, y=0, width=width, height=height, fill="page")
         # What does not fit or does not exist takes the title's place, which has room for two lines.
-        title = wrapped(message["text"] if message else filled(view["title"], self.at), math.floor((width - 16) / 9))
+        title = wrapped(message["text"] if message else filled(view.title, self.at), math.floor((width - 16) / 9))
         for i, line in enumerate(title):
             self.write(8, 20 + 19 * i, line, "compute" if message else "ink", **{"font-size": 15.0}, **BOLD)
         if message and message["blocks"]:
             return
         self.top, self.bottom = 34 + 19 * max(2, len(title)) + 14 * self.narrow, height - 42
-        self.left, self.right = 62, width - view["margin"]
+        self.left, self.right = 62, width - view.margin
         self.axes(now, ghost, height)
         self.ended: list[list[Any]] = []
         self.pointed: list[list[Any]] = []
@@ -168,15 +170,15 @@ class Chart:
         """Limits, shaded areas, grid, ticks, names. The axes hold all that is drawn, the vertical in whole decades."""
         view, left, right, top, bottom = self.view, self.left, self.right, self.top, self.bottom
         seen: list[float] = []
-        across: list[float] = [view["x"]["lo"], view["x"]["hi"]]
+        across = [end for end in (view.x.lo, view.x.hi) if end is not None]
         for source in [ghost, now] if ghost else [now]:
-            for mark in view["marks"]:
-                if mark["kind"] in ("curve", "point"):
-                    places = source["sweeps"][mark["over"]] if mark["kind"] == "curve" else [source["at"]]
-                    seen += [at[mark["y"]] for at in places]
-                    across += [at[mark["x"]] for at in places]
-                if mark["kind"] == "line" and not (source is ghost and mark["still"]):
-                    heights = [source["at"][y] for _, y in mark["points"] if y in source["at"]]
+            for mark in view.marks:
+                if isinstance(mark, (Curve, Point)):
+                    places = source["sweeps"][mark.over] if isinstance(mark, Curve) else [source["at"]]
+                    seen += [at[mark.y] for at in places]
+                    across += [at[mark.x] for at in places]
+                if isinstance(mark, Line) and not (source is ghost and mark.still):
+                    heights = [source["at"][y] for _, y in mark.points if y in source["at"]]
                     seen += [] if any(map(math.isnan, heights)) else heights
         finite, wide = ([v for v in values if 0 < v < math.inf] for values in (seen, across))
         self.x0, self.x1 = min(wide), max(wide)
@@ -184,31 +186,31 @@ class Chart:
         self.e1 = max(self.e0 + 1, _decade(max(finite), up=True))
         self.ends = {"x0": self.x0, "x1": self.x1, "y0": 10.0**self.e0, "y1": 10.0**self.e1}
         areas: list[str] = []
-        for mark in view["marks"]:
-            if mark["kind"] == "area":
-                begin = max(left, min(right, self.X(max(self.x0, self.at[mark["from"]]))))
+        for mark in view.marks:
+            if isinstance(mark, (Area, Region)):
+                begin = max(left, min(right, self.X(max(self.x0, self.at[mark.start]))))
                 if right - begin > 0.5:
                     size = {"width": tenth(right - begin), "height": tenth(bottom - top)}
-                    self.put("rect", "", x=tenth(begin), y=tenth(top), **size, fill=mark["fill"])
-                if mark["label"] and right - begin > 90:
-                    areas.append(mark["label"])
+                    self.put("rect", "", x=tenth(begin), y=tenth(top), **size, fill=mark.fill)
+                if mark.label and right - begin > 90:
+                    areas.append(mark.label)
         step = math.ceil((self.e1 - self.e0) * 22 / (bottom - top))
         for e in range(self.e0, self.e1 + 1, step):
             y = self.Y(10.0**e)
             self.line([(left, y), (right, y)], "grid", 1)
-            self.write(left - 7, y + 4, written(10.0**e, view["y"]["unit"]), "ink", **{"text-anchor": "end"})
+            self.write(left - 7, y + 4, written(10.0**e, view.y.unit), "ink", **{"text-anchor": "end"})
         decades = [10.0**e for e in range(_decade(self.x0, up=True), _decade(self.x1, up=False) + 1)]
-        ticks = view["x"]["ticks"] or decades
+        ticks = view.x.ticks or decades
         for tick in ticks[:: math.ceil(len(ticks) * 46 / (right - left))]:
             x = self.X(tick)
             self.line([(x, top), (x, bottom)], "grid", 1)
-            self.write(x, bottom + 17, written(tick, view["x"]["unit"]), "ink", **{"text-anchor": "middle"})
+            self.write(x, bottom + 17, written(tick, view.x.unit), "ink", **{"text-anchor": "middle"})
         self.line([(left, top), (left, bottom), (right, bottom)], "faint", 1)
         for label in areas:
             self.write(right - 8, bottom - 10, label, "compute", **{"text-anchor": "end"}, **BOLD)
         small = {"font-size": 12.0}
-        self.write(8, top - (26 if self.narrow else 10), filled(view["y"]["label"], self.at), "ink", **small)
-        self.write(right, height - 8, filled(view["x"]["label"], self.at), "ink", **small, **{"text-anchor": "end"})
+        self.write(8, top - (26 if self.narrow else 10), filled(view.y.label, self.at), "ink", **small)
+        self.write(right, height - 8, filled(view.x.label, self.at), "ink", **small, **{"text-anchor": "end"})
 
     def X(self, v: float) -> float:
         """Pixels of a value on the horizontal axis."""
@@ -225,72 +227,72 @@ class Chart:
 
     def lines(self, source: Any, frozen: bool) -> None:
         """Roofs, limits and curves, of the present state or of the frozen one."""
-        for mark in self.view["marks"]:
-            if mark["kind"] == "line" and not (frozen and mark["still"]):
-                points = [self.pixels(point, source["at"]) for point in mark["points"]]
+        for mark in self.view.marks:
+            if isinstance(mark, Line) and not (frozen and mark.still):
+                points = [self.pixels(point, source["at"]) for point in mark.points]
                 if not any(map(math.isnan, sum(points, ()))):
-                    dash = "2,4" if frozen else mark["dash"]
-                    look = ("faint", 1.2) if frozen else (mark["stroke"], mark["width"])
+                    dash = "2,4" if frozen else mark.dash
+                    look = ("faint", 1.2) if frozen else (mark.stroke, mark.width)
                     if not frozen:
-                        on_line = self.dotted if mark["dash"] == "2,4" else self.roofs
+                        on_line = self.dotted if mark.dash == "2,4" else self.roofs
                         on_line += pairwise(points)
                     if points:
                         self.line(points, *look, stroke_dasharray=dash)
-                    for label in mark["labels"] if not frozen else ():
+                    for label in mark.labels if not frozen else ():
                         self.name_line(label, points)
-            if mark["kind"] == "curve":
-                points = [self.pixels((mark["x"], mark["y"]), at) for at in source["sweeps"][mark["over"]]]
+            if isinstance(mark, Curve):
+                points = [self.pixels((mark.x, mark.y), at) for at in source["sweeps"][mark.over]]
                 points = [point for point in points if not math.isnan(sum(point))]
                 path = _dots(points)
-                same = [label for label in self.ended if mark["label"] and not frozen and label[3] == path]
+                same = [label for label in self.ended if mark.label and not frozen and label[3] == path]
                 if same:
-                    self.ended.append([same[0][0], mark["label"], same[0][2], ""])
+                    self.ended.append([same[0][0], mark.label, same[0][2], ""])
                 elif points:
-                    dash, opacity = ("2,4", 0.7) if frozen else (mark["dash"], mark["opacity"])
-                    width = 1.5 if frozen else mark["width"]
+                    dash, opacity = ("2,4", 0.7) if frozen else (mark.dash, mark.opacity)
+                    width = 1.5 if frozen else mark.width
                     more = {"stroke_dasharray": dash, "stroke_linejoin": "round", "opacity": opacity}
-                    self.line(points, mark["stroke"], width, **more)
-                    if mark["label"] and not frozen:
-                        self.ended.append([points[-1][1] + 4, mark["label"], mark["stroke"], path])
+                    self.line(points, mark.stroke, width, **more)
+                    if mark.label and not frozen:
+                        self.ended.append([points[-1][1] + 4, mark.label, mark.stroke, path])
 
-    def name_line(self, label: Any, points: Sequence[tuple[float, float]]) -> None:
+    def name_line(self, label: Label, points: Sequence[tuple[float, float]]) -> None:
         """What stands on a line, turned with it where it is along it."""
-        words = label["brief" if self.narrow else "text"]
-        (x, y), text = self.pixels(label["at"], self.at), filled(words, self.at)
-        more = {"text-anchor": label["anchor"]} | BOLD
-        below = label["under"] and self.at[label["under"]] > self.at[label["at"][1]]
-        if label["along"]:
+        words = label.brief if self.narrow and label.brief is not None else label.text
+        (x, y), text = self.pixels(label.at, self.at), filled(words, self.at)
+        more = {"text-anchor": label.anchor} | BOLD
+        below = label.under and self.at[label.under] > self.at[label.at[1]]
+        if label.along:
             (xa, ya), (xb, yb) = points[:2]
             angle = tenth(math.atan2(yb - ya, xb - xa) * 180 / math.pi)
             turn = f"rotate({angle:.10g} {tenth(x):.10g} {tenth(y):.10g})"
-            self.write(x, y + (20 if below else label["dy"]), text, label["fill"], **more, transform=turn)
+            self.write(x, y + (20 if below else label.dy), text, label.fill, **more, transform=turn)
             return
-        w, dy = len(text) * 7.6, 16 if below else label["dy"]
-        self.take(x + label["dx"] - {"end": w, "middle": w / 2}.get(label["anchor"], 0), y + dy - 11, w, 15)
-        self.write(x + label["dx"], y + dy, text, label["fill"], **more)
+        w, dy = len(text) * 7.6, 16 if below else label.dy
+        self.take(x + label.dx - {"end": w, "middle": w / 2}.get(label.anchor, 0), y + dy - 11, w, 15)
+        self.write(x + label.dx, y + dy, text, label.fill, **more)
 
     def points(self, source: Any, frozen: bool) -> None:
         """Operating points; those that coincide share a label."""
-        for mark in self.view["marks"]:
-            if mark["kind"] != "point":
+        for mark in self.view.marks:
+            if not isinstance(mark, Point):
                 continue
-            x, y = self.pixels((mark["x"], mark["y"]), source["at"])
+            x, y = self.pixels((mark.x, mark.y), source["at"])
             alike = [a for tag, a, _ in self.marks if tag == "circle" and (a["fill"] == "page") == frozen]
             drawn = [(a["cx"], a["cy"]) for a in alike]
-            if math.isnan(x) or (not mark["label"] and (tenth(x), tenth(y)) in drawn):
+            if math.isnan(x) or (not mark.label and (tenth(x), tenth(y)) in drawn):
                 continue
-            role = mark["fill"]
-            if mark["bound"]:
-                role = "compute" if source["at"][mark["bound"]] >= 1 else "memory"
+            role = mark.fill
+            if mark.bound:
+                role = "compute" if source["at"][mark.bound] >= 1 else "memory"
             fill, stroke = ("page", role) if frozen else (role, "page")
             r, width = (5.0, 2.0) if frozen else (6.5, 1.5)
             self.put("circle", cx=tenth(x), cy=tenth(y), r=r, fill=fill, stroke=stroke, stroke_width=width)
-            if mark["label"] and not frozen:
+            if mark.label and not frozen:
                 same = [other for other in self.pointed if math.hypot(other[0] - x, other[1] - y) < 9]
                 if same:
-                    same[0][2] += ", " + mark["label"]
+                    same[0][2] += ", " + mark.label
                 else:
-                    self.pointed.append([x, y, mark["label"], role])
+                    self.pointed.append([x, y, mark.label, role])
 
     def take(self, x: float, y: float, w: float, h: float) -> None:
         """Keeps labels of points out of a box."""
@@ -351,12 +353,12 @@ def is_crossed(pieces: Sequence[Piece], a: float, b: float, c: float, d: float) 
     return False
 
 
-def mask_marks(mask: Any, at: Mapping[str, Any], left: float, top: float, side: float) -> list[Mark]:
+def mask_marks(mask: Mask, at: Mapping[str, Any], left: float, top: float, side: float) -> list[Mark]:
     """Which tokens (columns) each query (rows) reads, as `drawMask` of live.js."""
-    n, tokens = mask["cells"], int(at[mask["tokens"]])
+    n, tokens = mask.cells, int(at[mask.tokens])
     cell = math.floor(side / n)  # whole pixels, or seams show
     side = cell * n
-    block, selected, window = (int(at[mask[name]]) for name in ("block", "selected", "window"))
+    block, selected, window = (int(at[name]) for name in (mask.block, mask.selected, mask.window))
     runs: dict[str, list[tuple[int, int, int]]] = {"far": [], "selected": [], "near": []}
     for i in range(n):
         t = -(-(i + 1) * tokens // n) - 1
@@ -377,7 +379,7 @@ def mask_marks(mask: Any, at: Mapping[str, Any], left: float, top: float, side: 
     base = {"font-size": 12.0, "text-anchor": "start"}
     title = {"x": tenth(left), "y": tenth(top - 10), "fill": "ink"} | base
     box = {"x": tenth(left), "y": tenth(top), "width": tenth(side), "height": tenth(side)}
-    marks: list[Mark] = [("text", title, filled(mask["title"], at))]
+    marks: list[Mark] = [("text", title, filled(mask.title, at))]
     marks.append(("rect", box | {"fill": "none", "stroke": "faint", "stroke-width": 1.0}, ""))
     for kind, role, opacity in (("far", "memory", 0.3), ("selected", "compute", 1), ("near", "path", 1)):
         d = "".join(
@@ -386,7 +388,7 @@ def mask_marks(mask: Any, at: Mapping[str, Any], left: float, top: float, side: 
             for j0, j1, i in runs[kind]
         )
         marks.append(("path", {"d": d, "fill": role, "opacity": opacity}, ""))
-    for i, (role, text) in enumerate(mask["legend"]):
+    for i, (role, text) in enumerate(mask.legend):
         place = {"x": tenth(left + side - 6), "y": tenth(top + 16 + 17 * i), "fill": role}
         marks.append(("text", place | base | {"text-anchor": "end"} | BOLD, text))
     return marks
@@ -408,17 +410,17 @@ def chosen_blocks(t: int, block: int, selected: int) -> list[int]:
 
 
 def picture(
-    view: Any, now: Any, ghost: Any, message: Any, width: int = 720, height: int = 418
+    view: View, now: Any, ghost: Any, message: Any, width: int = 720, height: int = 418
 ) -> tuple[list[Mark], int]:
     """All marks and the height: the chart, and beside it the mask where there is one."""
-    if not view.get("mask"):
+    if view.mask is None:
         return Chart(view, now, ghost, message, width, height).marks, height
     part = math.floor(width * 0.6)
     side = min(width - part - 24, height - 64)
     ground: Mark = ("rect", {"x": 0, "y": 0, "width": width, "height": height, "fill": "page"}, "")
     chart = Chart(view, now, ghost, message, part, height).marks
     blocked = message and message["blocks"]
-    beside = [] if blocked else mask_marks(view["mask"], now["at"], part + 8, 44, side)
+    beside = [] if blocked else mask_marks(view.mask, now["at"], part + 8, 44, side)
     return [ground, *chart, *beside], height
 
 

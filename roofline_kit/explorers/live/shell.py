@@ -23,6 +23,7 @@ from ...pictures.themes import THEMES
 from .controls import Control, asset, stopping
 from .picture import data_uri, filled, picture, png, svg
 from .program import PRELUDE, Program, fraction
+from .views import Curve, Formula, Lookup, Message, View, told
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,15 +42,15 @@ class Explorer:
     call: Sequence[str]
     controls: Sequence[Control]
     programs: Mapping[str, Program]
-    views: Mapping[str, Any]
+    views: Mapping[str, View]
     sentence: str
     table: Mapping[str, Any]
-    formulas: Mapping[str, Sequence[Any]]
+    formulas: Mapping[str, Sequence[Formula]]
     state: Mapping[str, Any]
     defaults: Mapping[str, Any]
     select: Sequence[str] = ()
-    tables: Sequence[Any] = ()
-    messages: Sequence[Any] = ()
+    tables: Sequence[Lookup] = ()
+    messages: Sequence[Message] = ()
     show: str = ""
     frozen: Mapping[str, Any] | None = None
 
@@ -96,16 +97,16 @@ class Explorer:
             at[control.name] = state[control.name]
             at |= control.sets.get(state[control.name], {})
         for table in self.tables:
-            first, second = (state[name] for name in table["by"])
-            value = table["values"][first].get(second)
-            at |= {table["sets"]: float("nan") if value is None else value, "no_" + table["sets"]: int(value is None)}
+            first, second = (state[name] for name in table.by)
+            value = table.values[first].get(second)
+            at |= {table.sets: float("nan") if value is None else value, "no_" + table.sets: int(value is None)}
         program = self.programs["|".join(str(state[name]).lower() for name in self.select)]
         return at | dict(zip(program.outputs, program.run([float(at[name]) for name in program.inputs]), strict=True))
 
     def _message(self, at: Mapping[str, Any]) -> dict[str, Any] | None:
         for message in self.messages:
-            if not at[message["when"]] <= 0:
-                return {"text": filled(message["text"], at), "blocks": message["blocks"]}
+            if not at[message.when] <= 0:
+                return {"text": filled(message.text, at), "blocks": message.blocks}
         return None
 
     def _marks(
@@ -116,7 +117,7 @@ class Explorer:
         message = self._message(self._at(state))
 
         def reading(of: Mapping[str, Any]) -> dict[str, Any]:
-            over = {mark["over"] for mark in view["marks"] if mark.get("over")}
+            over = {mark.over for mark in view.marks if isinstance(mark, Curve)}
             sweeps = {name: [self._at({**of, name: v}) for v in controls[name].values] for name in over}
             return {"at": self._at(of), "sweeps": sweeps}
 
@@ -142,11 +143,11 @@ class Explorer:
             "name": self.name, "call": self.call, "select": self.select, "tables": self.tables, "views": self.views,
             "messages": self.messages, "sentence": self.sentence, "table": self.table, "formulas": self.formulas,
             "show": self.show, "state": self.state, "defaults": self.defaults, "frozen": self.frozen,
-            "controls": [_described(control) for control in self.controls],
+            "controls": self.controls,
             "inputs": any_of.inputs, "outputs": any_of.outputs,
             "themes": {name: look._asdict() for name, look in THEMES.items()},
         }  # fmt: skip
-        text = json.dumps(spec, ensure_ascii=False, separators=(",", ":"))
+        text = json.dumps(spec, ensure_ascii=False, separators=(",", ":"), default=told)
         text = text.replace("</", "<\\/").replace("<!--", "<\\!--")  # which would end the script that it stands in
         programs = ",".join(f"{json.dumps(key)}:{program.javascript}" for key, program in self.programs.items())
         return f"const SPEC={text};\n{PRELUDE}\nconst PROGRAMS={{{programs}}};\n{asset('live.js')}"
@@ -209,7 +210,7 @@ class Explorer:
         """What the picture says at the top."""
         at = self._at(self.state)
         message = self._message(at)
-        return message["text"] if message else filled(self.views[self.state.get(self.show, "")]["title"], at)
+        return message["text"] if message else filled(self.views[self.state.get(self.show, "")].title, at)
 
     # --- the widget ---
 
@@ -241,15 +242,6 @@ body {{ max-width: 1200px; margin: 0 auto; padding: 8px; font: 14px/1.45 system-
 </main>
 </html>
 """
-
-
-def _described(control: Control) -> dict[str, Any]:
-    """A control as live.js reads it; in JSON, the keys are strings."""
-    told: dict[str, Any] = {name: getattr(control, name) for name in ("name", "label", "values", "kind", "texts")}
-    for part in ("sets", "moves"):
-        if getattr(control, part):
-            told[part] = {str(value): dict(numbers) for value, numbers in getattr(control, part).items()}
-    return told
 
 
 # How formulas write what is too long for them; live.js tells what the letters mean.

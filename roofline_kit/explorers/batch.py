@@ -1,0 +1,109 @@
+"""What does a batch make faster? Time, throughput, intensity and memory of a model's step against batch size."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ..hardware import Accelerator
+from ..models import Model
+from ..names import choose
+from .formulas import differing, inputs_of, limit
+from .live import Area, Axis, Control, Curve, Explorer, Line, Point, View
+from .machines import machine_controls, name_of
+from .of_models import PARTS, STAGES, a_model, layer_controls, model_controls, model_programs, step_controls
+
+X = Axis("batch size", lo=1, hi=512, ticks=[2**k for k in range(10)])
+COLORS = ("memory", "compute", "path")
+DEFAULTS = {
+    "batch": 32, "context": 1000, "stage": STAGES[1], "show": "latency", "model": "llama-2-7b", "heads": 32,
+    "layers": 32, "dtype": "fp16", "accelerator": "A100-40GB", "kv_heads": None,
+}  # fmt: skip
+
+
+def explore_batch(
+    model: Model | str | None = None, accelerator: Accelerator | str = "A100-40GB", *, batch: int = 32,
+    context: int = 1000, stage: str = "auto-regressive", show: str = "latency", h: int | None = None, heads: int = 32,
+    kv_heads: int | None = None, layers: int = 32, dtype: str = "fp16", logits: str = "all", causal: bool = False,
+    fused: bool = False, frozen: Mapping[str, Any] | None = None,
+) -> Explorer:  # fmt: skip
+    """What a batch makes faster, and what not: time, throughput, intensity and memory of one step against batch size.
+
+    model : a name or a `Model`, "llama-2-7b" unless said; others of its kind can be chosen then. h : instead of a
+    model, plain decoder layers of this width with an MLP of 4·h, and nothing before or after them. heads, layers : how
+    many, of plain layers. kv_heads : another number of K and V heads. batch : contexts. context : tokens of each.
+    stage : "initial" (prefill) or "auto-regressive" (decode), of which one step is predicted. accelerator, dtype :
+    whose dense peak, bandwidth and memory. show : "latency", "throughput", "intensity" or "memory". logits, causal,
+    fused : as `Model.prefill` takes them. frozen : {control: value}, a state to compare with.
+
+    The dense layers are all products with weights; self-attention is the products with K and V and the softmax; the
+    whole step has the cheap steps too. Predicted times are bounds, as `Roofline.time` says.
+
+    Raises ValueError for unknown names and for numbers outside of a slider's range.
+
+    >>> explore_batch(batch=64)
+    llama-2-7b on A100-40GB, fp16, auto-regressive stage, batch 64, context 1,000: a step takes ...
+    """
+    if h is not None and model is not None:
+        raise ValueError(f"either a model or plain layers of width h, not both: model is {model!r} and h is {h!r}")
+    of = a_model(model) if h is None else None
+    shape, start = model_controls(of, kv_heads) if of else layer_controls(h, heads, kv_heads, layers)
+    machines, peaks = machine_controls([accelerator])
+    name = "{model}" if of else "{layers:int} layers of width {h:int}"
+    views = _views(name)
+    controls = [*step_controls(batch, context), Control("show", "show", list(views), "choice"), *shape, *machines]
+    state = {"batch": batch, "context": context, "stage": stage, "show": show, **start, "dtype": dtype}
+    how = {"logits": choose("logits", logits, ("all", "last")), "causal": causal, "fused": fused}
+    call = differing(logits=(logits, "all"), causal=(causal, False), fused=(fused, False))
+    return Explorer(
+        name="explore_batch", call=call if of else [*call, "h={h}"], controls=controls, views=views,
+        sentence=name + SENTENCE, state=state | {"accelerator": name_of(accelerator)}, defaults=DEFAULTS,
+        tables=[peaks], show="show", frozen=frozen, **model_programs(of, inputs_of(controls, "peak"), how, {}),
+    )  # fmt: skip
+
+
+SENTENCE = (
+    " on {accelerator}, {dtype}, {stage} stage, batch {batch:int}, context {context:int}: a step takes {whole_time:s}, "
+    "{whole_throughput:int} tokens per second. Dense layers do {dense_intensity} FLOPs per byte ({dense_bound:bound}), "
+    "self-attention {attention_intensity} ({attention_bound:bound}). Weights and KV cache take {needed:B} of "
+    "{memory:B}."
+)
+
+
+def _views(name: str) -> dict[str, View]:
+    """What `show` chooses from: one picture for each quantity, all against batch size. name : of the model, in words"""
+    on = name + " on {accelerator}: "
+    latency = View(
+        on + "a step of batch {batch:int} takes {whole_time:s}, {attention_share:%} of it in self-attention",
+        X, Axis("predicted time of a step", "s"), _marks(_of_parts("time")),
+    )  # fmt: skip
+    throughput = View(
+        on + "a batch of {batch:int} gets {whole_throughput:int} tokens per second",
+        X, Axis("tokens per second, if each part were alone"), _marks(_of_parts("throughput")),
+    )  # fmt: skip
+    intensity = View(
+        on + "dense layers {dense_bound:bound}, self-attention {attention_bound:bound}",
+        X, Axis("arithmetic intensity [FLOPs per byte]"),
+        _marks(_of_parts("intensity"), limit("ridge", "ridge point of {accelerator}: {ridge}")),
+    )  # fmt: skip
+    held = {"weights": "weights", "cache": "KV cache", "needed": "weights + cache"}
+    memory = View(
+        on + "weights and KV cache take {memory_share:%} of the card's memory",
+        X, Axis("memory", "B"), _marks(held, limit("memory", "memory of {accelerator}: {memory:B}")), margin=132,
+    )  # fmt: skip
+    return {"latency": latency, "throughput": throughput, "intensity": intensity, "memory": memory}
+
+
+def _of_parts(what: str) -> dict[str, str]:
+    return {f"{part}_{what}": label for part, label in PARTS.items()}
+
+
+def _marks(values: Mapping[str, str], *limits: Line) -> list[Any]:
+    """A curve and a point for each value, by its label; where the batch does not fit; and limits."""
+    colored = list(zip(values.items(), COLORS, strict=True))
+    return [
+        Area("largest", "compute_region", "does not fit"),
+        *limits,
+        *(Curve("batch", "batch", y, label, color) for (y, label), color in colored),
+        *(Point("batch", y, color) for (y, _), color in colored),
+    ]

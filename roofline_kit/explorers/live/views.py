@@ -1,0 +1,195 @@
+"""What does a picture show? Axes and marks, the words beside them, and how all that is told to live.js.
+
+A name in a mark is that of a value, which a program computes or a control sets; positions are pairs of numbers and
+names, also of the axes' limits: x0, x1, y0, y1. A colour is called by what it stands for, as in `THEMES`. In words,
+{name} or {name:kind} stands for a value, as `filled` puts it in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from .controls import Control
+
+Place = Sequence[str | float]
+
+
+@dataclass(frozen=True)
+class Axis:
+    """lo, hi : the lowest and highest value; None where the curves decide. ticks : or none, for decades."""
+
+    label: str
+    unit: str = ""
+    lo: float | None = None
+    hi: float | None = None
+    ticks: Sequence[int] = ()
+
+
+@dataclass(frozen=True)
+class Curve:
+    """The way of the point (x, y) as one control goes from end to end; over : that control."""
+
+    kind: str = field(default="curve", init=False)
+    over: str
+    x: str
+    y: str
+    label: str
+    stroke: str
+    width: float = 3
+    dash: str = "none"
+    opacity: float = 1
+
+
+@dataclass(frozen=True)
+class Point:
+    """bound : the value that colours the point by what binds it, as in all our rooflines."""
+
+    kind: str = field(default="point", init=False)
+    x: str
+    y: str
+    fill: str = "ink"
+    label: str = ""
+    bound: str = ""
+
+
+@dataclass(frozen=True)
+class Label:
+    """Words on a line, (dx, dy) pixels beside `at`. along : turned, to lie on the line.
+
+    under : a value; where it is larger than the label's own, the label goes below its line. brief : the words in a
+    picture as narrow as a phone, the same unless given.
+    """
+
+    text: str
+    at: Place
+    dx: float
+    dy: float
+    anchor: str = "start"
+    fill: str = "ink"
+    along: bool = False
+    under: str = ""
+    brief: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.brief is None:
+            object.__setattr__(self, "brief", self.text)
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line through points, with labels on it. still : whether it is left out of a frozen state."""
+
+    kind: str = field(default="line", init=False)
+    points: Sequence[Place]
+    stroke: str
+    width: float
+    dash: str = "none"
+    labels: Sequence[Label] = ()
+    still: bool = True
+
+
+@dataclass(frozen=True)
+class Area:
+    """All that lies to the right of a value, with words where there is room for them."""
+
+    kind: str = field(default="area", init=False)
+    start: str
+    fill: str
+    label: str
+
+
+@dataclass(frozen=True)
+class Region:
+    """An area without words of its own: the labels of a line say what holds there."""
+
+    kind: str = field(default="area", init=False)
+    label: str = field(default="", init=False)
+    start: str
+    fill: str
+
+
+@dataclass(frozen=True)
+class Mask:
+    """Which tokens each query reads, in a square of so many cells; legend : pairs of a colour and its name."""
+
+    cells: int
+    tokens: str
+    block: str
+    selected: str
+    window: str
+    title: str
+    legend: Sequence[tuple[str, str]]
+
+
+@dataclass(frozen=True)
+class View:
+    """What is drawn. margin : pixels to the right of the axes, for the curves' names. mask : drawn beside it."""
+
+    title: str
+    x: Axis
+    y: Axis
+    marks: Sequence[Curve | Point | Line | Area | Region]
+    margin: int = 118
+    mask: Mask | None = None
+
+
+# --- beside the picture -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Message:
+    """What is said where the value `when` is above 0 or missing. blocks : whether there is nothing to draw then."""
+
+    when: str
+    text: str
+    blocks: bool
+
+
+@dataclass(frozen=True)
+class Lookup:
+    """A number that follows from two choices. sets : its name; it sets no_<name> to 1 where the table has none."""
+
+    sets: str
+    by: tuple[str, str]
+    values: Mapping[str, Mapping[str, float]]
+
+
+@dataclass(frozen=True)
+class Formula:
+    """A formula as MathML, under a label, and the value that it has; kind : as `filled` takes it."""
+
+    label: str
+    math: str
+    value: str
+    kind: str = ""
+
+
+# --- as live.js reads it ------------------------------------------------------------------------------
+
+IN_JAVASCRIPT = {"start": "from"}  # a field cannot be called so in Python
+
+
+def told(part: Any) -> dict[str, Any]:
+    """A control, a view or a part of one as live.js reads it: its fields by name, without what is not there.
+
+    >>> told(Point("batch", "time"))
+    {'kind': 'point', 'x': 'batch', 'y': 'time', 'fill': 'ink', 'label': '', 'bound': ''}
+    """
+    if isinstance(part, Control):
+        return _told_control(part)
+    all_fields = {IN_JAVASCRIPT.get(one.name, one.name): getattr(part, one.name) for one in fields(part)}
+    if isinstance(part, View) and part.mask is None:
+        del all_fields["mask"]
+    return all_fields
+
+
+def _told_control(control: Control) -> dict[str, Any]:
+    """In JSON, the keys are strings."""
+    names = ("name", "label", "values", "kind", "texts")
+    described: dict[str, Any] = {name: getattr(control, name) for name in names}
+    for part in ("sets", "moves"):
+        if getattr(control, part):
+            described[part] = {str(value): dict(numbers) for value, numbers in getattr(control, part).items()}
+    return described

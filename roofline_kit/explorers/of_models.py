@@ -1,0 +1,188 @@
+"""Which model, and what does its step cost? What the explorers of batches and of rooflines share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, replace
+from functools import cache
+from typing import Any
+
+import sympy
+
+from ..cost import Cost
+from ..models import Model, model, models
+from ..sizes import bytes_of, symbols
+from ..tensor import Step, leaves
+from .formulas import as_formula, cost_formulas, cost_outputs, cost_table, moved_bytes, whole_sizes
+from .live import Control, Formula, Message, Program, slider, stops
+from .machines import BANDWIDTH, MEMORY, NO_PEAK, PEAK, WIDTH
+
+STAGES = ("initial", "auto-regressive")
+PARTS = {"dense": "dense layers", "attention": "self-attention", "whole": "whole step"}
+SIZES = [f.name for f in fields(Model) if f.type == "Any"]
+LOOKS = ("gated", "activation", "norm", "positions", "bias", "tied")
+BATCHES, CONTEXTS = stops(1, 512), stops(16, 131072, 4, 50, 1000)
+
+
+# --- which models -------------------------------------------------------------------------------------
+
+
+def a_model(given: Model | str | None) -> Model:
+    """The model to explore, "llama-2-7b" unless given, with numbers for sizes."""
+    of = given if isinstance(given, Model) else model(given or "llama-2-7b")
+    of.layer_weights()  # raises for latent attention, of which only the cache is modelled
+    for what in SIZES:
+        if not isinstance(getattr(of, what), int | None):
+            raise ValueError(f"{of.name}: {what} must be a number here, not {getattr(of, what)}")
+    return of
+
+
+def step_controls(batch: Any, context: Any) -> list[Control]:
+    """The controls for the step that is predicted."""
+    return [
+        slider("batch", "batch size", BATCHES, batch), slider("context", "context length", CONTEXTS, context),
+        Control("stage", "stage", STAGES, "choice"),
+    ]  # fmt: skip
+
+
+def model_controls(of: Model, kv_heads: Any) -> tuple[list[Control], dict[str, Any]]:
+    """The controls for a model and its K and V heads, and what they stand at."""
+    known = [m for m in map(model, models()) if m.kv_latent is None and _alike(m, of)]
+    alike = {m.name: m for m in [*known, of]}
+    sets = {
+        name: {s: getattr(m, s) for s in SIZES if s != "kv_heads" and getattr(m, s) is not None}
+        for name, m in alike.items()
+    }
+    moves = {name: {"kv_heads": m.kv_heads} for name, m in alike.items()}
+    values = sorted({*stops(1, 128, 1), *(m.kv_heads for m in alike.values())})
+    start = {"model": of.name, "kv_heads": of.kv_heads if kv_heads is None else kv_heads}
+    choice = Control("model", "model", list(alike), "choice", sets, moves)
+    return [choice, slider("kv_heads", "K and V heads", values, start["kv_heads"])], start
+
+
+def layer_controls(h: Any, heads: Any, kv_heads: Any, layers: Any) -> tuple[list[Control], dict[str, Any]]:
+    """The controls for the sizes of plain layers, and what they stand at."""
+    pairs = stops(1, 128, 1)
+    start = {"h": h, "heads": heads, "kv_heads": heads if kv_heads is None else kv_heads, "layers": layers}
+    room = {"h": stops(128, 16384, 4), "heads": pairs, "kv_heads": pairs, "layers": stops(1, 128, 4)}
+    made = {name: slider(name, name, room[name], at) for name, at in start.items()}
+    made["heads"] = with_kv_heads(made["heads"], made["kv_heads"])
+    return list(made.values()), start
+
+
+def with_kv_heads(heads: Control, kv_heads: Control) -> Control:
+    """A slider of heads that brings that of K and V heads along: who wants fewer of those says so afterwards."""
+    return replace(heads, moves={n: {"kv_heads": n} for n in heads.values if n in kv_heads.values})
+
+
+def _alike(one: Model, other: Model) -> bool:
+    """Whether two models differ in sizes alone, so that one formula holds for both."""
+    present = all((getattr(one, s) is None) == (getattr(other, s) is None) for s in SIZES)
+    return present and all(getattr(one, what) == getattr(other, what) for what in LOOKS)
+
+
+def _of_all(first: Model | None) -> Model:
+    """The model in open sizes; without one, plain layers of width h with an MLP of 4·h."""
+    if first is None:
+        layers, h, heads, kv_heads = symbols("layers h heads kv_heads")
+        return Model("layers", layers, h, heads, vocabulary=1, kv_heads=kv_heads, position_rows=1)
+    names = {s: symbols(s) for s in SIZES if getattr(first, s) is not None}
+    return Model("model", **names, **{what: getattr(first, what) for what in LOOKS})
+
+
+# --- what their steps cost ----------------------------------------------------------------------------
+
+
+def model_programs(
+    first: Model | None, inputs: Sequence[str], how: Mapping[str, Any], more: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The programs of both stages, the messages, and the formulas to show, by the fields of an `Explorer`.
+
+    first : a model, or None for plain layers. how : logits, causal and fused, as `Model.prefill` takes them. more :
+    formulas that only one explorer needs.
+    """
+    every = _of_all(first)
+    stages = {stage: _stage_parts(every, first is not None, stage, **how) for stage in STAGES}
+    sizes, broken = whole_sizes([Cost(tuple(parts["whole"]), "step") for parts in stages.values()])
+    b, context = symbols("batch context")
+    weights = every.parameters
+    if first is None:
+        weights = every.layers * sympy.Add(*(t.size for t in leaves(every.layer_weights())))
+    one_cache = every.kv_cache_bytes(context) / bytes_of("fp16")
+    cache = as_formula("KV cache, bytes:", b * one_cache * WIDTH, "cache", "B")
+    programs, formulas = {}, {}
+    for stage, parts in stages.items():
+        extra = {
+            **_memory_formulas(weights * WIDTH, one_cache * WIDTH),
+            **_shares(b * context if stage == "initial" else b), "ridge": PEAK / BANDWIDTH, **more,
+        }  # fmt: skip
+        programs[stage] = Program(inputs, sizes | cost_formulas(parts) | extra, cost_outputs(parts, *sizes, *extra))
+        formulas[stage] = [*_flops_and_bytes(parts), cache]
+    return {
+        "programs": programs, "messages": [NO_PEAK, *broken, *_fits()], "formulas": formulas, "select": ("stage",),
+        "table": cost_table(PARTS),
+    }  # fmt: skip
+
+
+@cache
+def _stage_parts(every: Model, ends: bool, stage: str, logits: str, causal: bool, fused: bool) -> dict[str, list[Step]]:
+    """The steps of a stage, sorted: products with weights, attention, and all."""
+    b, context = symbols("batch context")
+    initial = stage == "initial"
+    cost = every.prefill(b, context, logits, causal, fused) if initial else every.decode(b, context, fused)
+    whole = [step for step in cost.steps if ends or step.count != 1]
+
+    def weighs(step: Step) -> bool:
+        return any(x.root.name.startswith(("W_", "E")) for x in step.reads)
+
+    products = [step for step in whole if step.matmul_flops != 0 or step.operation == "softmax"]
+    return {
+        "dense": [step for step in products if weighs(step)],
+        "attention": [step for step in products if not weighs(step)],
+        "whole": whole,
+    }
+
+
+def _memory_formulas(weights: sympy.Expr, cache_of_one: sympy.Expr) -> dict[str, sympy.Expr]:
+    """Bytes on the card, of a batch and of the largest batch that fits."""
+    b = symbols("batch")
+    held, one, needed, largest = sympy.symbols("weights cache_of_one needed largest")
+    return {
+        "weights": weights, "cache_of_one": cache_of_one, "cache": b * one, "needed": held + b * one,
+        "largest": sympy.floor((MEMORY - held) / one, evaluate=False), "excess": needed - MEMORY,
+        "hopeless": 1 - largest, "memory_share": needed / MEMORY,
+    }  # fmt: skip
+
+
+def _shares(tokens: sympy.Expr) -> dict[str, sympy.Expr]:
+    """The share of attention in the time, and how many tokens a second each part alone would make."""
+    seconds = {part: sympy.Symbol(f"{part}_time") for part in PARTS}
+    throughputs = {f"{part}_throughput": tokens / time for part, time in seconds.items()}
+    return {"attention_share": seconds["attention"] / seconds["whole"], **throughputs}
+
+
+def _fits() -> list[Message]:
+    """What is said where the card is too small."""
+    needs = "Does not fit: this needs {needed:B}, {excess:B} more than the {memory:B} of {accelerator}; "
+    return [
+        Message("hopeless", needs + "not even a batch of 1 fits.", blocks=False),
+        Message("excess", needs + "the largest batch that fits is {largest:int}.", blocks=False),
+    ]
+
+
+def _flops_and_bytes(parts: Mapping[str, Sequence[Step]]) -> list[Formula]:
+    """The formulas of the dense layers and of self-attention, to show."""
+    shown = []
+    for part in ("dense", "attention"):
+        flops = _by_layer(parts[part], {id(step): step.flops for step in parts[part]})
+        moved = _by_layer(parts[part], {id(step): moved_bytes(step) for step in parts[part]})
+        shown.append(as_formula(f"{PARTS[part]}, FLOPs:", flops, f"{part}_flops", "FLOP"))
+        shown.append(as_formula(f"{PARTS[part]}, bytes:", moved, f"{part}_bytes", "B"))
+    return shown
+
+
+def _by_layer(steps: Sequence[Step], figures: Mapping[int, sympy.Expr]) -> sympy.Expr:
+    """The sum of figures over steps, with the number of layers in front of what each layer has."""
+    counts = dict.fromkeys(step.count for step in steps)
+    each = {n: sympy.Add(*(figures[id(step)] / n for step in steps if step.count == n)) for n in counts}
+    return sympy.Add(*(n * sympy.expand_mul(terms) for n, terms in each.items()))
