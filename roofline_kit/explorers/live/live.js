@@ -138,7 +138,8 @@ function draw(view, now, ghost, message, frame) {
         if (!frozen) onLine.push(...points.slice(1).map((point, i) => [points[i], point]));
         if (points.length) put("polyline", { points: dots(points), fill: "none", stroke: frozen ? "faint" : mark.stroke, "stroke-width": tenth((frozen ? 1.2 : mark.width) * k), "stroke-dasharray": frozen ? "2,4" : mark.dash });
         if (!frozen) for (const label of mark.labels) {
-          const [x, y] = pixels(label.at, source.at), more = { "text-anchor": label.anchor, ...bold };
+          const [x, y] = pixels(label.at, source.at);
+          const more = { "text-anchor": label.anchor, ...bold };
           const below = label.under && at[label.under] > at[label.at[1]];
           const dy = !below ? label.dy : label.along ? 20 : 16;
           if (label.along) { // turned, to lie on the line
@@ -189,7 +190,8 @@ function draw(view, now, ghost, message, frame) {
     const clear = ([a, b, c, d]) => a >= left && b >= top - 8 * k && d <= bottom + 2 * k && !taken.some(t => a < t[2] && t[0] < c && b < t[3] && t[1] < d);
     const crosses = (pieces, b) => pieces.some(piece => isCrossed(piece, b));
     // Rather on a dotted line than on a roof, and rather on a roof than on words.
-    const open = places.filter(p => clear(box(p))), beside = open.filter(p => !crosses(roofs, box(p)));
+    const open = places.filter(p => clear(box(p)));
+    const beside = open.filter(p => !crosses(roofs, box(p)));
     const place = beside.find(p => !crosses(dotted, box(p))) ?? beside[0] ?? open[0] ?? places[0];
     take(...[box(place)].map(([a, b, c, d]) => [a, b, c - a, d - b])[0]);
     write(x + shifted(place), y + place[1] * k, text, role, { "text-anchor": place[2], ...bold });
@@ -341,15 +343,17 @@ function mount(root, options) {
     h("button", { type: "button", onclick: () => { keep(SPEC.frozen, true); go({ ...initial }); } }, "Reset"), freeze,
     h("button", { type: "button", title: "copy the call that makes this state", onclick: copy }, "Copy as Python"),
     ...["PNG", "SVG", "CSV"].map(kind => h("button", { type: "button", title: `save as ${kind}`, onclick: () => save(kind) }, kind)),
-    h("label", { title: "for slides; they are light, for paper, unless asked" }, darkFiles, "dark PNG and SVG"),
+    h("label", { title: "for slides; they are light, for paper, unless asked" },
+      darkFiles, "dark PNG and SVG"),
     large);
   root.classList.add("rk");
 const words = h("summary", {}, "formulas, and the same with these numbers");
-  const numbers = { class: "rk-scroll", tabindex: "0", role: "region", "aria-label": SPEC.name + ": numbers" };
+  const numbers = h("div", { class: "rk-scroll", tabindex: "0", role: "region" }, table);
+  numbers.setAttribute("aria-label", SPEC.name + ": numbers");
   root.replaceChildren(h("div", { class: "rk-page" },
     h("div", { class: "rk-side" }, ...(options.controls ? [controls] : []), actions, note),
     h("div", { class: "rk-main" }, figure, alert, sentence),
-    h("div", { class: "rk-below" }, h("div", numbers, table), h("details", { open: true }, words, formulas)),
+    h("div", { class: "rk-below" }, numbers, h("details", { open: true }, words, formulas)),
     spoken));
 
   if (options.controls) for (const c of SPEC.controls) {
@@ -459,7 +463,7 @@ const words = h("summary", {}, "formulas, and the same with these numbers");
     note.replaceChildren(done ? "Copied: " : "Copy this: ", h("code", {}, text));
   }
 
-  function standalone() { // the picture with colours written into it: light, for paper, unless asked
+  function standalone() { // the picture with colours written into it: light, unless asked
     const copy = svg.cloneNode(true), look = SPEC.themes[darkFiles.checked ? "dark" : "light"];
     copy.setAttribute("xmlns", NS);
     copy.setAttribute("font-family", "DejaVu Sans, Verdana, sans-serif");
@@ -474,7 +478,8 @@ const words = h("summary", {}, "formulas, and the same with these numbers");
   function csv() {
     const view = SPEC.views[state[SPEC.show] ?? ""], over = view.marks.find(m => m.over)?.over ?? SPEC.controls.find(c => c.kind === "slider").name;
     const names = [over, ...new Set([...SPEC.table.rows.flatMap(([, ...values]) => values.map(([name]) => name)), ...view.marks.filter(m => m.over).flatMap(m => [m.x, m.y])].filter(name => name !== over))];
-    const bounds = new Set(SPEC.table.rows.flat().filter(cell => cell[1] === "bound").map(([name]) => name));
+    const columns = SPEC.table.rows.flatMap(([, ...values]) => values);
+    const bounds = new Set(columns.filter(([, kind]) => kind === "bound").map(([name]) => name));
     const cell = (name, value) => {
       if (!bounds.has(name) || Number.isNaN(value)) return String(value);
       return value >= 1 ? "compute" : "memory";
@@ -523,7 +528,8 @@ const words = h("summary", {}, "formulas, and the same with these numbers");
     root.style.colorScheme = dark() ? "dark" : "light";
   };
   const observer = new MutationObserver(paintTheme);
-  // JupyterLab's commands listen at the document: a letter that is typed here must not get there, and Ctrl+S must.
+  // JupyterLab's commands listen at the document: a letter that is typed here must not get there,
+  // and Ctrl+S must.
   const typed = event => {
     if (!event.ctrlKey && !event.metaKey && !event.altKey) event.stopPropagation();
   };
@@ -531,7 +537,8 @@ const words = h("summary", {}, "formulas, and the same with these numbers");
   const listen = on => {
     if (on === !!listening) return;
     const change = on ? "addEventListener" : "removeEventListener";
-    const place = on ? root.closest(".rk-panel") ?? root : listening; // a widget's sliders stand beside its chart
+    // A widget's sliders stand beside its chart.
+    const place = on ? root.closest(".rk-panel") ?? root : listening;
     listening = on ? place : null;
     place[change]("keydown", typed);
     document[change]("fullscreenchange", left);
@@ -594,7 +601,8 @@ function liven(key, css) {
   }
 }
 
-// As a widget: ipywidgets' sliders and dropdowns move the picture, in the browser, and Reset moves them.
+// As a widget: ipywidgets' sliders and dropdowns move the picture, in the browser, and Reset moves
+// them.
 async function render({ model, el }) {
   const root = h("div"), inputs = {};
   el.append(root);
