@@ -11,8 +11,10 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import nbformat
 import pytest
@@ -57,7 +59,7 @@ def pulled(upstream: Path, into: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-METADATA = "jupyterapp.shell.currentWidget.context.model.metadata"
+OPENED = "jupyterapp.shell.currentWidget.context.model"
 
 
 def test_to_look_at_a_page_in_jupyterlab_changes_no_byte_so_that_git_brings_a_correction(
@@ -72,7 +74,7 @@ def test_to_look_at_a_page_in_jupyterlab_changes_no_byte_so_that_git_brings_a_co
     pages = sorted(path.relative_to(mine) for path in mine.rglob("*.ipynb"))
     for page in pages:
         with lab.open(f"course/{page.as_posix()}") as notebook:
-            notebook.page.wait_for_function(f"{METADATA}.language_info.version")  # Lab has asked the kernel
+            notebook.page.wait_for_function(f"{OPENED}.metadata.language_info.version")  # Lab has asked the kernel
             notebook.command("docmanager:save")
     assert git(mine, "status", "--porcelain") == ""
     for page in pages:
@@ -80,6 +82,47 @@ def test_to_look_at_a_page_in_jupyterlab_changes_no_byte_so_that_git_brings_a_co
     published(course)
     git(mine, "pull", "--quiet")
     assert all((mine / page).read_bytes() == (course / page).read_bytes() for page in pages)
+
+
+@contextmanager
+def picture(lab: Lab, name: str) -> Iterator[Any]:
+    """Opens a new copy of page 01 that nobody trusts, with no cell run, and shows its picture."""
+    shutil.copy(REPOSITORY / "notebooks" / "01_arithmetic_intensity.ipynb", lab.folder / name)
+    cells = json.loads((lab.folder / name).read_text("utf-8"))["cells"]
+    (i,) = [i for i, cell in enumerate(cells) if "explore_roofline" in "".join(cell["source"])]
+    show = "await all.scrollToItem(i); all.activeCellIndex = i"
+    with lab.open(name) as notebook:
+        notebook.page.evaluate(f"async i => {{ const all = jupyterapp.shell.currentWidget.content; {show} }}", i)
+        hint = notebook.page.get_by_text("This is a picture")
+        hint.wait_for()
+        assert not notebook.page.locator("[data-live]").count()
+        yield notebook, " ".join(hint.inner_text().split()), " ".join("".join(cells[i - 1]["source"]).split())
+
+
+def choose(page: Any, *way: str) -> None:
+    """Clicks through JupyterLab's menus."""
+    page.locator(".lm-MenuBar-itemLabel", has_text=re.compile(f"^{way[0]}$")).click()
+    page.locator(".lm-Menu-itemLabel", has_text=re.compile(f"^{way[1]}$")).click()
+
+
+def test_a_picture_turns_live_by_the_cells_above_it_as_it_says(lab: Lab) -> None:
+    with picture(lab, "above.ipynb") as (notebook, hint, prose):
+        assert "Run → Run All Above Selected Cell" in hint and "Run → Run All Above Selected Cell" in prose
+        choose(notebook.page, "Run", "Run All Above Selected Cell")
+        notebook.command("notebook:run-cell")
+        notebook.page.locator("[data-live]").wait_for()
+
+
+def test_a_picture_turns_live_by_trust_as_it_says(lab: Lab) -> None:
+    with picture(lab, "trust.ipynb") as (notebook, hint, prose):
+        assert "Trust Notebook" in hint and "View → Activate Command Palette" in hint
+        assert "Trust Notebook" in prose and "View → Activate Command Palette" in prose
+        choose(notebook.page, "View", "Activate Command Palette")
+        notebook.page.locator(".lm-CommandPalette-input").fill("Trust Notebook")
+        notebook.page.locator(".lm-CommandPalette-item", has_text="Trust Notebook").click()
+        notebook.page.locator(".jp-Dialog .jp-mod-accept").click()
+        notebook.page.locator("[data-live]").wait_for()
+        notebook.page.wait_for_function(f"!{OPENED}.dirty")  # to trust is to save: let it end
 
 
 def test_a_notebook_of_ones_own_is_saved_as_jupyterlab_would(lab: Lab) -> None:
