@@ -21,8 +21,8 @@ import pytest
 from browser import Lab
 from upstream import begun, git, published
 
-from roofline_kit.course.start import course_folder, start
 from roofline_kit.grading import assignment
+from roofline_kit.course.start import course_folder, start
 
 REPOSITORY = Path(__file__).parent.parent
 
@@ -59,7 +59,7 @@ def pulled(upstream: Path, into: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-METADATA = "jupyterapp.shell.currentWidget.context.model.metadata"
+OPENED = "jupyterapp.shell.currentWidget.context.model"
 
 
 def test_to_look_at_a_page_in_jupyterlab_changes_no_byte_so_that_git_brings_a_correction(
@@ -74,7 +74,7 @@ def test_to_look_at_a_page_in_jupyterlab_changes_no_byte_so_that_git_brings_a_co
     pages = sorted(path.relative_to(mine) for path in mine.rglob("*.ipynb"))
     for page in pages:
         with lab.open(f"course/{page.as_posix()}") as notebook:
-            notebook.page.wait_for_function(f"{METADATA}.language_info.version")  # Lab has asked the kernel
+            notebook.page.wait_for_function(f"{OPENED}.metadata.language_info.version")  # Lab has asked the kernel
             notebook.command("docmanager:save")
     assert git(mine, "status", "--porcelain") == ""
     for page in pages:
@@ -122,6 +122,7 @@ def test_a_picture_turns_live_by_trust_as_it_says(lab: Lab) -> None:
         notebook.page.locator(".lm-CommandPalette-item", has_text="Trust Notebook").click()
         notebook.page.locator(".jp-Dialog .jp-mod-accept").click()
         notebook.page.locator("[data-live]").wait_for()
+        notebook.page.wait_for_function(f"!{OPENED}.dirty")  # to trust is to save: let it end
 
 
 def test_a_notebook_of_ones_own_is_saved_as_jupyterlab_would(lab: Lab) -> None:

@@ -133,7 +133,7 @@ def _stage_parts(every: Model, ends: bool, stage: str, logits: str, causal: bool
     whole = [step for step in cost.steps if ends or step.count != 1]
 
     def weighs(step: Step) -> bool:
-        return any(x.root.name.startswith(("W_", "E")) for x in step.reads)
+        return any(x.root.role == "weight" for x in step.reads)
 
     products = [step for step in whole if step.matmul_flops != 0 or step.operation == "softmax"]
     return {
