@@ -21,8 +21,8 @@ import pytest
 from browser import Lab
 from upstream import begun, git, published
 
-from roofline_kit.grading import assignment
 from roofline_kit.course.start import course_folder, start
+from roofline_kit.grading import assignment
 
 REPOSITORY = Path(__file__).parent.parent
 
