@@ -9,7 +9,7 @@ UV           ?= uv
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help lab update site test torch test-torch notebooks lint lock clean
+.PHONY: help lab update site test torch test-torch notebooks lint javascript lock clean
 
 help:  ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -52,6 +52,15 @@ lint: .venv/dev  ## check style and types
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
+	@if test -x $(PRETTIER); then $(PRETTIER) --check $(JAVASCRIPT); \
+	else echo "JavaScript is not checked: scripts/install_tools.sh installs its formatter." >&2; test -z "$$CI"; fi
+
+# `make javascript` before a commit that changes it. Prettier takes its 100 columns from .prettierrc.json, as editors do.
+PRETTIER   = .node/node_modules/.bin/prettier
+JAVASCRIPT = 'roofline_kit/**/*.js'
+
+javascript:  ## format the JavaScript of the explorers
+	$(PRETTIER) --write $(JAVASCRIPT)
 
 lock:  ## for maintainers: choose the newest versions anew (needs uv)
 	$(UV) pip compile $(LOCK) requirements.in -o requirements.txt
