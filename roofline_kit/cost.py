@@ -8,6 +8,7 @@ them, exact at every size. `.at` puts numbers in, `.compile` makes a NumPy funct
 from __future__ import annotations
 
 import re
+import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -49,8 +50,7 @@ def trace(f: Callable[..., Any], *args: Any, **kwargs: Any) -> Cost:
     try:
         out, steps = record(f, *args, **kwargs)
     except TypeError as error:
-        # What SymPy and Python say when `if`, `range` or `int` meet a size that is still a symbol.
-        if not re.search("truth value of|as an integer|[Cc]annot convert|no callable|not a supported", str(error)):
+        if not _met_an_open_size(error):
             raise
         raise TypeError(
             f"{name} asks for something that depends on an open size ({error}). A trace stands for every size at once: "
@@ -60,6 +60,21 @@ def trace(f: Callable[..., Any], *args: Any, **kwargs: Any) -> Cost:
         if not isinstance(x, Tensor):
             raise TypeError(f"{name} must return Tensors for a trace, and returned {x!r}")
     return Cost(tuple(steps), name.replace("<lambda>", "cost"))
+
+
+_FORMULAS = {"Symbol", "Add", "Mul", "Pow", "Mod", "floor", "ceiling", "Min", "Max"}
+"""The types of open sizes and of what can be computed from them, as Python and NumPy name them in errors."""
+
+
+def _met_an_open_size(error: TypeError) -> bool:
+    """Whether a formula refused to become a number or a truth, or a function that needs one met a formula."""
+    *_, (frame, _) = traceback.walk_tb(error.__traceback__)
+    refused = frame.f_locals.get("self")
+    if isinstance(refused, sympy.Basic):
+        return bool(refused.free_symbols)
+    # Not ceiling(N/2): that is a shape in an error of our own, and ceiling alone is a type.
+    named = re.findall(r"\b\w+\b(?!\()", str(error))
+    return not _FORMULAS.isdisjoint(named)
 
 
 def _circled(i: int) -> str:

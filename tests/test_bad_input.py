@@ -557,6 +557,15 @@ NO_VALUES = ("x: fp16 (N, h)", "no values", "array operation")
         "`int` of an open size": (TypeError, lambda: rk.trace(lambda x: x * int(x.shape[0]), x), OPEN),
         "`math.sqrt` of an open size": (TypeError, lambda: rk.trace(lambda x: x / math.sqrt(x.shape[-1]), x), OPEN),
         "`float` of an open size": (TypeError, lambda: rk.trace(lambda x: x / float(x.shape[-1]), x), OPEN),
+        "an index that is an open size": (TypeError, lambda: rk.trace(lambda x: [x, x][x.shape[0]], x), OPEN),
+        "a list as long as an open size": (TypeError, lambda: rk.trace(lambda x: [x] * x.shape[0], x), OPEN),
+        "`range` of a rounded size": (TypeError, lambda: rk.trace(lambda x: list(range(x.shape[0] // 2)), x), OPEN),
+        "`round` of an open size": (TypeError, lambda: rk.trace(lambda x: x * round(x.shape[0] / 2), x), OPEN),
+        "a function of NumPy on an open size": (
+            TypeError,
+            lambda: rk.trace(lambda x: x * np.sqrt(x.shape[0]), x),
+            OPEN,
+        ),
         "`if` on a Tensor": (TypeError, lambda: rk.trace(lambda x: x if x else -x, x), NO_VALUES),
         "a loop over a Tensor": (TypeError, lambda: rk.trace(lambda x: [-row for row in x], x), NO_VALUES),
         "an index into a Tensor": (TypeError, lambda: rk.trace(lambda x: x[0], x), NO_VALUES),
@@ -574,6 +583,8 @@ def test_errors_of_the_traced_function_itself_pass_through() -> None:
         rk.trace(rk.attention, x)
     with pytest.raises(ZeroDivisionError):
         rk.trace(lambda x: 1 / 0, x)
+    with pytest.raises(TypeError, match=r"^'float' object cannot be interpreted as an integer$"):
+        rk.trace(lambda x: [x for _ in range(1.5)], x)
 
 
 def test_a_trace_that_fails_leaves_no_trace_behind() -> None:
