@@ -326,7 +326,7 @@ class Clockwork:
         patch.setattr(time, "monotonic", lambda: self.now)
         patch.setattr(runs, "machine_for", lambda device: self)
         # Arrays are made in no time, and what was not measured yet is estimated right, as twice what is promised.
-        roof = rk.Roofline(rk.Accelerator("clockwork", {"fp32": 10**9}, 10**9, 1), "fp32")
+        roof = rk.Roofline(rk.Accelerator("clockwork", {"fp32": 10**9}, 10**9, 10**9), "fp32")
         patch.setattr(estimates, "glance", lambda machine, dtype: (1e30, roof))
         patch.setattr(estimates, "promised", lambda steps, roof: call / 2)
 
