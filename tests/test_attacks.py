@@ -228,7 +228,7 @@ def leaked(result: dict[str, Any], expected: dict[str, dict[str, Any]]) -> set[f
     numbers = [float(re.sub("[_,]", "", numeral)) for numeral in NUMERAL.findall(words)]
     numbers += [leaf for leaf in told if isinstance(leaf, (int, float)) and not isinstance(leaf, bool)]
     secret = [leaf for leaf in leaves(expected) if not guessable(leaf)]
-    return {value for value in secret if any(judge.same(number, value, 1e-6) for number in numbers)}
+    return {value for value in secret if any(judge.agree(number, value, 1e-6) for number in numbers)}
 
 
 @pytest.mark.parametrize("attack", ATTACKS, ids=[f"{attack.kind}-{attack.name}" for attack in ATTACKS])

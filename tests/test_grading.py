@@ -36,14 +36,14 @@ JSON = st.recursive(
 
 @given(FINITE)
 def test_a_number_equals_itself_and_not_its_double(number: float) -> None:
-    assert judge.same(number, number, 1e-6)
-    assert not judge.same(2 * number, number, 1e-6)
+    assert judge.agree(number, number, 1e-6)
+    assert not judge.agree(2 * number, number, 1e-6)
 
 
 @given(st.floats(1e-200, 1e200), st.floats(1e-9, 1e-2))
 def test_the_tolerance_is_relative(number: float, tolerance: float) -> None:
-    assert judge.same(number * (1 + 0.9 * tolerance), number, tolerance)
-    assert not judge.same(number * (1 + 2.1 * tolerance), number, tolerance)
+    assert judge.agree(number * (1 + 0.9 * tolerance), number, tolerance)
+    assert not judge.agree(number * (1 + 2.1 * tolerance), number, tolerance)
 
 
 @given(JSON)
@@ -55,8 +55,8 @@ def test_no_value_of_json_ends_the_judge_or_gets_points_by_chance(received: Any)
 
 @pytest.mark.parametrize("odd", [math.nan, math.inf, -math.inf, True, None, "4096", [4096], {"type": "x"}, 10**400])
 def test_what_is_no_finite_number_equals_none(odd: Any) -> None:
-    assert not judge.same(odd, 4096.0, 1e-6)
-    assert not judge.same(odd, 1, 1e-6)
+    assert not judge.agree(odd, 4096.0, 1e-6)
+    assert not judge.agree(odd, 1, 1e-6)
 
 
 def test_a_word_counts_only_beside_right_numbers() -> None:
@@ -78,9 +78,9 @@ def test_a_word_counts_only_beside_right_numbers() -> None:
     ],
 )  # fmt: skip
 def test_values_are_told_as_json_has_them(value: Any, told: Any) -> None:
-    plain = cells.plain(value)
-    assert plain == told and type(plain) is type(told)
-    json.dumps(plain, allow_nan=False)
+    sent = cells.as_json(value)
+    assert sent == told and type(sent) is type(told)
+    json.dumps(sent, allow_nan=False)
 
 
 @given(st.integers(1, 10**9), st.integers(0, 10**9), st.text())

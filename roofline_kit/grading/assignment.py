@@ -63,7 +63,7 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class Step:
+class CellToRun:
     """A cell that the grader runs. kind : "frame", "given", "answer" or "check". name : of the answer or check."""
 
     kind: str
@@ -128,12 +128,12 @@ class Assignment:
         for i, cell in enumerate(self.notebook.cells, start=1):
             yield cell, cell.metadata.get(KEY, {}), f"{self.path.name}: cell {i} (id {cell.id})"
 
-    def steps(self, answers: Mapping[str, str] | None = None) -> list[Step]:
+    def to_run(self, answers: Mapping[str, str] | None = None) -> list[CellToRun]:
         """The cells to run, in order, with these answers put in; without any, the instructor's own.
 
         An answer that is not among them is as it was released: not answered.
         """
-        steps = []
+        cells = []
         for cell, grading, _ in self._cells():
             if cell.cell_type != "code" or "visible" in grading or not cell.source.strip():
                 continue
@@ -142,8 +142,8 @@ class Assignment:
             source = cell.source
             if kind == "answer" and answers is not None:
                 source = answers.get(name, self.answers[name].stub)
-            steps.append(Step(kind, name, _enclosed(source) if kind == "check" else source))
-        return steps
+            cells.append(CellToRun(kind, name, _enclosed(source) if kind == "check" else source))
+        return cells
 
     def release(self) -> Any:
         """The students' notebook: answers are stubs, checks and givens are gone, and so are all outputs."""
@@ -237,12 +237,12 @@ def read(folder: Path) -> Assignment:
         raise AssignmentError(f"{folder}: {error}") from None
     assignment = Assignment(folder.name, path, notebook, settings)
     try:
-        _set(assignment)
+        _check_settings(settings)
     except ValueError as error:
         raise AssignmentError(f"{folder / 'assignment.toml'}: {error}") from None
     seen: dict[str, set[str]] = {kind: set() for kind in KINDS}
     for cell, grading, where in assignment._cells():
-        _valid(cell, grading, where, seen)
+        _check_cell(cell, grading, where, seen)
     if not assignment.checks:
         raise AssignmentError(f"{path}: there is no check cell")
     for check in assignment.checks.values():
@@ -256,32 +256,36 @@ SETTINGS = {"title": str, "notebook": str, "limits": dict, "late": dict, "submit
 LATE = ("free_days", "per_day", "most_days")
 
 
-def _set(assignment: Assignment) -> None:
+def _check_settings(settings: Mapping[str, Any]) -> None:
     """Raises ValueError if an assignment.toml sets what nobody looks at, or to what it cannot be."""
-    for name, value in assignment.settings.items():
+    for name, value in settings.items():
         if name not in SETTINGS:
             raise ValueError(unknown("setting", name, SETTINGS))
         if not isinstance(value, SETTINGS[name]):
             expected = {str: "a text", dict: f"a table, [{name}]", list: "a list of names"}[SETTINGS[name]]
             raise ValueError(f"{name} must be {expected}, not {value!r}")
-    for name, value in assignment.settings.get("late", {}).items():
-        if name not in LATE:
-            raise ValueError(unknown("setting of [late]", name, LATE))
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < math.inf:
-            raise ValueError(f"[late] {name} must be a number, 0 or more, not {value!r}")
-    for pattern in assignment.settings.get("submitted", ()):
+    for pattern in settings.get("submitted", ()):
         if not isinstance(pattern, str) or not pattern:
             raise ValueError(f"submitted must be a list of names such as '*.json', and has {pattern!r}")
+    _check_late(settings.get("late", {}))
     try:
-        _ = assignment.limits
+        limits(settings.get("limits", {}))
     except ValueError as error:
         raise ValueError(f"[limits] {error}") from None
+
+
+def _check_late(late: Mapping[str, Any]) -> None:
+    for name, value in late.items():
+        if name not in LATE:
+            raise ValueError(unknown("setting of [late]", name, LATE))
+        if not _is_number(value) or not 0 <= value < math.inf:
+            raise ValueError(f"[late] {name} must be a number, 0 or more, not {value!r}")
 
 
 KNOWN = {"answer": {"points"}, "check": {"points", "tolerance", "hint", "of"}, "given": set(), "visible": set()}
 
 
-def _valid(cell: Any, grading: Any, where: str, seen: dict[str, set[str]]) -> None:
+def _check_cell(cell: Any, grading: Any, where: str, seen: dict[str, set[str]]) -> None:
     """Raises AssignmentError if a cell's metadata is not what this module's first lines describe."""
     if not grading:
         return
@@ -292,25 +296,36 @@ def _valid(cell: Any, grading: Any, where: str, seen: dict[str, set[str]]) -> No
     for name in set(grading) - {kind} - KNOWN[kind]:
         raise AssignmentError(f"{where}: {unknown(f'setting of a {kind} cell', name, KNOWN[kind])}")
     if kind in ("answer", "check"):
-        name = grading[kind]
-        if not isinstance(name, str) or not name.isidentifier():
-            raise AssignmentError(f"{where}: its name must be an identifier, not {name!r}")
-        if name in seen[kind]:
-            raise AssignmentError(f"{where}: there is another {kind} cell of the name {name!r}")
-        seen[kind].add(name)
-    if kind == "check":
-        points = grading.get("points")
-        if isinstance(points, bool) or not isinstance(points, (int, float)) or points <= 0:
-            raise AssignmentError(f"{where}: points must be a number above 0, not {points!r}; make it visible instead?")
-    if cell.cell_type != "code" and (kind != "answer" or not grading.get("points")):
-        raise AssignmentError(f"{where}: a Markdown cell can only be an answer, with points that a person gives")
+        _check_name(kind, grading[kind], where, seen)
+    if kind == "check" and not (_is_number(points := grading.get("points")) and points > 0):
+        raise AssignmentError(f"{where}: points must be a number above 0, not {points!r}; make it visible instead?")
     if cell.cell_type == "code":
-        try:
-            ast.parse(cell.source)
-        except SyntaxError as error:
-            raise AssignmentError(f"{where}: {error}") from None
-        if kind == "answer" and "points" in grading:
-            raise AssignmentError(f"{where}: points stand in the check of an answer, not in the answer")
+        _check_code(cell.source, kind, grading, where)
+    elif kind != "answer" or not grading.get("points"):
+        raise AssignmentError(f"{where}: a Markdown cell can only be an answer, with points that a person gives")
+
+
+def _check_name(kind: str, name: Any, where: str, seen: dict[str, set[str]]) -> None:
+    """Raises AssignmentError if an answer or a check has no name of its own. seen : the names before it, by kind."""
+    if not isinstance(name, str) or not name.isidentifier():
+        raise AssignmentError(f"{where}: its name must be an identifier, not {name!r}")
+    if name in seen[kind]:
+        raise AssignmentError(f"{where}: there is another {kind} cell of the name {name!r}")
+    seen[kind].add(name)
+
+
+def _check_code(source: str, kind: str, grading: Any, where: str) -> None:
+    """Raises AssignmentError if a cell of code is not Python, or is an answer with points."""
+    try:
+        ast.parse(source)
+    except SyntaxError as error:
+        raise AssignmentError(f"{where}: {error}") from None
+    if kind == "answer" and "points" in grading:
+        raise AssignmentError(f"{where}: points stand in the check of an answer, not in the answer")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def find(name: str, root: Path = Path("assignments")) -> Assignment:

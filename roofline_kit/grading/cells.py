@@ -76,18 +76,18 @@ def report(**values: Any) -> None:
     """
     from IPython.display import display
 
-    told = {name: plain(value) for name, value in values.items()}
+    told = {name: as_json(value) for name, value in values.items()}
     shown = ", ".join(f"{name} = {json.dumps(value)}" for name, value in told.items())
     display({MIME: told, "text/plain": shown[:2000]}, raw=True)
 
 
-def plain(value: Any) -> Any:
+def as_json(value: Any) -> Any:
     """A value as JSON has it. What is neither number nor string nor a list becomes {"type": its name}.
 
     An exception, which is what `at` gives for an answer that failed, becomes {"error": its name}.
 
     >>> import numpy as np, sympy
-    >>> plain([np.float32(0.5), sympy.Rational(1, 3), 10**30, "memory", None])
+    >>> as_json([np.float32(0.5), sympy.Rational(1, 3), 10**30, "memory", None])
     [0.5, 0.333333333333, 1000000000000000000000000000000, 'memory', {'type': 'NoneType'}]
     """
     if isinstance(value, Exception):
@@ -101,11 +101,11 @@ def plain(value: Any) -> Any:
     tolist = getattr(value, "tolist", None)  # NumPy and PyTorch
     if callable(tolist):
         listed = tolist()
-        return plain(listed) if isinstance(listed, (list, bool, int, float, str)) else {"type": type(value).__name__}
+        return as_json(listed) if isinstance(listed, (list, bool, int, float, str)) else {"type": type(value).__name__}
     if isinstance(value, Mapping):
-        return [[plain(key), plain(of)] for key, of in value.items()]
+        return [[as_json(key), as_json(of)] for key, of in value.items()]
     if isinstance(value, Sequence):
-        return [plain(item) for item in value]
+        return [as_json(item) for item in value]
     return {"type": type(value).__name__}
 
 

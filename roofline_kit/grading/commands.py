@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from ..alone import exposed
+from ..terminal import out, refuse
 from . import assignment as assignments
 from .assignment import Assignment, AssignmentError
 
@@ -24,19 +24,12 @@ app = typer.Typer(
     no_args_is_help=True, add_completion=False, rich_markup_mode="markdown", pretty_exceptions_enable=False,
     help="Assignments of the course on the roofline model: release them, check your own, grade hundreds.",
 )  # fmt: skip
-out, err = Console(), Console(stderr=True)
 
 Name = Annotated[
     str, typer.Argument(metavar="ASSIGNMENT", help="its folder, or the beginning of its name in assignments/")
 ]
 Results = Annotated[Path | None, typer.Option("--results", "-o", help="where results are kept (graded/NAME)")]
 Unsafe = Annotated[bool, typer.Option("--unsafe", help="without a sandbox, give submissions all your rights")]
-
-
-def refuse(reason: object) -> typer.Exit:
-    """Says why a command ends, on stderr, and gives the exit to raise."""
-    err.print(f"[red]{escape(str(reason))}[/red]", highlight=False, soft_wrap=True)
-    return typer.Exit(1)
 
 
 def _found(name: str, submissions: Path | None = None) -> Assignment:

@@ -83,8 +83,8 @@ class Session:
 
     def run_of(self, answers: Mapping[str, str] | None, files: Path | None = None) -> Run:
         """What is to be done with some answers; with None, the instructor's."""
-        steps, expected = self.assignment.steps(answers), None if answers is None else self.expected
-        return Run(self.assignment, steps, self.seed, self.walls, self.assignment.limits, expected, files)
+        cells, expected = self.assignment.to_run(answers), None if answers is None else self.expected
+        return Run(self.assignment, cells, self.seed, self.walls, self.assignment.limits, expected, files)
 
 
 def begun(assignment: Assignment, unsafe: bool = False) -> Session:
@@ -194,33 +194,51 @@ def entries(folder: Path) -> list[Entry]:
         how = known.get(folder.suffix.lower(), "")
         raise FileNotFoundError(f"{folder} is not a folder{how}")
     folder = folder.resolve()
+    made = [_entry(student, paths, folder) for student, paths in _by_student(folder).items()]
+    if not (found := [entry for entry in made if entry is not None]):
+        raise FileNotFoundError(f"{folder} has no notebook: expected a folder for each student, or files *.ipynb")
+    return found
+
+
+def _by_student(folder: Path) -> dict[str, list[Path]]:
+    """All files of each student; of one whose folder has none, the folder: nobody is lost."""
     found: dict[str, list[Path]] = {}
     for path in sorted(_files(folder)):
-        parts = path.relative_to(folder).parts
-        canvas = CANVAS.match(path.name)
-        who = parts[0] if len(parts) > 1 else f"{canvas['who']}_{canvas['id']}" if canvas else path.stem
-        found.setdefault(who, []).append(path)
-    for path in folder.iterdir():  # nobody is lost because of a file that cannot be read
-        if path.is_dir() and not path.is_symlink() and not path.name.startswith((".", "__MACOSX")):
+        below = path.relative_to(folder).parts
+        found.setdefault(below[0] if len(below) > 1 else student_of(path), []).append(path)
+    for path in folder.iterdir():
+        if path.is_dir() and not _skipped(path):
             found.setdefault(path.name, [path])
-    made = []
-    for who, paths in found.items():
-        notebooks = sorted((path for path in paths if path.suffix.lower() == ".ipynb"), key=age)
-        rest = tuple(path for path in paths if path not in notebooks)
-        if notebooks:
-            notes = (f"{len(notebooks)} notebooks: {notebooks[-1].name} was taken",) if len(notebooks) > 1 else ()
-            made.append(Entry(who, notebooks[-1], rest, notes))
-        elif paths[0].is_dir() or folder != paths[0].parent or CANVAS.match(paths[0].name):
-            made.append(Entry(who, paths[0], (), ("there is no notebook",)))
-    if not made:
-        raise FileNotFoundError(f"{folder} has no notebook: expected a folder for each student, or files *.ipynb")
-    return made
+    return found
+
+
+def student_of(path: Path) -> str:
+    """Whose a flat file is: the student whom Canvas names in front, or who its name is."""
+    canvas = CANVAS.match(path.name)
+    return f"{canvas['who']}_{canvas['id']}" if canvas else path.stem
+
+
+def _entry(student: str, paths: list[Path], folder: Path) -> Entry | None:
+    """What a student handed in with some files; None for a flat file that is neither a notebook nor Canvas's."""
+    notebooks = sorted((path for path in paths if path.suffix.lower() == ".ipynb"), key=age)
+    if not notebooks:
+        first = paths[0]
+        handed_in = first.is_dir() or first.parent != folder or CANVAS.match(first.name)
+        return Entry(student, first, (), ("there is no notebook",)) if handed_in else None
+    rest = tuple(path for path in paths if path not in notebooks)
+    notes = (f"{len(notebooks)} notebooks: {notebooks[-1].name} was taken",) if len(notebooks) > 1 else ()
+    return Entry(student, notebooks[-1], rest, notes)
+
+
+def _skipped(path: Path) -> bool:
+    """Whether a path is a link, hidden, or a Mac's own."""
+    return path.is_symlink() or path.name.startswith((".", "__MACOSX"))
 
 
 def _files(folder: Path, deep: int = 6) -> Iterator[Path]:
     """The files in a folder and in its folders, but for hidden ones and links; no deeper than anybody hands in."""
     for path in folder.iterdir():
-        if path.is_symlink() or path.name.startswith((".", "__MACOSX")):
+        if _skipped(path):
             continue
         if path.is_file():
             yield path

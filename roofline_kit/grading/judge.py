@@ -26,7 +26,7 @@ def share(received: Any, expected: Values, tolerance: float) -> float:
     """
     if not isinstance(received, Mapping):
         return 0.0
-    right = {name: name in received and same(received[name], value, tolerance) for name, value in expected.items()}
+    right = {name: name in received and agree(received[name], value, tolerance) for name, value in expected.items()}
     hard = [name for name, value in expected.items() if not guessable(value)]
     counted = expected if all(right[name] for name in hard) else hard
     return sum(right[name] for name in counted) / len(expected)
@@ -45,7 +45,7 @@ def guessable(value: Any) -> bool:
     return float(f"{value:.3g}") == value and abs(value) < 1000  # fewer than four digits
 
 
-def same(received: Any, expected: Any, tolerance: float) -> bool:
+def agree(received: Any, expected: Any, tolerance: float) -> bool:
     """Whether two values of JSON are the same: words without regard to capitals, numbers within the tolerance.
 
     A truth value is no number, and nothing equals what is not finite. Where zero is expected, there is nothing to be
@@ -55,7 +55,7 @@ def same(received: Any, expected: Any, tolerance: float) -> bool:
         return (
             isinstance(received, list)
             and len(received) == len(expected)
-            and all(same(one, other, tolerance) for one, other in zip(received, expected, strict=True))
+            and all(agree(one, other, tolerance) for one, other in zip(received, expected, strict=True))
         )
     if isinstance(expected, str):
         return isinstance(received, str) and received.strip().casefold() == expected.strip().casefold()

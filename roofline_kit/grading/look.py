@@ -9,7 +9,7 @@ from typing import Any
 
 from . import sandbox
 from .assignment import Assignment
-from .grade import Entry, begun, entries, opened, result_of
+from .grade import Entry, begun, entries, opened, result_of, student_of
 from .report import REASONS, needs_human, visible
 from .runner import Did, Run, execute
 from .submission import CANVAS
@@ -27,12 +27,11 @@ def single(path: Path) -> Entry:
     if not path.exists():
         raise FileNotFoundError(f"{path} is not there: expected a notebook that was handed in")
     canvas = CANVAS.match(path.name)
-    who = f"{canvas['who']}_{canvas['id']}" if canvas else path.stem
     beside = [file for file in path.resolve().parent.iterdir() if file.is_file() and not file.is_symlink()]
     if canvas:
         same = ("who", "id")
         beside = [file for file in beside if (of := CANVAS.match(file.name)) and of.group(*same) == canvas.group(*same)]
-    return Entry(who, path, tuple(file for file in beside if file.suffix.lower() != ".ipynb"))
+    return Entry(student_of(path), path, tuple(file for file in beside if file.suffix.lower() != ".ipynb"))
 
 
 def looked_at(entry: Entry, assignment: Assignment, unsafe: bool = False) -> list[str]:
@@ -49,7 +48,7 @@ def looked_at(entry: Entry, assignment: Assignment, unsafe: bool = False) -> lis
     lines += [f"! {way}: another way to read it, which `grade` grades as well" for way in given.readings]
     checks = {check["name"]: check for check in result["checks"]}
     for number, did in enumerate(run.did, start=1):
-        lines += _of_cell(f"{number:3}  {did.step.kind} {did.step.name}".ljust(32), did, run, checks)
+        lines += _of_cell(f"{number:3}  {did.cell.kind} {did.cell.name}".ljust(32), did, run, checks)
     return [_plain(line) for line in [*lines, f"{result['points']:g} of {result['of']:g} points"]]
 
 
@@ -57,15 +56,15 @@ def _of_cell(start: str, did: Did, run: Run, checks: dict[str, Any]) -> Iterator
     """A line on a cell, and one for each value of a check that is not as it should be."""
     ended = f"{REASONS[did.reason]} " if did.reason else ""
     raised = f"raised {did.raised[:LONGEST]}" if did.raised else ""
-    if did.step.kind != "check":
+    if did.cell.kind != "check":
         yield f"{start} {'✗' if ended or raised else '·'} {ended}{raised}".rstrip()
         return
-    check = checks[did.step.name]
+    check = checks[did.cell.name]
     share = check["points"] / check["of"]
     yield f"{start} {'✓' if share == 1 else '✗'} {check['points']:g} of {check['of']:g}: {REASONS[check['reason']]}"
     if raised:
         yield f"{'':32}   {raised}"
-    report, expected = run.outcomes[did.step.name].report, (run.expected or {}).get(did.step.name, {})
+    report, expected = run.outcomes[did.cell.name].report, (run.expected or {}).get(did.cell.name, {})
     for name, value in expected.items() if share < 1 and isinstance(report, dict) else ():
         yield f"{'':32}   {name}: {_told(report.get(name))}, and yours {_told(value)}"
 

@@ -27,7 +27,7 @@ from nbval.kernel import RunningKernel
 from nbval.plugin import IPyNbCell, IPyNbFile
 
 from . import cells, judge
-from .assignment import Assignment, Step
+from .assignment import Assignment, CellToRun
 from .limits import Limits
 from .sandbox import Kernel, Ran, Stopped
 
@@ -55,7 +55,7 @@ class Outcome:
 class Did:
     """What a cell did. reason : "", or why it was ended. raised : its exception, in words that may be a student's."""
 
-    step: Step
+    cell: CellToRun
     reason: str
     raised: str
 
@@ -64,13 +64,13 @@ class Did:
 class Run:
     """One submission in one run of the grader: what goes in, and what comes out.
 
-    steps : the cells. seed : for what is drawn. expected : what the instructor's answers report at the same seed, or
-    None to ask what these steps report. files : a folder that the submission brought along. outcomes : of the checks.
+    cells : what to run. seed : for what is drawn. expected : what the instructor's answers report at the same seed, or
+    None to ask what these cells report. files : a folder that the submission brought along. outcomes : of the checks.
     errors : why answers failed, in words that are no student's. did : what each cell did, in order.
     """
 
     assignment: Assignment
-    steps: list[Step]
+    cells: list[CellToRun]
     seed: str
     walls: str
     limits: Limits
@@ -87,7 +87,7 @@ class Walled(RunningKernel):  # type: ignore[misc]
 
     def __init__(self, run: Run) -> None:  # nbval's own would start a kernel without walls
         self.run, self.ran, self.restarts = run, Ran(), 0
-        self.answers = {step.source for step in run.steps if step.kind == "answer"}
+        self.answers = {cell.source for cell in run.cells if cell.kind == "answer"}
         self.spent: list[str] = []  # the sources that a fresh kernel has to run again
         self.start(run.limits.notebook)
 
@@ -174,18 +174,18 @@ class Graded(IPyNbFile):  # type: ignore[misc]
     def collect(self) -> Iterator[GradedCell]:
         """A test for each cell that is run."""
         self.nb = None
-        for number, step in enumerate(self.run.steps):
+        for number, to_run in enumerate(self.run.cells):
             kept = {"cell_type": "code", "execution_count": number, "metadata": {}, "outputs": []}
-            cell = from_dict({**kept, "source": step.source})
-            if step.kind in ("check", "given"):
+            cell = from_dict({**kept, "source": to_run.source})
+            if to_run.kind in ("check", "given"):
                 seed = f"{self.run.seed}/{number}"
                 begin = f"__import__('roofline_kit.grading.cells', fromlist=['begin']).begin({seed!r})"  # binds no name
                 cell.source = f"{begin}\n{cell.source}"
             # No marker in a stranger's source is looked for: what is checked is said here.
-            options = defaultdict(bool, check=step.kind == "check", check_exception=True)
-            name = f"{step.kind} {step.name}".strip()
+            options = defaultdict(bool, check=to_run.kind == "check", check_exception=True)
+            name = f"{to_run.kind} {to_run.name}".strip()
             node = GradedCell.from_parent(self, name=name, cell_num=number, cell=cell, options=options)
-            node.step = step
+            node.to_run = to_run
             yield node
 
     def setup(self) -> None:
@@ -200,7 +200,7 @@ class Graded(IPyNbFile):  # type: ignore[misc]
 class GradedCell(IPyNbCell):  # type: ignore[misc]
     """A cell of the instructor's notebook, or an answer in it."""
 
-    step: Step
+    to_run: CellToRun
 
     def reportinfo(self) -> tuple[Path, int, str]:
         """Where it stands, for pytest's reports."""
@@ -213,14 +213,14 @@ class GradedCell(IPyNbCell):  # type: ignore[misc]
         finally:  # nbval raises where a check gets no full points
             run, ran = self.parent.run, self.parent.kernel.ran
             error = next((out for out in self.test_outputs or () if out.output_type == "error"), None)
-            run.did.append(Did(self.step, ran.reason, f"{error.ename}: {error.evalue}" if error else ""))
-        if self.step.kind == "answer" and (reason := ran.reason or (_error(error) if error else "")):
-            run.errors[self.step.name] = reason
+            run.did.append(Did(self.to_run, ran.reason, f"{error.ename}: {error.evalue}" if error else ""))
+        if self.to_run.kind == "answer" and (reason := ran.reason or (_error(error) if error else "")):
+            run.errors[self.to_run.name] = reason
 
     def compare_outputs(self, test: Any, ref: Any, skip_compare: Any = None) -> bool:
         """Judges what the check reported. Other outputs do not matter: a print or a warning costs nothing."""
         run, ran = self.parent.run, self.parent.kernel.ran
-        check = run.assignment.checks[self.step.name]
+        check = run.assignment.checks[self.to_run.name]
         reports = [out.data[cells.MIME] for out in test if isinstance(out.get("data"), dict) and cells.MIME in out.data]
         outcome = run.outcomes[check.name] = Outcome(report=reports[0] if reports else None)
         if run.expected is None:

@@ -92,8 +92,8 @@ def glance(machine: Machine, dtype: str) -> tuple[float, Roofline]:
         product, copy = lambda: X @ Y, lambda: machine.copying(X, Y)
         multiplying, moving = (min(machine.clock(run, 1) for _ in range(4)) for run in (product, copy))
     rates = [2 * 1024**3 / max(multiplying, 1e-6), 2 * X.nbytes / max(moving, 1e-6)]
-    rough = Accelerator("a glance", {dtype: rates[0]}, rates[1], 1, source="measured")
-    return 2 * X.nbytes / max(making, 1e-6), Roofline(rough, dtype)
+    seen = Accelerator("a glance", {dtype: rates[0]}, rates[1], memory=1, source="measured")  # no memory is asked for
+    return 2 * X.nbytes / max(making, 1e-6), Roofline(seen, dtype)
 
 
 def spelled(seconds: float) -> str:

@@ -54,7 +54,7 @@ def plain_equals_everything():
     return wrong("""
         import roofline_kit.grading.cells as cells
         odd = iter([float("nan"), float("inf"), None, {"": {}}, [[[]]], "1e999", True] * 100)
-        cells.plain = lambda value: next(odd)
+        cells.as_json = lambda value: next(odd)
     """)
 
 
@@ -107,7 +107,7 @@ def judge_says_full_marks():
         import math, operator
         import roofline_kit.grading.judge as judge
         judge.share = lambda *a: 1.0
-        judge.same = judge.guessable = lambda *a: True
+        judge.agree = judge.guessable = lambda *a: True
         math.isclose = operator.eq = lambda *a, **k: True
     """)
 
