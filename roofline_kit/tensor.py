@@ -36,6 +36,9 @@ from .masks import Causal
 from .names import choose
 from .sizes import BYTES, as_exact, bytes_of, same_size, size
 
+ROLES = ("weight", "cache", "activation")
+"""What an array is to an algorithm: weights stay from call to call, a cache grows, and all else is an activation."""
+
 
 def _operator(symbol: str) -> tuple[Callable[[Any, Any], Any], Callable[[Any, Any], Any]]:
     """The methods for `tensor symbol other` and `other symbol tensor`."""
@@ -56,8 +59,9 @@ class Tensor:
     base : for a view, the array in memory that it looks at; None for an array of its own.
     visible : of masked scores, how many of the last two dimensions' elements exist; None where all do.
     whole, cut : for a part of an array, that array, and which part.
+    role : "weight", "cache" or "activation". It is that of the array: of a view or a part, its root's.
 
-    Raises TypeError or ValueError for a size or dtype that cannot be, naming it.
+    Raises TypeError or ValueError for a size, dtype or role that cannot be, naming it.
 
     >>> from roofline_kit import symbols
     >>> N, h = symbols("N h")
@@ -73,6 +77,7 @@ class Tensor:
     visible: sympy.Expr | None = None
     whole: Tensor | None = None
     cut: Any = None
+    role: str = "activation"
     _made_by: ClassVar[Step | None] = None  # no field, or whoever walks over the fields of a step walks in a circle
 
     def __post_init__(self) -> None:
@@ -82,6 +87,8 @@ class Tensor:
         entries: tuple[Any, ...] = (self.shape,) if single else tuple(self.shape)
         object.__setattr__(self, "shape", tuple(size(n, f"{self.name}: size {i}") for i, n in enumerate(entries)))
         object.__setattr__(self, "dtype", choose("dtype", self.dtype, BYTES))
+        role = self.role if self.root is self else self.root.role
+        object.__setattr__(self, "role", choose("role", role, ROLES))
 
     @property
     def array(self) -> Tensor:
