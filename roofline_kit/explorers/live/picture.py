@@ -44,13 +44,13 @@ def significant(value: float, digits: int) -> float:
     return float(exact.quantize(Decimal(1).scaleb(exact.adjusted() - digits + 1), ROUND_HALF_UP))
 
 
-def written(value: Any, kind: str = "") -> str:
+def formatted(value: Any, kind: str = "") -> str:
     """A value as one reads it beside a slider.
 
     kind : a unit for SI prefixes, "s" or "FLOP/s"; "int"; "size", which may have come out fractional; "%" of a share;
     "bound" of an intensity over the ridge point; or nothing, for four digits.
 
-    >>> written(0.0024449, "s"), written(1024.1875), written(0.561, "%"), written(1e6, "int")
+    >>> formatted(0.0024449, "s"), formatted(1024.1875), formatted(0.561, "%"), formatted(1e6, "int")
     ('2.44 ms', '1,024', '56 %', '1,000,000')
     """
     if isinstance(value, bool):
@@ -64,12 +64,12 @@ def written(value: Any, kind: str = "") -> str:
     if kind == "%":
         return _grouped(significant(100 * value, 2)) + " %"
     if kind == "int":
-        return _grouped(math.floor(value + 0.5)) if abs(value) < 1e15 else written(value, "si").strip()
+        return _grouped(math.floor(value + 0.5)) if abs(value) < 1e15 else formatted(value, "si").strip()
     if kind == "size":
         return _grouped(float(Decimal(value).quantize(Decimal("0.0001"), ROUND_HALF_UP)))
     if not kind:
         big = value >= 1e6 or 0 < value < 1e-3
-        return written(value, "si").strip() if big else _grouped(significant(value, 4))
+        return formatted(value, "si").strip() if big else _grouped(significant(value, 4))
     unit = "" if kind == "si" else kind
     if not 1e-15 <= value < 1e27:
         return ("0 " if value < 1e-15 else "∞ ") + unit
@@ -84,13 +84,13 @@ def _grouped(value: float) -> str:
 
 
 def filled(template: str, at: Mapping[str, Any]) -> str:
-    """A sentence with the values put in: {name}, or {name:kind} as `written` takes it.
+    """A sentence with the values put in: {name}, or {name:kind} as `formatted` takes it.
 
     >>> filled("a step of {batch} takes {time:s}", {"batch": 8, "time": 0.0024449})
     'a step of 8 takes 2.44 ms'
     """
     return re.sub(
-        r"\{([^{}:]+)(?::([^{}]+))?\}", lambda m: written(at[m[1]], m[2] or "") if m[1] in at else m[0], template
+        r"\{([^{}:]+)(?::([^{}]+))?\}", lambda m: formatted(at[m[1]], m[2] or "") if m[1] in at else m[0], template
     )
 
 
@@ -122,7 +122,7 @@ def _decade(value: float, up: bool) -> int:
     return math.ceil(math.log10(value) - 1e-9) if up else math.floor(math.log10(value) + 1e-9)
 
 
-class Chart:
+class Drawing:
     """Draws one view of an explorer; `marks` is the result. The names and the order are those of `draw` in live.js.
 
     view : axes and marks, as the explorers make them. now, ghost : {"at": values, "sweeps": {control:
@@ -144,7 +144,7 @@ class Chart:
         self.axes(now, ghost, height)
         self.ended: list[list[Any]] = []
         self.pointed: list[list[Any]] = []
-        self.taken: list[tuple[float, float, float, float]] = []
+        self.occupied: list[tuple[float, float, float, float]] = []
         self.roofs: list[Piece] = []  # pieces of lines, and of those that are only dotted
         self.dotted: list[Piece] = []
         for part in (self.lines, self.points):
@@ -198,13 +198,13 @@ class Chart:
         for e in range(self.e0, self.e1 + 1, step):
             y = self.Y(10.0**e)
             self.line([(left, y), (right, y)], "grid", 1)
-            self.write(left - 7, y + 4, written(10.0**e, view.y.unit), "ink", **{"text-anchor": "end"})
+            self.write(left - 7, y + 4, formatted(10.0**e, view.y.unit), "ink", **{"text-anchor": "end"})
         decades = [10.0**e for e in range(_decade(self.x0, up=True), _decade(self.x1, up=False) + 1)]
         ticks = view.x.ticks or decades
         for tick in ticks[:: math.ceil(len(ticks) * 46 / (right - left))]:
             x = self.X(tick)
             self.line([(x, top), (x, bottom)], "grid", 1)
-            self.write(x, bottom + 17, written(tick, view.x.unit), "ink", **{"text-anchor": "middle"})
+            self.write(x, bottom + 17, formatted(tick, view.x.unit), "ink", **{"text-anchor": "middle"})
         self.line([(left, top), (left, bottom), (right, bottom)], "faint", 1)
         for label in areas:
             self.write(right - 8, bottom - 10, label, "compute", **{"text-anchor": "end"}, **BOLD)
@@ -244,9 +244,9 @@ class Chart:
                 points = [self.pixels((mark.x, mark.y), at) for at in source["sweeps"][mark.over]]
                 points = [point for point in points if not math.isnan(sum(point))]
                 path = _dots(points)
-                same = [label for label in self.ended if mark.label and not frozen and label[3] == path]
-                if same:
-                    self.ended.append([same[0][0], mark.label, same[0][2], ""])
+                covered = [label for label in self.ended if mark.label and not frozen and label[3] == path]
+                if covered:
+                    self.ended.append([covered[0][0], mark.label, covered[0][2], ""])
                 elif points:
                     dash, opacity = ("2,4", 0.7) if frozen else (mark.dash, mark.opacity)
                     width = 1.5 if frozen else mark.width
@@ -268,7 +268,7 @@ class Chart:
             self.write(x, y + (20 if below else label.dy), text, label.fill, **more, transform=turn)
             return
         w, dy = len(text) * 7.6, 16 if below else label.dy
-        self.take(x + label.dx - {"end": w, "middle": w / 2}.get(label.anchor, 0), y + dy - 11, w, 15)
+        self.occupy(x + label.dx - {"end": w, "middle": w / 2}.get(label.anchor, 0), y + dy - 11, w, 15)
         self.write(x + label.dx, y + dy, text, label.fill, **more)
 
     def points(self, source: Any, frozen: bool) -> None:
@@ -288,15 +288,15 @@ class Chart:
             r, width = (5.0, 2.0) if frozen else (6.5, 1.5)
             self.put("circle", cx=tenth(x), cy=tenth(y), r=r, fill=fill, stroke=stroke, stroke_width=width)
             if mark.label and not frozen:
-                same = [other for other in self.pointed if math.hypot(other[0] - x, other[1] - y) < 9]
-                if same:
-                    same[0][2] += ", " + mark.label
+                near = [other for other in self.pointed if math.hypot(other[0] - x, other[1] - y) < 9]
+                if near:
+                    near[0][2] += ", " + mark.label
                 else:
                     self.pointed.append([x, y, mark.label, role])
 
-    def take(self, x: float, y: float, w: float, h: float) -> None:
+    def occupy(self, x: float, y: float, w: float, h: float) -> None:
         """Keeps labels of points out of a box."""
-        self.taken.append((x, y, x + w, y + h))
+        self.occupied.append((x, y, x + w, y + h))
 
     def name_curves(self) -> None:
         """At their ends, pushed apart."""
@@ -310,7 +310,7 @@ class Chart:
     def name_points(self) -> None:
         """Beside their points, where nothing else is."""
         for x, y, *_ in self.pointed:
-            self.take(x - 7, y - 7, 14, 14)
+            self.occupy(x - 7, y - 7, 14, 14)
         around = [
             (9, 18, "start"), (0, 23, "middle"), (11, 4, "start"), (9, 34, "start"), (-9, -9, "end"),
             (0, -13, "middle"), (-11, 4, "end"), (-9, 22, "end"), (9, -12, "start"),
@@ -333,14 +333,14 @@ class Chart:
             beside = [i for i in clear if not is_crossed(self.roofs, *boxes[i])]
             free = [i for i in beside if not is_crossed(self.dotted, *boxes[i])]
             i = next(iter(free or beside or clear or [0]))
-            self.taken.append(boxes[i])
+            self.occupied.append(boxes[i])
             dx, dy, anchor = places[i]
             self.write(x + dx, y + dy, text, role, **{"text-anchor": anchor}, **BOLD)
 
     def is_clear(self, a: float, b: float, c: float, d: float) -> bool:
         """Whether a label in the box from (a, b) to (c, d) covers no other, and stays in the picture."""
         inside = a >= self.left and b >= self.top - 8 and d <= self.bottom + 2
-        return inside and not any(a < t[2] and t[0] < c and b < t[3] and t[1] < d for t in self.taken)
+        return inside and not any(a < t[2] and t[0] < c and b < t[3] and t[1] < d for t in self.occupied)
 
 
 def is_crossed(pieces: Sequence[Piece], a: float, b: float, c: float, d: float) -> bool:
@@ -414,11 +414,11 @@ def picture(
 ) -> tuple[list[Mark], int]:
     """All marks and the height: the chart, and beside it the mask where there is one."""
     if view.mask is None:
-        return Chart(view, now, ghost, message, width, height).marks, height
+        return Drawing(view, now, ghost, message, width, height).marks, height
     part = math.floor(width * 0.6)
     side = min(width - part - 24, height - 64)
     ground: Mark = ("rect", {"x": 0, "y": 0, "width": width, "height": height, "fill": "page"}, "")
-    chart = Chart(view, now, ghost, message, part, height).marks
+    chart = Drawing(view, now, ghost, message, part, height).marks
     blocked = message and message["blocks"]
     beside = [] if blocked else mask_marks(view.mask, now["at"], part + 8, 44, side)
     return [ground, *chart, *beside], height
