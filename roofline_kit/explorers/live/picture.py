@@ -55,8 +55,11 @@ def formatted(value: Any, kind: str = "") -> str:
     """
     if isinstance(value, bool):
         return "yes" if value else "no"
-    if not isinstance(value, (int, float)):
-        return str(value)
+    return _number(value, kind) if isinstance(value, (int, float)) else str(value)
+
+
+def _number(value: float, kind: str) -> str:
+    """A number, by its kind: those that are no unit first."""
     if math.isnan(value):
         return "–"
     if kind == "bound":
@@ -64,13 +67,17 @@ def formatted(value: Any, kind: str = "") -> str:
     if kind == "%":
         return _grouped(significant(100 * value, 2)) + " %"
     if kind == "int":
-        return _grouped(math.floor(value + 0.5)) if abs(value) < 1e15 else formatted(value, "si").strip()
+        return _grouped(math.floor(value + 0.5)) if abs(value) < 1e15 else _with_prefix(value, "").strip()
     if kind == "size":
         return _grouped(float(Decimal(value).quantize(Decimal("0.0001"), ROUND_HALF_UP)))
     if not kind:
         big = value >= 1e6 or 0 < value < 1e-3
-        return formatted(value, "si").strip() if big else _grouped(significant(value, 4))
-    unit = "" if kind == "si" else kind
+        return _with_prefix(value, "").strip() if big else _grouped(significant(value, 4))
+    return _with_prefix(value, kind)
+
+
+def _with_prefix(value: float, unit: str) -> str:
+    """Three digits and a unit with an SI prefix."""
     if not 1e-15 <= value < 1e27:
         return ("0 " if value < 1e-15 else "∞ ") + unit
     short = significant(value, 3)
@@ -169,10 +176,22 @@ class Drawing:
     def axes(self, now: Any, ghost: Any, height: float) -> None:
         """Limits, shaded areas, grid, ticks, names. The axes hold all that is drawn, the vertical in whole decades."""
         view, left, right, top, bottom = self.view, self.left, self.right, self.top, self.bottom
+        self.set_limits(now, ghost)
+        areas = self.shade()
+        self.grid()
+        self.line([(left, top), (left, bottom), (right, bottom)], "faint", 1)
+        for label in areas:
+            self.write(right - 8, bottom - 10, label, "compute", **{"text-anchor": "end"}, **BOLD)
+        small = {"font-size": 12.0}
+        self.write(8, top - (26 if self.narrow else 10), filled(view.y.label, self.at), "ink", **small)
+        self.write(right, height - 8, filled(view.x.label, self.at), "ink", **small, **{"text-anchor": "end"})
+
+    def set_limits(self, now: Any, ghost: Any) -> None:
+        """The axes' limits hold all that is drawn, of the present state and of the frozen one."""
         seen: list[float] = []
-        across = [end for end in (view.x.lo, view.x.hi) if end is not None]
+        across = [end for end in (self.view.x.lo, self.view.x.hi) if end is not None]
         for source in [ghost, now] if ghost else [now]:
-            for mark in view.marks:
+            for mark in self.view.marks:
                 if isinstance(mark, (Curve, Point)):
                     places = source["sweeps"][mark.over] if isinstance(mark, Curve) else [source["at"]]
                     seen += [at[mark.y] for at in places]
@@ -185,15 +204,24 @@ class Drawing:
         self.e0 = _decade(min(finite), up=False)
         self.e1 = max(self.e0 + 1, _decade(max(finite), up=True))
         self.ends = {"x0": self.x0, "x1": self.x1, "y0": 10.0**self.e0, "y1": 10.0**self.e1}
-        areas: list[str] = []
-        for mark in view.marks:
+
+    def shade(self) -> list[str]:
+        """Areas; returns the words of those that have room for them."""
+        left, right, top, bottom = self.left, self.right, self.top, self.bottom
+        words: list[str] = []
+        for mark in self.view.marks:
             if isinstance(mark, (Area, Region)):
                 begin = max(left, min(right, self.X(max(self.x0, self.at[mark.start]))))
                 if right - begin > 0.5:
                     size = {"width": tenth(right - begin), "height": tenth(bottom - top)}
                     self.put("rect", "", x=tenth(begin), y=tenth(top), **size, fill=mark.fill)
                 if mark.label and right - begin > 90:
-                    areas.append(mark.label)
+                    words.append(mark.label)
+        return words
+
+    def grid(self) -> None:
+        """Lines at ticks, and what these are."""
+        view, left, right, top, bottom = self.view, self.left, self.right, self.top, self.bottom
         step = math.ceil((self.e1 - self.e0) * 22 / (bottom - top))
         for e in range(self.e0, self.e1 + 1, step):
             y = self.Y(10.0**e)
@@ -205,12 +233,6 @@ class Drawing:
             x = self.X(tick)
             self.line([(x, top), (x, bottom)], "grid", 1)
             self.write(x, bottom + 17, formatted(tick, view.x.unit), "ink", **{"text-anchor": "middle"})
-        self.line([(left, top), (left, bottom), (right, bottom)], "faint", 1)
-        for label in areas:
-            self.write(right - 8, bottom - 10, label, "compute", **{"text-anchor": "end"}, **BOLD)
-        small = {"font-size": 12.0}
-        self.write(8, top - (26 if self.narrow else 10), filled(view.y.label, self.at), "ink", **small)
-        self.write(right, height - 8, filled(view.x.label, self.at), "ink", **small, **{"text-anchor": "end"})
 
     def X(self, v: float) -> float:
         """Pixels of a value on the horizontal axis."""
@@ -229,31 +251,38 @@ class Drawing:
         """Roofs, limits and curves, of the present state or of the frozen one."""
         for mark in self.view.marks:
             if isinstance(mark, Line) and not (frozen and mark.still):
-                points = [self.pixels(point, source["at"]) for point in mark.points]
-                if not any(map(math.isnan, sum(points, ()))):
-                    dash = "2,4" if frozen else mark.dash
-                    look = ("faint", 1.2) if frozen else (mark.stroke, mark.width)
-                    if not frozen:
-                        on_line = self.dotted if mark.dash == "2,4" else self.roofs
-                        on_line += pairwise(points)
-                    if points:
-                        self.line(points, *look, stroke_dasharray=dash)
-                    for label in mark.labels if not frozen else ():
-                        self.name_line(label, points)
+                self.straight(mark, source, frozen)
             if isinstance(mark, Curve):
-                points = [self.pixels((mark.x, mark.y), at) for at in source["sweeps"][mark.over]]
-                points = [point for point in points if not math.isnan(sum(point))]
-                path = _dots(points)
-                covered = [label for label in self.ended if mark.label and not frozen and label[3] == path]
-                if covered:
-                    self.ended.append([covered[0][0], mark.label, covered[0][2], ""])
-                elif points:
-                    dash, opacity = ("2,4", 0.7) if frozen else (mark.dash, mark.opacity)
-                    width = 1.5 if frozen else mark.width
-                    more = {"stroke_dasharray": dash, "stroke_linejoin": "round", "opacity": opacity}
-                    self.line(points, mark.stroke, width, **more)
-                    if mark.label and not frozen:
-                        self.ended.append([points[-1][1] + 4, mark.label, mark.stroke, path])
+                self.curve(mark, source, frozen)
+
+    def straight(self, mark: Line, source: Any, frozen: bool) -> None:
+        """A line and its labels, where all its points exist."""
+        points = [self.pixels(point, source["at"]) for point in mark.points]
+        if any(map(math.isnan, sum(points, ()))):
+            return
+        look = ("faint", 1.2) if frozen else (mark.stroke, mark.width)
+        if points:
+            self.line(points, *look, stroke_dasharray="2,4" if frozen else mark.dash)
+        if not frozen:
+            on_line = self.dotted if mark.dash == "2,4" else self.roofs
+            on_line += pairwise(points)
+            for label in mark.labels:
+                self.name_line(label, points)
+
+    def curve(self, mark: Curve, source: Any, frozen: bool) -> None:
+        """A curve, where it exists; one that covers another is but named beside it."""
+        points = [self.pixels((mark.x, mark.y), at) for at in source["sweeps"][mark.over]]
+        points = [point for point in points if not math.isnan(sum(point))]
+        path = _dots(points)
+        covered = [label for label in self.ended if mark.label and not frozen and label[3] == path]
+        if covered:
+            self.ended.append([covered[0][0], mark.label, covered[0][2], ""])
+        elif points:
+            dash, opacity, width = ("2,4", 0.7, 1.5) if frozen else (mark.dash, mark.opacity, mark.width)
+            more = {"stroke_dasharray": dash, "stroke_linejoin": "round", "opacity": opacity}
+            self.line(points, mark.stroke, width, **more)
+            if mark.label and not frozen:
+                self.ended.append([points[-1][1] + 4, mark.label, mark.stroke, path])
 
     def name_line(self, label: Label, points: Sequence[tuple[float, float]]) -> None:
         """What stands on a line, turned with it where it is along it."""
