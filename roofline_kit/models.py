@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,12 @@ from .ops import astype, take
 from .sizes import BITS, bytes_of, size
 from .tensor import Tensor, fuse, leaves
 from .transformer import decoder_layer, linear, norm
+
+# What a Model has in numbers or symbols, in the order of its fields; the rest of them are words, or yes and no.
+SIZES = (
+    "layers", "hidden", "heads", "vocabulary", "kv_heads", "head_dim", "mlp_hidden", "position_rows", "window",
+    "kv_latent", "rope_head_dim",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -79,14 +85,14 @@ class Model:
     def __post_init__(self) -> None:
         hidden, heads = (size(getattr(self, what), f"{self.name}: {what}") for what in ("hidden", "heads"))
         fill = {} if self.kv_latent else {"kv_heads": heads, "head_dim": hidden / heads, "mlp_hidden": 4 * hidden}
-        for what in (field.name for field in fields(self) if field.type == "Any"):  # these are the sizes
+        for what in SIZES:
             value = fill.get(what) if getattr(self, what) is None else getattr(self, what)
             if value is not None or what == "layers":
                 value = size(value, f"{self.name}: {what}")
                 object.__setattr__(self, what, int(value) if value.is_number else value)
         if isinstance(self.heads, int) and isinstance(self.kv_heads, int) and self.heads % self.kv_heads:
             raise ValueError(f"{self.name}: {self.heads} heads cannot share {self.kv_heads} kv_heads")
-        for what in (field.name for field in fields(self) if field.type == "bool"):
+        for what in ("gated", "rope_scaled", "tied"):
             if not isinstance(getattr(self, what), bool):
                 raise TypeError(f"{self.name}: {what} must be True or False, not {getattr(self, what)!r}")
         for what, choices in {"norm": "rms layer", "positions": "rotary learned", "bias": "none qkv all"}.items():
@@ -113,15 +119,12 @@ class Model:
         shapes = {"query": (h, q), "key": (h, kv), "value": (h, kv), "output": (q, h), "up": (h, m), "down": (m, h)}
         shapes |= {"gate": (h, m)} if self.gated else {}
         biased = {"none": (), "qkv": ("query", "key", "value"), "all": tuple(shapes)}[self.bias]
-        made: dict[str, Any] = {
-            name: Tensor(f"W_{name}", shape, dtype, role="weight") for name, shape in shapes.items()
-        }
-        made |= {name: (made[name], Tensor(f"b_{name}", shapes[name][1], dtype, role="weight")) for name in biased}
+        made: dict[str, Any] = {name: _weight(f"W_{name}", shape, dtype) for name, shape in shapes.items()}
+        made |= {name: (made[name], _weight(f"b_{name}", shapes[name][1], dtype)) for name in biased}
         return made | {name: self._norm_weights(name, dtype) for name in ("attention_norm", "mlp_norm")}
 
     def _norm_weights(self, name: str, dtype: str) -> Any:
-        names = (f"{x}_{name.removesuffix('_norm')}" for x in ("w", "b"))
-        weight, bias = (Tensor(name, self.hidden, dtype, role="weight") for name in names)
+        weight, bias = (_weight(f"{x}_{name.removesuffix('_norm')}", self.hidden, dtype) for x in ("w", "b"))
         return weight if self.norm == "rms" else (weight, bias)
 
     def end_weights(self, dtype: str = "fp16") -> dict[str, Any]:
@@ -132,15 +135,10 @@ class Model:
         self._not_latent()
         if self.vocabulary is None:
             return {}
-        shapes = {"embedding": ("E", self.vocabulary, self.hidden)}
+        made: dict[str, Any] = {"embedding": _weight("E", (self.vocabulary, self.hidden), dtype)}
         if self.positions == "learned":
-            shapes["positions"] = ("E_positions", self.position_rows, self.hidden)
-        if not self.tied:
-            shapes["head"] = ("W_head", self.hidden, self.vocabulary)
-        made: dict[str, Any] = {
-            name: Tensor(title, (rows, columns), dtype, role="weight")
-            for name, (title, rows, columns) in shapes.items()
-        }
+            made["positions"] = _weight("E_positions", (self.position_rows, self.hidden), dtype)
+        made |= {} if self.tied else {"head": _weight("W_head", (self.hidden, self.vocabulary), dtype)}
         return made | {"norm": self._norm_weights("norm", dtype)}
 
     @property
@@ -353,6 +351,10 @@ class Model:
                 how["cache"] = tuple(x[..., : past + n, :] for x in cache[i])
             X = self._layer(X, w, **how)
         return self._logits(X, ends, logits)
+
+
+def _weight(name: str, shape: Any, dtype: str) -> Tensor:
+    return Tensor(name, shape, dtype, role="weight")
 
 
 def _GB(value: Any) -> str:

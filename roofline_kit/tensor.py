@@ -36,6 +36,9 @@ from .masks import Causal
 from .names import choose
 from .sizes import BITS, as_exact, bits_of, bytes_of, same_size, size
 
+ROLES = ("weight", "cache", "activation")
+"""What an array is to an algorithm: weights stay from call to call, a cache grows, and all else is an activation."""
+
 
 def _operator(symbol: str) -> tuple[Callable[[Any, Any], Any], Callable[[Any, Any], Any]]:
     """The methods for `tensor symbol other` and `other symbol tensor`."""
@@ -46,9 +49,6 @@ def _operator(symbol: str) -> tuple[Callable[[Any, Any], Any], Callable[[Any, An
     return apply, lambda self, other: apply(other, self)
 
 
-ROLES = ("activation", "weight", "cache")
-
-
 @dataclass(frozen=True, eq=False, repr=False)
 class Tensor:
     """An array in memory: a name, a shape and a dtype, but no values.
@@ -56,13 +56,13 @@ class Tensor:
     name : how formulas and tables call it.
     shape : sizes, each an int, a symbol or an expression; `()` is a single number.
     dtype : one of "fp64", "fp32", "tf32", "bf16", "fp16", "fp8", "nvfp4", "mxfp4", "int64", "int32", "int8", "int4".
-    role : "weight", "cache" or "activation". What is computed has the dtype of the activations: weights and caches may
-        be stored in another one, and are widened on the way.
     base : for a view, the array in memory that it looks at; None for an array of its own.
     visible : of masked scores, how many of the last two dimensions' elements exist; None where all do.
     whole, cut : for a part of an array, that array, and which part.
+    role : "weight", "cache" or "activation"; of a view or a part, its root's. What is computed has the dtype of the
+        activations: weights and caches may be stored in another one, and are widened on the way.
 
-    Raises TypeError or ValueError for a size or dtype that cannot be, naming it.
+    Raises TypeError or ValueError for a size, dtype or role that cannot be, naming it.
 
     >>> from roofline_kit import symbols
     >>> N, h = symbols("N h")
@@ -88,7 +88,8 @@ class Tensor:
         entries: tuple[Any, ...] = (self.shape,) if single else tuple(self.shape)
         object.__setattr__(self, "shape", tuple(size(n, f"{self.name}: size {i}") for i, n in enumerate(entries)))
         object.__setattr__(self, "dtype", choose("dtype", self.dtype, BITS))
-        object.__setattr__(self, "role", choose("role", self.role, ROLES))
+        role = self.role if self.root is self else self.root.role
+        object.__setattr__(self, "role", choose("role", role, ROLES))
 
     @property
     def array(self) -> Tensor:
@@ -479,7 +480,7 @@ def result_of(
 
 def _common_dtype(operation: str, inputs: list[Tensor]) -> str:
     """The dtype of the result: the widest of the activations, and a floating-point one before any integer."""
-    deciding = [x for x in inputs if x.root.role == "activation"] or inputs
+    deciding = [x for x in inputs if x.role == "activation"] or inputs
     rank = {x.dtype: (not x.dtype.startswith("int"), bits_of(x.dtype)) for x in deciding}
     widest = sorted(deciding, key=lambda x: rank[x.dtype])[-1]
     for x in deciding:

@@ -26,7 +26,7 @@ from urllib.request import urlopen
 import pytest
 
 import roofline_kit as rk
-from roofline_kit.explorers.live.picture import filled, significant, written
+from roofline_kit.explorers.live.picture import filled, formatted, significant
 
 REPOSITORY = Path(__file__).parent.parent
 FOUR: dict[str, Callable[..., Any]] = {
@@ -171,13 +171,15 @@ class Shown:
         assert texts("p.rk-spoken[role=status]") == [alert]
         assert self.root.locator(".rk-figure svg").get_attribute("aria-label") == f"{sentence} {alert}".strip()
         cells = [cell for _, *row in explorer.table["rows"] for cell in row]
-        assert texts("tbody td:not(.rk-ratio)") == ["–" if blocked else written(at[name], kind) for name, kind in cells]
+        assert texts("tbody td:not(.rk-ratio)") == [
+            "–" if blocked else formatted(at[name], kind) for name, kind in cells
+        ]
         frozen = self.ask("x.frozen()")
         if frozen:
             before = explorer.values(**frozen)
             last = [row[-1][0] for _, *row in explorer.table["rows"]]
             ratios = [math.nan if blocked else at[name] / before[name] for name in last]
-            assert texts("tbody .rk-ratio") == ["–" if x != x else f"× {written(significant(x, 3))}" for x in ratios]
+            assert texts("tbody .rk-ratio") == ["–" if x != x else f"× {formatted(significant(x, 3))}" for x in ratios]
         if self.root.locator(".rk-control").count():
             sliders = [control for control in explorer.controls if control.kind == "slider"]
             assert texts(".rk-control output") == [f"{state[control.name]:,}" for control in sliders]

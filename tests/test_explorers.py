@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import builtins
+import importlib
 import math
 import os
 import re
 import shutil
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,11 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 import roofline_kit as rk
+from roofline_kit.explorers import of_models
 from roofline_kit.explorers.live import Program, mathml
 from roofline_kit.explorers.live.program import PRELUDE
+from roofline_kit.models import SIZES
+from roofline_kit.tensor import leaves
 
 KIT = Path(rk.__file__).parent
 N, h, b = rk.symbols("N h b")
@@ -523,3 +527,48 @@ def test_what_sympy_writes_as_a_root_runs_in_both_languages() -> None:
     program = Program(("x",), {"half": sympy.sqrt(x), "third": sympy.cbrt(x), "power": x ** sympy.Rational(3, 2)})
     assert program.run([64.0]) == pytest.approx([8, 4, 512])
     assert set(re.findall(r"[a-z]{3,}(?=\()", program.javascript)) <= set(re.findall(r"\w+", PRELUDE))
+
+
+@pytest.mark.parametrize("explorer", [MODELS, LAYERS], ids=["model", "plain layers"])
+@pytest.mark.parametrize("stage", ["initial", "auto-regressive"])
+def test_what_counts_as_a_dense_layer_does_not_depend_on_what_the_weights_are_called(
+    explorer: Any, stage: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = explorer.values(stage=stage)
+    made_in = importlib.import_module("roofline_kit.models")  # rk.models is a function
+    monkeypatch.setattr(made_in, "Tensor", lambda name, *rest, **more: rk.Tensor(f"my_{name}", *rest, **more))
+    of_models._stage_parts.cache_clear()
+    try:
+        after = (rk.explore_batch(h=4096) if explorer is LAYERS else rk.explore_batch()).values(stage=stage)
+    finally:
+        of_models._stage_parts.cache_clear()
+    assert {name: after[name] for name in before if "dense" in name or "attention" in name} == {
+        name: value for name, value in before.items() if "dense" in name or "attention" in name
+    }
+
+
+def test_an_array_has_a_role_which_its_views_and_parts_share() -> None:
+    W = rk.Tensor("table", (N, h), role="weight")
+    parts = [W.T, W[1:], W[1:].T, W.reshape(-1), W.swapaxes(0, 1)[:1]]
+    assert {x.role for x in parts} == {"weight"}
+    assert rk.take(W, rk.Tensor("ids", b, "int64")).step.reads[1].role == "weight", "the rows that a step reads"
+    assert (W.T @ W).role == rk.fuse(lambda x: x + 1)(W).role == rk.Tensor("x", N).role == "activation"
+    cache = rk.Tensor("K", (N, h), role="cache")
+    assert rk.store(rk.Tensor("k", (1, h)), into=cache).role == "cache"
+    for role, words in (("weights", "unknown role 'weights'; did you mean 'weight'"), (None, "not as None")):
+        with pytest.raises(ValueError, match=words):
+            rk.Tensor("W", (N, h), role=role)
+
+
+def test_weights_and_caches_of_a_model_have_their_roles() -> None:
+    for of in map(rk.model, rk.models()):
+        assert {x.role for x in of.cache(N)} == {"cache"}
+        if of.kv_latent is None:
+            assert {x.role for x in leaves((of.layer_weights(), of.end_weights()))} == {"weight"}
+            read = {x.root.name: x.role for step in of.decode(b, N).steps for x in step.reads}
+            assert {"weight", "cache", "activation"} == set(read.values())
+            assert read["K_cache"] == read["V_cache"] == "cache"
+
+
+def test_each_number_of_a_model_is_listed_among_its_sizes() -> None:
+    assert list(SIZES) == [field.name for field in fields(rk.Model) if field.type == "Any"]

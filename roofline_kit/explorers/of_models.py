@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
 import sympy
 
 from ..cost import Cost
-from ..models import Model, model, models
+from ..models import SIZES, Model, model, models
 from ..sizes import bytes_of, symbols
 from ..tensor import Step, leaves
 from .formulas import as_formula, cost_formulas, cost_outputs, cost_table, moved_bytes, whole_sizes
@@ -19,7 +19,6 @@ from .machines import BANDWIDTH, MEMORY, NO_PEAK, PEAK, WIDTH
 
 STAGES = ("initial", "auto-regressive")
 PARTS = {"dense": "dense layers", "attention": "self-attention", "whole": "whole step"}
-SIZES = [f.name for f in fields(Model) if f.type == "Any"]
 LOOKS = ("gated", "activation", "norm", "positions", "bias", "tied")
 BATCHES, CONTEXTS = stops(1, 512), stops(16, 131072, 4, 50, 1000)
 
@@ -133,7 +132,7 @@ def _stage_parts(every: Model, ends: bool, stage: str, logits: str, causal: bool
     whole = [step for step in cost.steps if ends or step.count != 1]
 
     def weighs(step: Step) -> bool:
-        return any(x.root.role == "weight" for x in step.reads)
+        return any(x.role == "weight" for x in step.reads)
 
     products = [step for step in whole if step.matmul_flops != 0 or step.operation == "softmax"]
     return {
