@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 import tomllib
 from datetime import date
 from pathlib import Path
@@ -47,6 +48,11 @@ def test_it_is_what_its_published_schema_asks_for(schema: str, tmp_path: Path) -
         misspelt = tmp_path / path.name
         misspelt.write_text(re.sub("^(jobs|body|authors):", "bodies:", path.read_text("utf-8"), flags=re.MULTILINE))
         assert checked(schema, misspelt).exit_code == 1, "the schema looks at this file, too"
+
+
+@pytest.mark.parametrize("made", ["work/02.ipynb", "measured/a.json", "graded/hw1/grades.csv", "build/site/index.html"])
+def test_what_a_person_or_a_class_wrote_cannot_be_committed_by_chance(made: str) -> None:
+    assert subprocess.run(["git", "check-ignore", "--quiet", made], cwd=ROOT).returncode == 0
 
 
 def test_the_oldest_and_the_newest_python_run_everything() -> None:
