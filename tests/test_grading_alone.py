@@ -11,6 +11,7 @@ from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
+from test_assignments import ROOT
 from test_grading_commands import RIGHT, SMALL, digests, handed_in, table
 
 import roofline_kit.grading
@@ -156,6 +157,17 @@ def test_a_folder_of_ones_own_on_the_path_of_python_is_ones_own_decision(walls: 
     for value in ("", str(tmp_path / "mine")):
         done = typed(SCRIPT, *words, cwd=tmp_path, PYTHONPATH=value)
         assert done.returncode == 0, done.stderr
+
+
+def test_an_environment_whose_folder_is_a_link_has_walls_too(walls: str, tmp_path: Path) -> None:
+    """As where a home is small, and what is large lies on another disk."""
+    (tmp_path / "once").symlink_to(sys.prefix)
+    (tmp_path / "twice").symlink_to("once")
+    program = "from roofline_kit.grading import sandbox; print(sandbox.walls())"
+    for name in ("once", "twice"):
+        line = [str(tmp_path / name / "bin" / "python"), "-P", "-c", program]
+        done = subprocess.run(line, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True)
+        assert done.stdout == f"{walls}\n", done.stderr
 
 
 def test_the_assignment_and_the_results_are_never_what_a_student_put_among_submissions(tmp_path: Path) -> None:

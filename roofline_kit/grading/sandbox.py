@@ -98,6 +98,7 @@ def _readable() -> tuple[str, ...]:
     kit = Path(__file__).resolve().parents[1]
     if not any(kit.is_relative_to(path) for path in own):  # installed in place
         own.add(str(kit))
+    own |= {os.path.realpath(path) for path in own}  # where the folder of an environment is a link, what it leads to
     system = {"/usr", "/lib", "/lib64", "/lib32", "/bin", "/sbin", "/etc/ld.so.cache", "/etc/fonts", "/etc/localtime"}
     paths = sorted(path for path in own | system if os.path.exists(path))
     return tuple(path for path in paths if not any(path != of and Path(path).is_relative_to(of) for of in paths))
@@ -138,7 +139,7 @@ def _walled(name: str, sockets: Path, files: Path | None, limits: Limits) -> lis
     seen = []
     for path in _readable():
         link = os.path.islink(path)  # /bin is usr/bin
-        seen += ["--symlink", os.readlink(path), path] if link else ["--ro-bind", path, path]
+        seen += ["--symlink", os.path.realpath(path), path] if link else ["--ro-bind", path, path]
     return [
         program("bwrap"), "--unshare-all", "--unshare-user", "--disable-userns", "--die-with-parent", "--new-session",
         "--cap-drop", "ALL", "--hostname", "sandbox", "--clearenv", "--proc", "/proc", "--dev", "/dev",
