@@ -27,6 +27,7 @@ python_maximum_signature_line_length = 88
 html_theme = "sphinx_book_theme"
 html_static_path = ["_static"]
 html_css_files = ["course.css"]
+html_js_files = ["course.js"]
 html_copy_source = html_use_index = html_domain_indices = False
 html_show_search_summary = False  # it fetches the pages that it found, which a page opened from a file may not do
 html_theme_options = {

@@ -73,14 +73,34 @@ def local(page: Page, reference: str) -> tuple[Path, str]:
 # --- what is in it ---
 
 
-def test_next_leads_through_all_notebooks_to_the_reference_and_to_grading(site: Path, pages: dict[str, Page]) -> None:
+def test_next_leads_through_all_notebooks_to_the_reference(site: Path, pages: dict[str, Page]) -> None:
     page, way = pages["index.html"], []
     while following := page.find("a", "right-next"):
         before, path = page, local(page, following[0]["href"])[0]
         page = pages[path.relative_to(site).as_posix()]
         assert local(page, page.find("a", "left-prev")[0]["href"])[0] == before.path
         way.append(path.stem)
-    assert way == [path.stem for path in NOTEBOOKS] + ["api", "grading", "instructors", "attacks"]
+    assert way == [path.stem for path in NOTEBOOKS] + ["api"]
+
+
+INSTRUCTORS = ("instructors.html", "grading.html", "attacks.html")
+
+
+def test_a_student_meets_no_page_for_instructors_in_any_menu_and_an_instructor_finds_them(
+    tab: Any, site: Path, pages: dict[str, Page]
+) -> None:
+    for name in pages.keys() - {*INSTRUCTORS}:
+        tab.goto(pages[name].path.as_uri())
+        menus = tab.locator("nav a").evaluate_all("links => links.map(link => link.href)")
+        found = tab.locator("article a").evaluate_all("links => links.map(link => link.href)")
+        assert not [link for link in menus if link.endswith(INSTRUCTORS)], name
+        assert [link for link in found if link.endswith(INSTRUCTORS)] == (
+            [(site / "instructors.html").as_uri()] if name == "index.html" else []
+        )
+    found = [
+        local(pages["instructors.html"], a["href"])[0].name for a in pages["instructors.html"].find("a", "reference")
+    ]
+    assert {"grading.html", "attacks.html"} <= set(found)
 
 
 def test_the_first_page_links_to_every_notebook_in_its_text(pages: dict[str, Page]) -> None:
@@ -222,17 +242,51 @@ def test_the_search_finds_pages(tab: Any, pages: dict[str, Page]) -> None:
 
 
 def test_the_dark_theme_can_be_chosen_and_stays(tab: Any, pages: dict[str, Page]) -> None:
-    def lightness() -> float:
-        colour = tab.evaluate("getComputedStyle(document.body).backgroundColor")
-        return sum(map(float, re.findall(r"[\d.]+", colour)[:3])) / 765
+    def ground() -> float:
+        return lightness(tab.evaluate("getComputedStyle(document.body).backgroundColor"))
 
     tab.goto(pages["index.html"].path.as_uri())
-    assert lightness() > 0.9
+    assert ground() > 0.9
     tab.locator(".theme-switch-button:visible").click()
     tab.locator(".theme-change-button[data-mode='dark']:visible").click()
-    assert lightness() < 0.2
+    assert ground() < 0.2
     tab.goto(pages["notebooks/08_batching.html"].path.as_uri())
-    assert lightness() < 0.2
+    assert ground() < 0.2
+
+
+PAPER = {"width": 718, "height": 1047}  # A4 without its margins, in a browser's pixels
+CUT = """() => [...document.querySelectorAll("article :is(pre, mjx-container[display], table, img, .rk-figure)")]
+  .filter(part => part.clientWidth && part.scrollWidth > part.clientWidth + 1
+                  || part.getBoundingClientRect().right > innerWidth + 1)
+  .map(part => part.textContent.slice(0, 80))"""
+
+
+def test_on_paper_nothing_is_cut_off(tab: Any, pages: dict[str, Page]) -> None:
+    tab.set_viewport_size(PAPER)
+    tab.emulate_media(media="print")
+    for name, page in pages.items():
+        tab.goto(page.path.as_uri())
+        if tab.evaluate("'MathJax' in window"):
+            tab.evaluate("MathJax.startup.promise")
+        assert tab.evaluate(CUT) == [], name
+
+
+def test_a_dark_page_is_printed_dark_on_white_and_is_dark_again(tab: Any, pages: dict[str, Page]) -> None:
+    tab.emulate_media(color_scheme="dark")
+    tab.goto(pages["notebooks/02_attention.html"].path.as_uri())
+    look = """() => [document.body, document.querySelector("article pre"), document.querySelector(".rk-figure text")]
+      .map(part => getComputedStyle(part)[part.matches("text") ? "fill" : "color"])"""
+    dark = tab.evaluate(look)
+    tab.evaluate(f"addEventListener('beforeprint', () => {{ globalThis.printed = ({look})() }})")
+    tab.pdf()
+    assert min(map(lightness, dark)) > 0.6
+    assert max(map(lightness, tab.evaluate("printed"))) < 0.5
+    assert tab.evaluate(look) == dark
+
+
+def lightness(colour: str) -> float:
+    """Of a colour as a browser computes it: 0 is black, 1 is white."""
+    return sum(map(float, re.findall(r"[\d.]+", colour)[:3])) / 765
 
 
 @pytest.mark.parametrize("number", ["01", "02", "04", "06", "08"])

@@ -77,11 +77,13 @@ def test_to_look_at_a_page_in_jupyterlab_changes_no_byte_so_that_git_brings_a_co
             notebook.page.wait_for_function(f"{OPENED}.metadata.language_info.version")  # Lab has asked the kernel
             notebook.command("docmanager:save")
     assert git(mine, "status", "--porcelain") == ""
-    for page in pages:
-        edit(course / page, lambda cells: cells[0].update(source=["a correction"]))
-    published(course)
-    git(mine, "pull", "--quiet")
-    assert all((mine / page).read_bytes() == (course / page).read_bytes() for page in pages)
+    for way in (lambda: git(mine, "pull", "--quiet"), lambda: pulled(course, mine)):
+        for page in pages:
+            edit(course / page, lambda cells: cells[0].update(source=[cells[0]["source"][0] + " corrected"]))
+        published(course)
+        way()
+        assert git(mine, "rev-parse", "HEAD") == git(course, "rev-parse", "HEAD"), "nothing of ours to merge"
+        assert all((mine / page).read_bytes() == (course / page).read_bytes() for page in pages)
 
 
 @contextmanager
