@@ -290,12 +290,20 @@ def test_a_folder_that_cannot_be_written_is_named_with_what_to_do(tmp_path: Path
 
 
 @pytest.mark.parametrize(
-    ("name", "said"), [("02_atention", "did you mean '02_attention'"), ("0", "could be '00_start")]
+    ("name", "said"),
+    [("02_atention", "did you mean '02_attention'"), ("12", "unknown lesson '12'"), (".ipynb", "unknown lesson")],
 )
 def test_a_lesson_that_is_not_there_is_refused(name: str, said: str, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=said):
         start(name, tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("name", "page"), [("2", "02_attention"), ("0", "00_start_here"), ("09", "09_measure_on_delta")]
+)
+def test_a_lesson_is_found_by_its_number(name: str, page: str, tmp_path: Path) -> None:
+    assert start(name, tmp_path) == (tmp_path / f"{page}.ipynb", True)
 
 
 def test_the_course_is_found_from_its_folders(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -41,6 +41,7 @@ def start(name: str, into: Path | str = "work", course: Path | None = None) -> t
     course = course or course_folder()
     known = lessons(course)
     wanted = re.sub(r"\.ipynb$", "", Path(name).name)
+    wanted = wanted.zfill(2) if wanted.isdigit() else wanted  # 2 is page 02
     if len(matching := [stem for stem in known if stem == wanted] or [s for s in known if s.startswith(wanted)]) != 1:
         raise ValueError(
             f"{name!r} could be {' or '.join(map(repr, matching))}" if wanted and matching

@@ -41,8 +41,9 @@ def update(into: Path | str = "work", course: Path | None = None) -> list[str]:
     _git(course, "merge", "--ff-only", "--quiet", "@{upstream}")
     said = [f"You changed {name}: what you had is now {os.path.relpath(copy, course)}." for name, copy in kept.items()]
     pages = [name for name in news if name.endswith(".ipynb")]
-    others = f"{len(news) - len(pages)} other files"
-    return [*said, f"New or corrected: {', '.join([*pages, others] if len(news) > len(pages) else pages)}."]
+    more = len(news) - len(pages)
+    others = [] if more == 0 else ["1 other file" if more == 1 else f"{more} other files"]
+    return [*said, f"New or corrected: {', '.join([*pages, *others])}."]
 
 
 def _git(course: Path, *words: str) -> str:
