@@ -572,3 +572,31 @@ def test_weights_and_caches_of_a_model_have_their_roles() -> None:
 
 def test_each_number_of_a_model_is_listed_among_its_sizes() -> None:
     assert list(SIZES) == [field.name for field in fields(rk.Model) if field.type == "Any"]
+
+
+@pytest.mark.parametrize("cards", [("A10", "H100-SXM"), ("H100-SXM", "A10"), ("A10", "L4"), ("A10", "none")], ids=str)
+def test_words_of_a_point_do_not_lie_on_those_that_are_turned_along_a_roof(cards: tuple[str, str]) -> None:
+    N = rk.symbols("N")
+    add = rk.trace(lambda A, B: A + B, *rk.tensors("A B", N))
+    costs = {"vector add": add, "matrix product": rk.trace(rk.matmul, *rk.tensors("A B", (N, N)))}
+    for n in (1, 64, 1024, 65536):
+        marks, _ = rk.explore_roofline(costs, cards, N=n)._still
+        words = [(how, text) for tag, how, text in marks if tag == "text" and text]
+        upright = [_box(how, text) for how, text in words if set(text.split(", ")) <= set(costs)]
+        turned = [point for how, text in words if "transform" in how for point in _along(how, text)]
+        assert turned and upright
+        assert not [box for box in upright for x, y in turned if box[0] < x < box[2] and box[1] < y < box[3]], n
+
+
+def _box(how: dict[str, Any], text: str) -> tuple[float, float, float, float]:
+    """About where words stand that begin, end or have their middle at a place."""
+    w = 7.0 * len(text)
+    left = how["x"] - {"start": 0, "middle": w / 2, "end": w}[how["text-anchor"]]
+    return left, how["y"] - 10, left + w, how["y"] + 3
+
+
+def _along(how: dict[str, Any], text: str) -> list[tuple[float, float]]:
+    """Points in the middle of turned words, a letter apart."""
+    degrees, x, y = map(float, re.findall(r"-?[\d.]+", how["transform"]))
+    c, s, off = math.cos(math.radians(degrees)), math.sin(math.radians(degrees)), how["y"] - y - 4
+    return [(x + c * 7 * i - s * off, y + s * 7 * i + c * off) for i in range(len(text))]

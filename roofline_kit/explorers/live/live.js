@@ -228,6 +228,15 @@ function draw(view, now, ghost, message, frame) {
   const roofs = [],
     dotted = []; // pieces of lines, and of those that are only dotted
   const take = (x, y, w, h) => taken.push([x, y, x + w, y + h]);
+  // Words that are turned: a box around them would be mostly empty, so a row of small ones.
+  const takeAlong = (x, y, angle, off, w) => {
+    for (let i = 0; i < Math.ceil(w / (12 * k)); i++) {
+      const along = (12 * i + 6) * k;
+      const cx = x + Math.cos(angle) * along - Math.sin(angle) * off;
+      const cy = y + Math.sin(angle) * along + Math.cos(angle) * off;
+      take(cx - 8 * k, cy - 8 * k, 16 * k, 16 * k);
+    }
+  };
   const lines = (source, frozen) => {
     for (const mark of view.marks) {
       if (mark.kind === "line" && !(frozen && mark.still)) {
@@ -249,15 +258,15 @@ function draw(view, now, ghost, message, frame) {
             const more = { "text-anchor": label.anchor, ...bold };
             const below = label.under && at[label.under] > at[label.at[1]];
             const dy = !below ? label.dy : label.along ? 20 : 16;
+            const text = fill(narrow ? label.brief : label.text, at),
+              w = text.length * 7.6 * k;
             if (label.along) {
               // turned, to lie on the line
               const [[xa, ya], [xb, yb]] = [points[0], points[1]];
-              const degrees = (Math.atan2(yb - ya, xb - xa) * 180) / Math.PI;
-              more.transform = `rotate(${tenth(degrees)} ${tenth(x)} ${tenth(y)})`;
-            }
-            const text = fill(narrow ? label.brief : label.text, at),
-              w = text.length * 7.6 * k;
-            if (!label.along)
+              const angle = Math.atan2(yb - ya, xb - xa);
+              more.transform = `rotate(${tenth((angle * 180) / Math.PI)} ${tenth(x)} ${tenth(y)})`;
+              takeAlong(x, y, angle, (dy - 4) * k, w);
+            } else
               take(
                 x +
                   label.dx * k -

@@ -292,9 +292,10 @@ class Drawing:
         below = label.under and self.at[label.under] > self.at[label.at[1]]
         if label.along:
             (xa, ya), (xb, yb) = points[:2]
-            angle = tenth(math.atan2(yb - ya, xb - xa) * 180 / math.pi)
-            turn = f"rotate({angle:.10g} {tenth(x):.10g} {tenth(y):.10g})"
-            self.write(x, y + (20 if below else label.dy), text, label.fill, **more, transform=turn)
+            angle, dy = math.atan2(yb - ya, xb - xa), 20 if below else label.dy
+            turn = f"rotate({tenth(angle * 180 / math.pi):.10g} {tenth(x):.10g} {tenth(y):.10g})"
+            self.occupy_along(x, y, angle, dy - 4, len(text) * 7.6)
+            self.write(x, y + dy, text, label.fill, **more, transform=turn)
             return
         w, dy = len(text) * 7.6, 16 if below else label.dy
         self.occupy(x + label.dx - {"end": w, "middle": w / 2}.get(label.anchor, 0), y + dy - 11, w, 15)
@@ -326,6 +327,14 @@ class Drawing:
     def occupy(self, x: float, y: float, w: float, h: float) -> None:
         """Keeps labels of points out of a box."""
         self.occupied.append((x, y, x + w, y + h))
+
+    def occupy_along(self, x: float, y: float, angle: float, off: float, w: float) -> None:
+        """Keeps labels off words that are turned: a box around them would be mostly empty, so a row of small ones."""
+        for k in range(math.ceil(w / 12)):
+            along = 12 * k + 6
+            cx = x + math.cos(angle) * along - math.sin(angle) * off
+            cy = y + math.sin(angle) * along + math.cos(angle) * off
+            self.occupy(cx - 8, cy - 8, 16, 16)
 
     def name_curves(self) -> None:
         """At their ends, pushed apart."""
