@@ -37,6 +37,7 @@ from hypothesis import strategies as st
 
 import roofline_kit as rk
 from roofline_kit.cost import tidy
+from roofline_kit.tensor import RESOURCES
 
 any_roofline = st.sampled_from(
     [rk.roofline(name, dtype) for name in rk.accelerators() for dtype in rk.accelerator(name).peaks]
@@ -321,15 +322,15 @@ def test_a_compiled_cost_equals_the_exact_one(algorithm: Algorithm, data: st.Dat
     assert np.ravel(sweep.flops).tolist() == [float(c.flops) for c in exact]
     assert np.ravel(sweep.bytes).tolist() == [float(c.bytes) for c in exact]
     np.testing.assert_allclose(np.ravel(sweep.intensity), [float(c.intensity) for c in exact], rtol=1e-15)
-    for i, (flops, moved) in enumerate(sweep.steps):
-        assert np.ravel(flops).tolist() == [float(c.steps[i].flops) for c in exact]
-        assert np.ravel(moved).tolist() == [float(c.steps[i].bytes) for c in exact]
+    for i, amounts in enumerate(sweep.amounts(tuple(RESOURCES))):
+        for name, of_step in amounts.items():
+            assert np.ravel(of_step).tolist() == [float(c.steps[i].amounts[name]) for c in exact]
 
 
 def test_a_sweep_broadcasts_its_sizes() -> None:
     sweep = traced(ALGORITHMS["cross attention"]).compile("N", "M", h=64, d=64)
     grid = sweep(np.array([[1], [2]]), np.array([3, 4, 5]))
-    assert grid.flops.shape == grid.intensity.shape == grid.steps[0][0].shape == (2, 3)
+    assert grid.flops.shape == grid.intensity.shape == grid.amounts()[0]["compute"].shape == (2, 3)
     assert grid.flops[1, 2] == sweep(2, 5).flops
 
 
