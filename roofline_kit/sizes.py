@@ -7,7 +7,6 @@ import operator
 from typing import Any
 
 import sympy
-import sympy.tensor.tensor  # SymPy asks for it at the first sum: loaded here, not in the first cell that traces
 
 from .names import choose
 
