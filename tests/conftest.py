@@ -21,7 +21,7 @@ collect_ignore_glob = ["*.ipynb"]  # notebooks here are submissions
 
 # What takes long to start is started once: all tests that use one of these fixtures go to one process.
 SERVERS = ("campaign", "lab", "slurm", "hub", "site")
-# Two processes end together if the longest work begins first. Servers and files by their seconds; the rest is short.
+# All processes end together if the longest work begins first. Servers and files by their seconds; the rest is short.
 LONGEST = (
     "campaign", "test_explorers_browser.py", "lab", "slurm", "test_assignments.py", "hub", "site", "test_crash.py",
     "test_grading_commands.py", "test_laws.py", "test_plots.py", "test_explorers.py", "test_grading.py",

@@ -17,10 +17,10 @@ from roofline_kit.grading.runner import Run, execute
 
 # A small limit, an answer that runs into it and not into the usual one, and how its check is then told to have ended.
 SMALL: dict[str, tuple[float, str, str]] = {
-    "cell": (4, "import time\ntime.sleep(6)", "time"),  # clocks are slow enough for a machine that does much else
-    "notebook": (8, "import time\ntime.sleep(10)", "time"),
+    "cell": (2, "import time\ntime.sleep(3)", "time"),  # clocks are slow enough for a machine that does much else
+    "notebook": (4, "import time\ntime.sleep(5)", "time"),
     "start": (0.001, "", "died"),
-    "cpu": (2, "import time\nwhile time.process_time() < 4: pass", "died"),
+    "cpu": (2, "import time\nwhile time.process_time() < 2.5: pass", "died"),
     "memory": (1_500_000_000, "kept = bytearray(1_200_000_000)", "error"),
     "file": (100_000, "open('/tmp/a', 'wb').write(bytes(200_000))", "error"),
     "disk": (1_000_000, "for name in 'abc':\n    open('/tmp/' + name, 'wb').write(bytes(400_000))", "error"),
