@@ -61,7 +61,7 @@ def release(
     try:
         with out.status("Solving it twice, and once not at all"):
             path = make_release(given, folder, unsafe=unsafe)
-    except (AssignmentError, NoSandbox) as error:
+    except (ValueError, NoSandbox) as error:
         raise refuse(error) from None
     out.print(f"{path}: {len(given.answers)} answers, {len(given.checks)} hidden checks, {given.points:g} points")
 

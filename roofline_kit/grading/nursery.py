@@ -32,6 +32,7 @@ NAMESPACES = 0x10000000 | 0x00020000 | 0x20000000 | 0x40000000 | 0x08000000 | 0x
 PR_SET_NO_NEW_PRIVS, PR_CAPBSET_DROP, PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL = 38, 24, 47, 4
 PR_SET_SECCOMP, SECCOMP_MODE_FILTER, KEYCTL_JOIN_SESSION_KEYRING = 22, 2, 1
 CAPABILITIES_V3 = 0x20080522
+KIT = {"roofline_kit", "array_api_compat", "mpmath", "numpy", "sympy"}  # and what it cannot be imported without
 
 libc = ctypes.CDLL(None, use_errno=True)
 
@@ -162,9 +163,9 @@ def born(request: dict[str, Any]) -> int:
 
 
 def do_without(names: list[str]) -> None:
-    """Lets nobody import these packages. What the checks call is there by its name alone, whether the kit is or not."""
+    """Lets nobody import these packages. What the checks call is there, by its own name, if the kit cannot be."""
     sys.modules.update(dict.fromkeys(names))  # type: ignore[arg-type]  # in Python's words: there is no such module
-    if not names:
+    if not KIT.intersection(names):
         return
     helpers = "roofline_kit.grading.cells"
     spec = importlib.util.spec_from_file_location(helpers, os.path.join(os.path.dirname(__file__), "cells.py"))

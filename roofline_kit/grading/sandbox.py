@@ -393,9 +393,27 @@ class Kernel:
         if time.monotonic() < self.next_look:
             return
         self.next_look = time.monotonic() + 0.05
-        processes, count = _processes(self.roots, self.limits.processes)
-        if count > self.limits.processes or _held(processes, self.first, self.limits) > self.limits.memory:
+        if self._uses_too_much():
             raise Stopped("died")
+
+    def _uses_too_much(self) -> bool:
+        """Whether there are more processes than may be, or they hold more memory, with that of files and sockets.
+
+        What each process may take is limited by the system; what they take together is not, unless somebody looks. What
+        cannot be seen, because it needs neither a process nor a file, is not to be had: see syscalls.py.
+        """
+        processes, crowd = _processes(self.roots, self.limits.processes)
+        held = _in_files(self.first)
+        spaces = sum(_pages(pid) for pid in processes) * PAGE
+        if crowd or held + spaces + len(processes) * self.limits.files * _of_a_socket() <= self.limits.memory:
+            return crowd  # who has so little cannot hold more: no need to look closely, which takes time
+        held += _sockets(self.first) * _of_a_socket()
+        for pid in processes:
+            held += _own(pid)
+            # Who forks makes us wait for each look at a process, and there are ever more of them meanwhile.
+            if held > self.limits.memory or _processes(self.roots, self.limits.processes)[1]:
+                return True
+        return False
 
     def _published(self, until: float) -> Iterator[dict[str, Any]]:
         """What the kernel publishes, until a moment. Of what is no message, or not signed, nothing but an empty one.
@@ -481,8 +499,8 @@ def _resident() -> int:
     return 0
 
 
-def _processes(roots: list[int], most: int) -> tuple[list[int], int]:
-    """The processes below some, with these, and how many threads they have together, counted to `most`."""
+def _processes(roots: list[int], most: int) -> tuple[list[int], bool]:
+    """Some processes and those below them, and whether that is a crowd: more than `most`, each thread counted."""
     found, count, waiting = [], 0, list(roots)
     while waiting and count <= most:
         found.append(waiting.pop())
@@ -490,29 +508,18 @@ def _processes(roots: list[int], most: int) -> tuple[list[int], int]:
             for task in tasks:
                 count += 1
                 waiting += map(int, _words(f"{task.path}/children"))
-    return found, count
+    return found, count > most
 
 
-def _held(processes: list[int], first: int, limits: Limits) -> int:
-    """Bytes of memory that processes hold, with what is in files and sockets; or more, where that is within the limit.
-
-    What each process may take is limited by the system; what they take together is not, unless somebody looks. What
-    cannot be seen, because it needs neither a process nor a file, is not to be had: see syscalls.py. first : one of
-    them, whose files and sockets are those of all; 0 if there is none.
-    """
-    files = sum(_in_files(f"/proc/{first}/root{folder}") for folder in (SOCKETS, "/tmp", "/dev/shm") if first)
-    most = sum(_pages(pid) for pid in processes) * PAGE + len(processes) * limits.files * _of_a_socket()
-    if files + most <= limits.memory:  # who has so little cannot hold more: no need to look closely, which takes time
-        return files + most
-    return files + sum(_own(pid) for pid in processes) + _sockets(first) * _of_a_socket()
-
-
-def _in_files(folder: str) -> int:
-    """Bytes of memory of a file system: of its files, and of their names."""
-    with suppress(OSError):
-        found = os.statvfs(folder)
-        return (found.f_blocks - found.f_bfree) * found.f_frsize + (found.f_files - found.f_ffree) * OF_A_NAME
-    return 0
+def _in_files(first: int) -> int:
+    """Bytes of memory of files and of their names, as a process sees them that is the first of its own; 0 for none."""
+    total = 0
+    for folder in (SOCKETS, "/tmp", "/dev/shm") if first else ():
+        with suppress(OSError):
+            found = os.statvfs(f"/proc/{first}/root{folder}")
+            total += (found.f_blocks - found.f_bfree) * found.f_frsize
+            total += (found.f_files - found.f_ffree) * OF_A_NAME
+    return total
 
 
 def _pages(pid: int, resident: bool = False) -> int:
@@ -526,9 +533,8 @@ def _own(pid: int) -> int:
     """Bytes of memory that are a process's, and its share of what it has together with others; not those of files."""
     with suppress(OSError):
         words = _words(f"/proc/{pid}/smaps_rollup")
-        for name in (b"Pss_Anon:", b"Pss:"):  # before Linux 5.9, files are in it
-            if name in words:
-                return 1024 * int(words[words.index(name) + 1])
+        anonymous = b"Pss_Anon:" if b"Pss_Anon:" in words else b"Pss:"  # before Linux 5.9, files are in it
+        return 1024 * sum(int(words[words.index(name) + 1]) for name in (anonymous, b"SwapPss:") if name in words)
     return _pages(pid, resident=True) * PAGE
 
 

@@ -157,7 +157,7 @@ def _kernels_own() -> frozenset[str]:
 def keep_apart(private: Mapping[str, Path]) -> None:
     """Raises ValueError if something lies where every submission could read it. private : paths, by what they are."""
     for what, path in private.items():
+        lies = path.resolve()
         for shown in view().shown:
-            if path.resolve().is_relative_to(shown):
-                why = f"{what} in {path.resolve()}, and every submission can read {shown}, which Python needs"
-                raise ValueError(f"{why}: move one of them")
+            if lies.is_relative_to(shown):
+                raise ValueError(f"{what} in {lies}, and every submission can read {shown}: move one of them elsewhere")
