@@ -129,51 +129,55 @@ def _walled(name: str, sockets: Path, files: Path | None, limits: Limits, seen: 
         home.mkdir(exist_ok=True)
         return [program("env"), "-i", *(f"{key}={value}" for key, value in _environment(str(home)).items())]
     # Where /dev/null is bound, it cannot be opened. Memory of /dev/zero would belong to no process, see syscalls.py.
-    over = {path: _instead_of(path, left, sockets.parent) for path, left in seen.hidden.items()}
-    over[Path("/dev/zero")] = Path("/dev/null")
     if name == "apptainer":
-        return _apptainer(sockets, files, seen, over)
-    folders = [("--symlink", str(to), str(link)) for link, to in seen.links.items()]
+        return _apptainer(sockets, files, seen)
+    folders: list[tuple[str, ...]] = [("--symlink", str(to), str(link)) for link, to in seen.links.items()]
     folders += [("--ro-bind", str(path), str(path)) for path in seen.shown]
     folders += [("--ro-bind", str(path), f"/run/{name}") for name, path in START.items()]
-    folders += [("--ro-bind", str(what), str(path)) for path, what in over.items()]
+    for path, left in seen.hidden.items():
+        if path.is_dir():
+            kept = [("--ro-bind", str(path / name), str(path / name)) for name in left]
+            folders += [("--tmpfs", str(path)), *kept, ("--remount-ro", str(path))]
+        else:
+            folders += [("--ro-bind", "/dev/null", str(path))]
     return [
         program("bwrap"), "--unshare-all", "--unshare-user", "--disable-userns", "--die-with-parent", "--new-session",
         "--cap-drop", "ALL", "--hostname", "sandbox", "--clearenv", "--proc", "/proc", "--dev", "/dev",
         "--size", str(limits.disk), "--tmpfs", "/tmp", "--size", str(MB), "--tmpfs", SOCKETS,
         "--size", str(limits.disk), "--tmpfs", "/dev/shm", *(word for words in folders for word in words),
-        "--remount-ro", "/dev", "--ro-bind", "/dev/null", "/proc/keys", "--ro-bind", "/dev/null", "/proc/key-users",
+        *(word for path in ("/dev/zero", "/proc/keys", "/proc/key-users") for word in ("--ro-bind", "/dev/null", path)),
         "--ro-bind", str(sockets / "kernel.json"), CONNECTION, *(["--ro-bind", str(files), FILES] if files else []),
-        "--remount-ro", "/proc", "--remount-ro", "/", "--chdir", FILES if files else "/tmp",
+        "--remount-ro", "/dev", "--remount-ro", "/proc", "--remount-ro", "/", "--chdir", FILES if files else "/tmp",
         *(part for item in _environment("/tmp").items() for part in ("--setenv", *item)), "--",
     ]  # fmt: skip
 
 
-def _instead_of(path: Path, left: tuple[str, ...], where: Path) -> Path:
-    """What is seen in the place of a file or folder: nothing, but for some files that are left."""
-    if not path.is_dir():
-        return Path("/dev/null")
-    folder = Path(tempfile.mkdtemp(prefix="instead-", dir=where))
-    for name in left:
-        shutil.copyfile(path / name, folder / name)
-    return folder
-
-
-def _apptainer(sockets: Path, files: Path | None, seen: View, over: dict[Path, Path]) -> list[str]:
-    """The same of Apptainer. over : what is put in the place of what is hidden."""
+def _apptainer(sockets: Path, files: Path | None, seen: View) -> list[str]:
+    """The same of Apptainer."""
     # The image must have the system's libraries and nothing else: an empty folder with links, filled by binds.
     image = sockets.parent / "image"
     for link, to in seen.links.items():
         (image / link.relative_to("/")).parent.mkdir(parents=True, exist_ok=True)
         (image / link.relative_to("/")).symlink_to(to)
-    binds = {SOCKETS: f"{sockets}", **({FILES: f"{files}"} if files else {})}
-    binds |= {str(path): str(path) for path in seen.shown}
-    binds |= {f"/run/{name}": str(path) for name, path in START.items()} | {str(to): str(of) for to, of in over.items()}
-    told = [f"{of}:{to}" if to == SOCKETS else f"{of}:{to}:ro" for to, of in binds.items()]
+    binds = {FILES: f"{files}"} if files else {}
+    binds |= {str(path): str(path) for path in seen.shown} | {f"/run/{name}": str(path) for name, path in START.items()}
+    for path, left in seen.hidden.items():
+        binds[str(path)] = _instead_of(path, left, sockets.parent)
+    told = [f"{sockets}:{SOCKETS}", *(f"{of}:{to}:ro" for to, of in (binds | {"/dev/zero": "/dev/null"}).items())]
     walls = ["--containall", "--no-home", "--net", "--network", "none", "--no-privs", "--writable-tmpfs"]
     sets = [part for item in _environment("/tmp").items() for part in ("--env", "{}={}".format(*item))]
     pwd = ["--pwd", FILES if files else "/tmp"]
     return [program("apptainer"), "exec", *walls, "--bind", ",".join(told), *sets, *pwd, str(image)]
+
+
+def _instead_of(path: Path, left: tuple[str, ...], where: Path) -> str:
+    """What is seen in the place of a file or folder: nothing, but for some files that are left."""
+    if not path.is_dir():
+        return "/dev/null"
+    folder = Path(tempfile.mkdtemp(prefix="instead-", dir=where))
+    for name in left:
+        shutil.copyfile(path / name, folder / name)
+    return str(folder)
 
 
 def asleep(command: list[str], **how: Any) -> subprocess.Popen[bytes]:
@@ -403,14 +407,12 @@ class Kernel:
         cannot be seen, because it needs neither a process nor a file, is not to be had: see syscalls.py.
         """
         processes, crowd = _processes(self.roots, self.limits.processes)
-        held = _in_files(self.first)
-        spaces = sum(_pages(pid) for pid in processes) * PAGE
-        if crowd or held + spaces + len(processes) * self.limits.files * _of_a_socket() <= self.limits.memory:
-            return crowd  # who has so little cannot hold more: no need to look closely, which takes time
-        held += _sockets(self.first) * _of_a_socket()
-        for pid in processes:
+        held = _in_files(self.first) + _sockets(self.first) * _of_a_socket()
+        if crowd or held + sum(map(_seen, processes)) <= self.limits.memory:
+            return crowd
+        for pid in processes:  # what they share was counted for each of them: a closer look, which takes time
             held += _own(pid)
-            # Who forks makes us wait for each look at a process, and there are ever more of them meanwhile.
+            # Who forks makes us wait for each such look, and there are ever more processes meanwhile.
             if held > self.limits.memory or _processes(self.roots, self.limits.processes)[1]:
                 return True
         return False
@@ -522,20 +524,26 @@ def _in_files(first: int) -> int:
     return total
 
 
-def _pages(pid: int, resident: bool = False) -> int:
-    """Pages of a process's address space, or those of them that are in memory."""
-    with suppress(OSError, IndexError):
-        return int(_words(f"/proc/{pid}/statm")[resident])
+def _told(path: str, *names: bytes) -> int:
+    """Bytes that a file of /proc has in kB beside these names; those that it does not have are 0."""
+    with suppress(OSError):
+        words = _words(path)
+        return 1024 * sum(int(words[words.index(name) + 1]) for name in names if name in words)
     return 0
 
 
+def _seen(pid: int) -> int:
+    """Bytes of memory that a process can see."""
+    return _told(f"/proc/{pid}/status", b"VmRSS:", b"VmSwap:")
+
+
 def _own(pid: int) -> int:
-    """Bytes of memory that are a process's, and its share of what it has together with others; not those of files."""
-    with suppress(OSError):
-        words = _words(f"/proc/{pid}/smaps_rollup")
-        anonymous = b"Pss_Anon:" if b"Pss_Anon:" in words else b"Pss:"  # before Linux 5.9, files are in it
-        return 1024 * sum(int(words[words.index(name) + 1]) for name in (anonymous, b"SwapPss:") if name in words)
-    return _pages(pid, resident=True) * PAGE
+    """Bytes of memory that are a process's, and its share of what it has together with others; not those of files.
+
+    Before Linux 5.9 those of files are in it.
+    """
+    path = f"/proc/{pid}/smaps_rollup"
+    return _told(path, b"Pss_Anon:", b"SwapPss:") or _told(path, b"Pss:", b"SwapPss:") or _seen(pid)
 
 
 def _sockets(pid: int) -> int:
