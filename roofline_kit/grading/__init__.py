@@ -5,8 +5,10 @@ in a kernel of its own; its check cells report values, and the values are judged
 where a student's code could read it.
 
     cells        what check cells call: draw, at, report                (runs in the kernel)
-    nursery      the warm parent of kernels                             (runs outside, with nothing in it)
+    nursery      how a kernel begins, and the warm parent of kernels    (runs outside, with nothing in it)
     limits       what a submission may use
+    syscalls     what it may ask of Linux
+    shown        what it can read of this machine
     assignment   the instructor's notebook, and the release made of it
     submission   what is taken from a file that anybody may have written
     sandbox      a kernel behind walls

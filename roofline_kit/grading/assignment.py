@@ -28,6 +28,7 @@ from typing import Any
 
 from ..names import unknown
 from .limits import Limits, limits
+from .shown import without
 
 KEY = "grading"
 BEGIN, END, STUB = "### BEGIN SOLUTION", "### END SOLUTION", "#: "
@@ -107,6 +108,11 @@ class Assignment:
         """What a submission may use."""
         return limits(self.settings.get("limits", {}))
 
+    @cached_property
+    def without(self) -> tuple[str, ...]:
+        """The packages that answers cannot import."""
+        return without(self.settings.get("answers", {}).get("without", []))
+
     @property
     def files(self) -> Path | None:
         """The folder with the instructor's own of the files that a submission brings along, if it brings any."""
@@ -158,6 +164,7 @@ class Assignment:
                 KEY: {
                     "assignment": self.name,
                     "submitted": list(self.settings.get("submitted", ())),
+                    "without": list(self.without),
                     "answers": [  # in order; JSON's objects are sorted when a notebook is saved
                         {"name": name, "cell": answer.cell, "stub": answer.stub, "prose": answer.prose}
                         for name, answer in self.answers.items()
@@ -252,7 +259,7 @@ def read(folder: Path) -> Assignment:
     return assignment
 
 
-SETTINGS = {"title": str, "notebook": str, "limits": dict, "late": dict, "submitted": list}
+SETTINGS = {"title": str, "notebook": str, "answers": dict, "limits": dict, "late": dict, "submitted": list}
 LATE = ("free_days", "per_day", "most_days")
 
 
@@ -268,10 +275,21 @@ def _check_settings(settings: Mapping[str, Any]) -> None:
         if not isinstance(pattern, str) or not pattern:
             raise ValueError(f"submitted must be a list of names such as '*.json', and has {pattern!r}")
     _check_late(settings.get("late", {}))
+    _check_answers(settings.get("answers", {}))
     try:
         limits(settings.get("limits", {}))
     except ValueError as error:
         raise ValueError(f"[limits] {error}") from None
+
+
+def _check_answers(answers: Mapping[str, Any]) -> None:
+    for name, value in answers.items():
+        if name != "without":
+            raise ValueError(unknown("setting of [answers]", name, ["without"]))
+        try:
+            without(value)
+        except ValueError as error:
+            raise ValueError(f"[answers] {error}") from None
 
 
 def _check_late(late: Mapping[str, Any]) -> None:

@@ -61,7 +61,7 @@ def release(
     try:
         with out.status("Solving it twice, and once not at all"):
             path = make_release(given, folder, unsafe=unsafe)
-    except (AssignmentError, NoSandbox) as error:
+    except (ValueError, NoSandbox) as error:
         raise refuse(error) from None
     out.print(f"{path}: {len(given.answers)} answers, {len(given.checks)} hidden checks, {given.points:g} points")
 
@@ -161,8 +161,12 @@ def _show(given: Assignment, notebook: Path, unsafe: bool) -> None:
 
 def _grade_here(given: Assignment, entries: list[Entry], results: Path, jobs: int, part: str, unsafe: bool) -> None:
     from . import grade as grading
+    from .limits import fitting
     from .report import needs_human
 
+    if (fit := fitting(jobs, given.limits.memory)) < jobs:
+        each = f"each may take {given.limits.memory / 1e9:.3g} GB of this machine's memory ([limits] memory)"
+        out.print(f"{fit} at a time, not {jobs}: {each}", soft_wrap=True)
     if part:
         index, of = map(int, part.split("/"))
         entries = entries[index::of]
@@ -179,7 +183,7 @@ def _grade_here(given: Assignment, entries: list[Entry], results: Path, jobs: in
             progress.print(escape(told), highlight=False, soft_wrap=True)
 
     try:
-        grading.grade_all(given, entries, results, jobs, done, unsafe, part, ready=progress.start)
+        grading.grade_all(given, entries, results, fit, done, unsafe, part, ready=progress.start)
     finally:
         progress.stop()
 

@@ -32,6 +32,7 @@ from . import sandbox, submission
 from .assignment import Assignment, AssignmentError
 from .runner import Outcome, Reports, Run, execute
 from .sandbox import walls
+from .shown import keep_apart
 from .submission import CANVAS, Submission, age
 
 VERSION = 1  # to be raised when the same submission would be graded differently
@@ -88,7 +89,12 @@ class Session:
 
 
 def begun(assignment: Assignment, unsafe: bool = False) -> Session:
-    """A new session, which draws what no session before it drew. Raises NoSandbox where there are no walls."""
+    """A new session, which draws what no session before it drew.
+
+    Raises NoSandbox where there are no walls, and ValueError where what they hide lies among what they show.
+    """
+    folder = assignment.path.parent
+    keep_apart({"the assignment is": folder, "the course's tests are": folder.parent.parent / "tests"})
     return Session(assignment, walls(unsafe), secrets.token_hex(16))
 
 
@@ -292,6 +298,7 @@ def grade_all(
 
     Raises BlockingIOError if another grader works on the same results, and what `Session` raises.
     """
+    keep_apart({"results would be": results} | {f"what {entry.student} handed in is": entry.path for entry in given})
     (results / "results").mkdir(parents=True, exist_ok=True)
     with (results / f".lock{part.replace('/', '-of-')}").open("w") as lock, sandbox.workplace() as folder:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -403,7 +410,7 @@ def _start(session: Session, folder: str, parent: int) -> None:
     die_with_parent(parent)
     gc.freeze()  # what this process was born with will never be garbage
     if session.walls == "bubblewrap":
-        sandbox.nursery()  # while another process may run the instructor's own answers
+        sandbox.nursery(session.assignment.without)  # while another process may run the instructor's own answers
 
 
 def _expected() -> Reports | None:

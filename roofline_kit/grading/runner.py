@@ -95,7 +95,8 @@ class Walled(RunningKernel):  # type: ignore[misc]
         """Starts a kernel. One that does not start at all leaves a dead one, and every cell says so."""
         self.kernel: Kernel | None = None
         try:
-            self.kernel = Kernel(self.run.walls, self.run.limits, self.run.files, seconds)
+            given = self.run.assignment.without
+            self.kernel = Kernel(self.run.walls, self.run.limits, self.run.files, seconds, given)
         except Stopped as stopped:
             self.ran = Ran(reason=stopped.reason)
 

@@ -15,7 +15,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import sysconfig
 import tempfile
 import time
 from collections.abc import Iterable, Iterator
@@ -30,12 +29,17 @@ from jupyter_client.blocking.client import BlockingKernelClient
 from jupyter_client.session import Session
 
 from ..alone import search_path
+from . import syscalls
 from .limits import MB, Limits
+from .shown import KIT, View, view
 
+START = {name: Path(__file__).with_name(name) for name in ("nursery.py", "cells.py")}  # what a kernel begins with
 SOCKETS = "/run/kernel"  # inside: where the kernel's sockets are
 CONNECTION = "/run/kernel.json"  # inside: what the kernel has to know of them
 FILES = "/run/files"  # inside: what a submission brought along, the folder that cells run in
 CHANNELS = ("shell", "iopub", "stdin", "hb", "control")
+PAGE = resource.getpagesize()
+OF_A_NAME = 2048  # bytes of memory that Linux needs for a file in a tmpfs, without what is in it
 KEPT = ("stream", "display_data", "execute_result", "error")
 
 
@@ -56,13 +60,25 @@ def walls(unsafe: bool = False) -> str:
     """
     for name, command in (("bubblewrap", "bwrap"), ("apptainer", "apptainer")):
         if program(command) and _stand(name):
-            return name
+            return _filtered(name)
     if unsafe:
         return "none"
     raise NoSandbox(
         "submissions are programs of strangers, and there is no sandbox here that works: install bubblewrap (Debian, "
         "Ubuntu: apt install bubblewrap) or grade where Apptainer is allowed; --unsafe runs them with all your rights"
     )
+
+
+def _filtered(name: str) -> str:
+    """These walls, if there is also what makes the filter of system calls that belongs to them."""
+    try:
+        syscalls.program()
+    except OSError as error:
+        raise NoSandbox(
+            "walls alone are not enough: a submission could still leave notes in the keyrings that all of them share. "
+            f"Install libseccomp, which keeps it from that (Debian, Ubuntu: apt install libseccomp2; {error})"
+        ) from None
+    return name
 
 
 @contextmanager
@@ -84,71 +100,84 @@ def workplace() -> Iterator[Path]:
 def _stand(name: str) -> bool:
     """Whether the walls can be put up: some systems have the program and forbid what it needs."""
     with workplace() as folder:
-        (folder / "kernel.json").touch()
-        test = [*_walled(name, folder, None, Limits()), sys.executable, "-c", ""]
+        (sockets := folder / "sockets").mkdir()
+        (sockets / "kernel.json").touch()
+        test = [*_walled(name, sockets, None, Limits(), view()), sys.executable, "-c", ""]
         with suppress(OSError, subprocess.TimeoutExpired):
             return subprocess.run(test, capture_output=True, timeout=60).returncode == 0
     return False
 
 
-@cache
-def _readable() -> tuple[str, ...]:
-    """What a kernel must be able to read: the system's libraries, this Python and its packages, and the kit."""
-    own = {sys.prefix, sys.base_prefix, sys.exec_prefix, *map(sysconfig.get_path, ("stdlib", "purelib", "platlib"))}
-    kit = Path(__file__).resolve().parents[1]
-    if not any(kit.is_relative_to(path) for path in own):  # installed in place
-        own.add(str(kit))
-    own |= {os.path.realpath(path) for path in own}  # where the folder of an environment is a link, what it leads to
-    system = {"/usr", "/lib", "/lib64", "/lib32", "/bin", "/sbin", "/etc/ld.so.cache", "/etc/fonts", "/etc/localtime"}
-    paths = sorted(path for path in own | system if os.path.exists(path))
-    return tuple(path for path in paths if not any(path != of and Path(path).is_relative_to(of) for of in paths))
-
-
 def _environment(home: str) -> dict[str, str]:
-    kit = Path(__file__).resolve().parents[2]
     return {
         "PATH": "/usr/bin:/bin", "HOME": home, "TMPDIR": home, "LANG": "C.UTF-8", "MPLBACKEND": "agg",
         "MPLCONFIGDIR": f"{home}/matplotlib", "IPYTHONDIR": f"{home}/ipython", "JUPYTER_RUNTIME_DIR": home,
-        "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1", "PYTHONPATH": str(kit),
-        "PYTHONNOUSERSITE": "1", "PYTHONSAFEPATH": "1",
+        "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1",
+        "PYTHONPATH": str(KIT.parent), "PYTHONNOUSERSITE": "1", "PYTHONSAFEPATH": "1",
     }  # fmt: skip
 
 
-def _walled(name: str, sockets: Path, files: Path | None, limits: Limits) -> list[str]:
+def _walled(name: str, sockets: Path, files: Path | None, limits: Limits, seen: View) -> list[str]:
     """The command that stands before the kernel's own.
 
     Inside it is in plain view, as the command line of process 1: it must say nothing but where the system is. No folder
     of the host can be written to: a file without a name could fill its disk, and nobody would see it. With bubblewrap
     the sockets are therefore in a file system of their own, and `Kernel` finds them through the process (`_inside`).
     """
-    environment = _environment("/tmp")
     if name == "none":
         home = sockets / "home"
         home.mkdir(exist_ok=True)
         return [program("env"), "-i", *(f"{key}={value}" for key, value in _environment(str(home)).items())]
+    # Where /dev/null is bound, it cannot be opened. Memory of /dev/zero would belong to no process, see syscalls.py.
     if name == "apptainer":
-        binds = [f"{sockets}:{SOCKETS}", *([f"{files}:{FILES}:ro"] if files else [])]
-        binds += [f"{path}:{path}:ro" for path in _readable()]
-        # The image must have the system's libraries and nothing else: an empty folder, filled by binds.
-        image = sockets.parent / "image"
-        image.mkdir(exist_ok=True)
-        walls = ["--containall", "--no-home", "--net", "--network", "none", "--no-privs", "--writable-tmpfs"]
-        sets = [part for item in environment.items() for part in ("--env", "{}={}".format(*item))]
-        pwd = ["--pwd", FILES if files else "/tmp"]
-        return [program("apptainer"), "exec", *walls, "--bind", ",".join(binds), *sets, *pwd, str(image)]
-    seen = []
-    for path in _readable():
-        link = os.path.islink(path)  # /bin is usr/bin
-        seen += ["--symlink", os.path.realpath(path), path] if link else ["--ro-bind", path, path]
+        return _apptainer(sockets, files, seen)
+    folders: list[tuple[str, ...]] = [("--symlink", str(to), str(link)) for link, to in seen.links.items()]
+    folders += [("--ro-bind", str(path), str(path)) for path in seen.shown]
+    folders += [("--ro-bind", str(path), f"/run/{name}") for name, path in START.items()]
+    for path, left in seen.hidden.items():
+        if path.is_dir():
+            kept = [("--ro-bind", str(path / name), str(path / name)) for name in left]
+            folders += [("--tmpfs", str(path)), *kept, ("--remount-ro", str(path))]
+        else:
+            folders += [("--ro-bind", "/dev/null", str(path))]
     return [
         program("bwrap"), "--unshare-all", "--unshare-user", "--disable-userns", "--die-with-parent", "--new-session",
         "--cap-drop", "ALL", "--hostname", "sandbox", "--clearenv", "--proc", "/proc", "--dev", "/dev",
         "--size", str(limits.disk), "--tmpfs", "/tmp", "--size", str(MB), "--tmpfs", SOCKETS,
-        "--size", str(limits.disk), "--tmpfs", "/dev/shm", "--remount-ro", "/dev", *seen,
+        "--size", str(limits.disk), "--tmpfs", "/dev/shm", *(word for words in folders for word in words),
+        *(word for path in ("/dev/zero", "/proc/keys", "/proc/key-users") for word in ("--ro-bind", "/dev/null", path)),
         "--ro-bind", str(sockets / "kernel.json"), CONNECTION, *(["--ro-bind", str(files), FILES] if files else []),
-        "--remount-ro", "/proc", "--remount-ro", "/", "--chdir", FILES if files else "/tmp",
-        *(part for item in environment.items() for part in ("--setenv", *item)), "--",
+        "--remount-ro", "/dev", "--remount-ro", "/proc", "--remount-ro", "/", "--chdir", FILES if files else "/tmp",
+        *(part for item in _environment("/tmp").items() for part in ("--setenv", *item)), "--",
     ]  # fmt: skip
+
+
+def _apptainer(sockets: Path, files: Path | None, seen: View) -> list[str]:
+    """The same of Apptainer."""
+    # The image must have the system's libraries and nothing else: an empty folder with links, filled by binds.
+    image = sockets.parent / "image"
+    for link, to in seen.links.items():
+        (image / link.relative_to("/")).parent.mkdir(parents=True, exist_ok=True)
+        (image / link.relative_to("/")).symlink_to(to)
+    binds = {FILES: f"{files}"} if files else {}
+    binds |= {str(path): str(path) for path in seen.shown} | {f"/run/{name}": str(path) for name, path in START.items()}
+    for path, left in seen.hidden.items():
+        binds[str(path)] = _instead_of(path, left, sockets.parent)
+    told = [f"{sockets}:{SOCKETS}", *(f"{of}:{to}:ro" for to, of in (binds | {"/dev/zero": "/dev/null"}).items())]
+    walls = ["--containall", "--no-home", "--net", "--network", "none", "--no-privs", "--writable-tmpfs"]
+    sets = [part for item in _environment("/tmp").items() for part in ("--env", "{}={}".format(*item))]
+    pwd = ["--pwd", FILES if files else "/tmp"]
+    return [program("apptainer"), "exec", *walls, "--bind", ",".join(told), *sets, *pwd, str(image)]
+
+
+def _instead_of(path: Path, left: tuple[str, ...], where: Path) -> str:
+    """What is seen in the place of a file or folder: nothing, but for some files that are left."""
+    if not path.is_dir():
+        return "/dev/null"
+    folder = Path(tempfile.mkdtemp(prefix="instead-", dir=where))
+    for name in left:
+        shutil.copyfile(path / name, folder / name)
+    return str(folder)
 
 
 def asleep(command: list[str], **how: Any) -> subprocess.Popen[bytes]:
@@ -160,18 +189,13 @@ def asleep(command: list[str], **how: Any) -> subprocess.Popen[bytes]:
     return process
 
 
-def _hold(resources: dict[str, int]) -> None:
-    for name, most in resources.items():
-        resource.setrlimit(getattr(resource, name), (most, most))
-
-
 class Nursery:
-    """The warm parent of this process's kernels, see nursery.py."""
+    """The warm parent of this process's kernels, see nursery.py. without : packages that none of them can import."""
 
-    def __init__(self) -> None:
+    def __init__(self, without: tuple[str, ...] = ()) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, str(Path(__file__).with_name("nursery.py"))], env=_environment("/tmp"), cwd="/", text=True,
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+            [sys.executable, str(START["nursery.py"]), "nursery", *without], env=_environment("/tmp"), cwd="/",
+            text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
         )  # fmt: skip
         self.answer()
 
@@ -190,31 +214,52 @@ class Nursery:
         return int(said)
 
 
-@cache
-def nursery() -> Nursery | None:
+_nurseries: dict[tuple[str, ...], Nursery | None] = {}
+
+
+def nursery(without: tuple[str, ...] = ()) -> Nursery | None:
     """A nursery whose forks can enter walls here; None where they cannot, and kernels start cold.
 
     setns(2) by a process id came with Linux 5.8, and some systems forbid what bubblewrap may.
     """
-    try:
-        made = Nursery()
-        with tempfile.TemporaryDirectory() as folder:
-            Path(folder, "kernel.json").touch()
-            process = asleep(_walled("bubblewrap", Path(folder), None, Limits()), stderr=subprocess.DEVNULL)
-            made.born({"pid": _deepest(process.pid), "limits": {}, "arguments": [], "environment": {}, "folder": "/"})
-            process.kill()
-            process.wait()
-    except (OSError, AttributeError):
-        return None
+    if without not in _nurseries:
+        try:
+            _nurseries[without] = _tried(Nursery(without))
+        except (OSError, AttributeError):
+            _nurseries[without] = None
+    return _nurseries[without]
+
+
+def _tried(made: Nursery) -> Nursery:
+    """A nursery, if a fork of it can enter walls. Raises OSError or AttributeError if none can."""
+    with tempfile.TemporaryDirectory() as folder:
+        (sockets := Path(folder, "sockets")).mkdir()
+        (sockets / "kernel.json").touch()
+        process = asleep(_walled("bubblewrap", sockets, None, Limits(), view()), stderr=subprocess.DEVNULL)
+        request = _request([], Limits(), "/", _environment("/tmp"), SOCKETS)
+        made.born({**request, "pid": _deepest(process.pid)})
+        process.kill()
+        process.wait()
     return made
 
 
+def _request(
+    arguments: list[str], limits: Limits, folder: str, environment: dict[str, str], sockets: str
+) -> dict[str, Any]:
+    """What a kernel is told when it begins."""
+    walled = sockets == SOCKETS
+    return {
+        "arguments": arguments, "limits": limits.resources, "folder": folder, "environment": environment,
+        "pipe": f"ipc://{sockets}/pipe", "keyctl": syscalls.number("keyctl") if walled else 0,
+        "filter": syscalls.program().hex() if walled else "",
+    }  # fmt: skip
+
+
 def retire() -> None:
-    """Ends this process's nursery, if there is one; the next kernel would get a new one."""
-    warm = nursery() if nursery.cache_info().currsize else None
-    if warm is not None:
+    """Ends this process's nurseries; the next kernel would get a new one."""
+    for warm in filter(None, _nurseries.values()):
         warm.process.communicate()  # it ends with its input
-    nursery.cache_clear()
+    _nurseries.clear()
 
 
 def _deepest(pid: int) -> int:
@@ -244,10 +289,13 @@ class Kernel:
     """A kernel behind walls. `run` runs a cell; `stop` ends it, and everything that it started.
 
     files : a folder that cells can read. seconds : how long all cells together may take, the limit unless given.
-    Raises Stopped if it does not come up.
+    without : packages that cells cannot import. Raises Stopped if it does not come up.
     """
 
-    def __init__(self, walls: str, limits: Limits, files: Path | None = None, seconds: float = 0) -> None:
+    def __init__(
+        self, walls: str, limits: Limits, files: Path | None = None, seconds: float = 0, without: tuple[str, ...] = ()
+    ) -> None:
+        self.without = without
         self.limits, self.deadline, self.alive = limits, time.monotonic() + limits.start, True
         self.folder = Path(tempfile.mkdtemp(prefix="kernel-"))
         sockets = self.folder / "sockets"
@@ -260,6 +308,7 @@ class Kernel:
         known = CONNECTION if walls == "bubblewrap" else f"{inside}/kernel.json"
         arguments = ["-f", known, "--HistoryManager.enabled=False", "--IPKernelApp.no_stderr=True"]
         self.born = -1  # a file descriptor of the kernel's process, if it is a fork
+        self.first = 0  # the first process inside, whose files and network are those of all, if that is known
         self.roots: list[int] = []  # the processes that all others of the kernel descend from
         self.process = self._launch(walls, sockets, files, [*arguments, "--IPKernelApp.exec_PYTHONSTARTUP=False"])
         self.roots.append(self.process.pid)
@@ -286,21 +335,24 @@ class Kernel:
 
     def _launch(self, walls: str, sockets: Path, files: Path | None, arguments: list[str]) -> subprocess.Popen[bytes]:
         """Puts up the walls, with a kernel in them."""
-        command, resources = _walled(walls, sockets, files, self.limits), self.limits.resources
-        quiet: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "start_new_session": True}
+        command = _walled(walls, sockets, files, self.limits, view(self.without))
+        quiet: dict[str, Any] = {"stderr": subprocess.DEVNULL, "start_new_session": True}
         quiet["env"] = {"PATH": search_path()}  # that of process 1 is shown to the kernel
-        if walls != "bubblewrap" or (warm := nursery()) is None:
-            return subprocess.Popen(
-                [*command, sys.executable, "-m", "ipykernel_launcher", *arguments], stdout=subprocess.DEVNULL,
-                cwd=files if files and walls == "none" else "/", preexec_fn=lambda: _hold(resources), **quiet,
-            )  # fmt: skip
-        process = asleep(command, **quiet)
-        request = {
-            "pid": _deepest(process.pid), "limits": resources, "arguments": arguments,
-            "environment": _environment("/tmp"), "folder": FILES if files else "/tmp",
-        }  # fmt: skip
+        home, there, beside = "/tmp", SOCKETS, FILES
+        if walls == "none":
+            home, there, beside = str(sockets / "home"), str(sockets), str(files)
+        request = _request(arguments, self.limits, beside if files else home, _environment(home), there)
+        if walls != "bubblewrap" or (warm := nursery(self.without)) is None:
+            start = START["nursery.py"] if walls == "none" else "/run/nursery.py"
+            line = [*command, sys.executable, str(start), "kernel", *self.without]
+            process = subprocess.Popen(line, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, cwd="/", **quiet)
+            assert process.stdin is not None
+            with suppress(BrokenPipeError), process.stdin as told:  # if there is nobody, `_watch` finds that
+                told.write(json.dumps(request).encode() + b"\n")
+            return process
+        process = asleep(command, stdin=subprocess.DEVNULL, **quiet)
         try:
-            self.roots.append(warm.born(request))  # whose parent is outside
+            self.roots.append(warm.born({**request, "pid": _deepest(process.pid)}))  # whose parent is outside
             self.born = os.pidfd_open(self.roots[-1])
         except OSError:  # the machine is out of something; `_watch` finds nobody there
             process.kill()
@@ -313,7 +365,8 @@ class Kernel:
             self._watch()
             with suppress(OSError):
                 for child in _words(task):
-                    return Path(f"/proc/{int(child)}/root{SOCKETS}")
+                    self.first = int(child)
+                    return Path(f"/proc/{self.first}/root{SOCKETS}")
             time.sleep(0.005)
 
     def _wait_for(self, paths: Iterable[Path]) -> None:
@@ -344,9 +397,25 @@ class Kernel:
         if time.monotonic() < self.next_look:
             return
         self.next_look = time.monotonic() + 0.05
-        count, memory = _used(self.roots, self.limits.processes)
-        if count > self.limits.processes or memory > self.limits.memory:
+        if self._uses_too_much():
             raise Stopped("died")
+
+    def _uses_too_much(self) -> bool:
+        """Whether there are more processes than may be, or they hold more memory, with that of files and sockets.
+
+        What each process may take is limited by the system; what they take together is not, unless somebody looks. What
+        cannot be seen, because it needs neither a process nor a file, is not to be had: see syscalls.py.
+        """
+        processes, crowd = _processes(self.roots, self.limits.processes)
+        held = _in_files(self.first) + _sockets(self.first) * _of_a_socket()
+        if crowd or held + sum(map(_seen, processes)) <= self.limits.memory:
+            return crowd
+        for pid in processes:  # what they share was counted for each of them: a closer look, which takes time
+            held += _own(pid)
+            # Who forks makes us wait for each such look, and there are ever more processes meanwhile.
+            if held > self.limits.memory or _processes(self.roots, self.limits.processes)[1]:
+                return True
+        return False
 
     def _published(self, until: float) -> Iterator[dict[str, Any]]:
         """What the kernel publishes, until a moment. Of what is no message, or not signed, nothing but an empty one.
@@ -428,21 +497,65 @@ def _words(path: str) -> list[bytes]:
 def _resident() -> int:
     """Bytes of memory that this process has; 0 where the system does not say."""
     with suppress(OSError):
-        return int(_words("/proc/self/statm")[1]) * resource.getpagesize()
+        return int(_words("/proc/self/statm")[1]) * PAGE
     return 0
 
 
-def _used(roots: list[int], most: int) -> tuple[int, int]:
-    """How many processes and threads there are below some processes, counted to `most`, and their bytes of memory.
-
-    What each process may take is limited by the system; what they take together is not, unless somebody looks.
-    """
-    count, pages, waiting = 0, 0, list(roots)
+def _processes(roots: list[int], most: int) -> tuple[list[int], bool]:
+    """Some processes and those below them, and whether that is a crowd: more than `most`, each thread counted."""
+    found, count, waiting = [], 0, list(roots)
     while waiting and count <= most:
-        process = waiting.pop()
-        with suppress(OSError), os.scandir(f"/proc/{process}/task") as tasks:
-            pages += int(_words(f"/proc/{process}/statm")[1])
+        found.append(waiting.pop())
+        with suppress(OSError), os.scandir(f"/proc/{found[-1]}/task") as tasks:
             for task in tasks:
                 count += 1
                 waiting += map(int, _words(f"{task.path}/children"))
-    return count, pages * resource.getpagesize()
+    return found, count > most
+
+
+def _in_files(first: int) -> int:
+    """Bytes of memory of files and of their names, as a process sees them that is the first of its own; 0 for none."""
+    total = 0
+    for folder in (SOCKETS, "/tmp", "/dev/shm") if first else ():
+        with suppress(OSError):
+            found = os.statvfs(f"/proc/{first}/root{folder}")
+            total += (found.f_blocks - found.f_bfree) * found.f_frsize
+            total += (found.f_files - found.f_ffree) * OF_A_NAME
+    return total
+
+
+def _told(path: str, *names: bytes) -> int:
+    """Bytes that a file of /proc has in kB beside these names; those that it does not have are 0."""
+    with suppress(OSError):
+        words = _words(path)
+        return 1024 * sum(int(words[words.index(name) + 1]) for name in names if name in words)
+    return 0
+
+
+def _seen(pid: int) -> int:
+    """Bytes of memory that a process can see."""
+    return _told(f"/proc/{pid}/status", b"VmRSS:", b"VmSwap:")
+
+
+def _own(pid: int) -> int:
+    """Bytes of memory that are a process's, and its share of what it has together with others; not those of files.
+
+    Before Linux 5.9 those of files are in it.
+    """
+    path = f"/proc/{pid}/smaps_rollup"
+    return _told(path, b"Pss_Anon:", b"SwapPss:") or _told(path, b"Pss:", b"SwapPss:") or _seen(pid)
+
+
+def _sockets(pid: int) -> int:
+    """How many sockets there are in the network of a process; those in transit too."""
+    with suppress(OSError, IndexError):
+        return int(_words(f"/proc/{pid}/net/sockstat")[2])
+    return 0
+
+
+@cache
+def _of_a_socket() -> int:
+    """Bytes that what was sent through a socket, and that nobody has read, may take."""
+    with suppress(OSError):
+        return 2 * int(_words("/proc/sys/net/core/wmem_max")[0])
+    return MB

@@ -149,3 +149,33 @@ def display_hook_is_replaced():
         sys.displayhook = lambda value: None
         ip.display_formatter.ipython_display_formatter = lambda obj: False
     """)
+
+
+@attack(0, searches=True)
+def package_that_is_kept_away():
+    """Asks a package that answers are to do without: by import, from files, in another process, among all objects."""
+    return wrong("""
+        import gc, importlib, importlib.util, os, subprocess, sys
+        found, name = [], "hypo" + "thesis"  # [answers] without, in the assignment.toml
+        try:
+            found.append(importlib.import_module(name))
+        except ImportError:
+            pass
+        sys.modules.pop(name, None)
+        sys.path_importer_cache.clear()
+        importlib.invalidate_caches()
+        for module in (name, f"{name}.internal", f"{name}.strategies"):
+            try:
+                found += filter(None, [importlib.import_module(module).__file__])  # an empty folder has none
+            except ImportError:
+                pass
+        found += [module for module, of in sys.modules.items() if module.startswith(name) and getattr(of, "__file__", None)]
+        found += [kept for kept in gc.get_objects() if str(getattr(kept, "__module__", "")).startswith(name)]
+        code = f"import {name}; print({name}.__file__ or '')"
+        found += subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.split()
+        for top in {*sys.path, sys.prefix, sys.base_prefix, "/usr/lib", "/usr/local/lib"}:
+            for folder, folders, names in os.walk(top):
+                if os.path.basename(folder) == name or os.path.basename(folder).startswith("_" + name):
+                    found += [os.path.join(folder, one) for one in names if os.path.basename(folder) == name]
+        raise (LookupError if found else EOFError)(str(found))
+    """)

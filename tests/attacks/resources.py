@@ -132,3 +132,67 @@ def memory_without_a_process():
         for each in kept:
             os.close(each)
     """)
+
+
+@attack(7)
+def memory_of_memfd():
+    """Keeps 5.6 GB in 140 files that have no name and that no process maps: memfd."""
+    return last(
+        "import os\nkept = []\nfor number in range(140):\n    kept.append(os.memfd_create(str(number)))\n"
+        "    for _ in range(4): os.write(kept[-1], bytes(10_000_000))"
+    )
+
+
+@attack((0, 7))
+def memory_of_shared_pages():
+    """Shares memory with nobody, writes to all of it, and keeps one page of each so that the rest is seen nowhere."""
+    return last("""
+import ctypes, mmap, os, time
+libc = ctypes.CDLL(None, use_errno=True)
+libc.mmap.restype, libc.mmap.argtypes = ctypes.c_void_p, [ctypes.c_void_p, ctypes.c_size_t] + [ctypes.c_int] * 3 + [ctypes.c_long]
+libc.munmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
+kinds = [(33, -1)]
+try:
+    kinds.append((1, os.open("/dev/zero", os.O_RDWR)))
+except OSError:
+    pass
+for how, file in kinds * 35:
+    if (at := libc.mmap(None, 100_000_000, 3, how, file, 0)) == ctypes.c_void_p(-1).value:
+        raise OSError(ctypes.get_errno(), "mmap")
+    ctypes.memset(at, 1, 100_000_000)
+    libc.munmap(at + mmap.PAGESIZE, 100_000_000 - mmap.PAGESIZE)
+time.sleep(100)
+""")
+
+
+@attack((0, 7))
+def memory_of_sockets():
+    """Fills thousands of sockets with what nobody reads; the memory is Linux's own, and that of no process."""
+    return last("""
+import os, socket, time
+for _ in range(40):
+    if os.fork() == 0:
+        kept = []
+        try:
+            while True:
+                kept.append(socket.socketpair())
+                kept[-1][0].setblocking(False)
+                try:
+                    while True:
+                        kept[-1][0].send(bytes(50_000))
+                except BlockingIOError:
+                    pass
+        except OSError:
+            time.sleep(100)
+time.sleep(100)
+""")
+
+
+@attack((0, 7))
+def memory_of_names():
+    """Makes files without end that are empty: each needs memory for its name alone."""
+    return last("""
+import os
+for number in range(10**9):
+    os.close(os.open(f"/tmp/{number}", os.O_CREAT))
+""")
