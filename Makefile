@@ -2,14 +2,16 @@
 # On Windows, where there is no make, the pip lines in the README do what `make lab` does.
 
 PYTHON       ?= python3
+# not for students
 TORCH        ?= torch==2.13.0
 TRANSFORMERS ?= transformers==5.23.0
 NOTEBOOKS    ?= notebooks/*.ipynb
 UV           ?= uv
+# for students again
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help lab update site test torch test-torch notebooks lint javascript lock clean
+.PHONY: help lab update clean
 
 help:  ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -25,6 +27,9 @@ lab: .venv/lab  ## open the course in JupyterLab
 
 update: .venv/lab  ## bring the course's corrections, and keep what you wrote
 	@.venv/bin/roofline-kit update
+
+# not for students
+.PHONY: site test torch test-torch notebooks lint javascript lock
 
 site: .venv/site  ## make pages for reading alone, to be opened without a server or a network
 	.venv/bin/python scripts/build_site.py build/site
@@ -72,19 +77,29 @@ lock:  ## for maintainers: choose the newest versions anew (needs uv)
 LOCK = --quiet --upgrade --universal --python-version 3.11 --fork-strategy fewest \
        --annotation-style line --custom-compile-command "make lock"
 
+# for students again
 clean:  ## remove .venv and everything that can be made again
 	rm -rf .venv .node build dist .pytest_cache .hypothesis .mypy_cache .ruff_cache
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 # What is installed is recorded by an empty file, newer than what it was installed from.
-.venv/lab: requirements.txt pyproject.toml | .venv/bin/python
-.venv/dev: requirements-dev.txt pyproject.toml | .venv/bin/python
-.venv/site: requirements-site.txt pyproject.toml | .venv/bin/python
-.venv/lab .venv/dev .venv/site:
-	@echo "Installing $< into .venv: a minute or two, only when it has changed."
-	@.venv/bin/python -m pip install --quiet --disable-pip-version-check -r $<
-	@touch $@
+define INSTALL
+@echo "Installing $< into .venv: a minute or two, only when it has changed."
+@.venv/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+@touch $@
+endef
 
+.venv/lab: requirements.txt pyproject.toml | .venv/bin/python
+	$(INSTALL)
+
+# not for students
+.venv/dev: requirements-dev.txt pyproject.toml | .venv/bin/python
+	$(INSTALL)
+
+.venv/site: requirements-site.txt pyproject.toml | .venv/bin/python
+	$(INSTALL)
+
+# for students again
 .venv/bin/python:
 	@for python in "$(PYTHON)" python3.14 python3.13 python3.12 python3.11; do \
 	  "$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || continue; \

@@ -27,6 +27,8 @@ from browser import executable  # noqa: E402
 from playwright.sync_api import sync_playwright  # noqa: E402
 from upstream import begun  # noqa: E402
 
+from roofline_kit.grading.publish import PUBLISHED  # noqa: E402
+
 LESSON = "08_batching"
 
 
@@ -56,7 +58,7 @@ def main(count: int) -> None:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         playwright = stack.enter_context(sync_playwright())
-        hub = stack.enter_context(hubs.running(folder / "hub", begun(folder / "course")))
+        hub = stack.enter_context(hubs.running(folder / "hub", begun(folder / "course", *PUBLISHED)))
         browser = playwright.chromium.launch(executable_path=executable())
         stack.callback(browser.close)
 

@@ -1,5 +1,7 @@
 """JupyterHub for the course on one machine, as docs/instructors.md explains it and tests/test_hub.py starts it.
 
+It is for what `roofline-kit publish` wrote. The course itself has the solutions: keep it where no lab can read it.
+
 ROOFLINE_PASSWORD="eight characters or more" jupyterhub --config docs/jupyterhub_config.py
 """
 

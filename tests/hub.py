@@ -18,8 +18,6 @@ from urllib.parse import urlencode
 
 from browser import REPOSITORY, Lab, answering
 
-import roofline_kit
-
 PROXY = "configurable-http-proxy"
 PASSWORD = "a roof and a slope"
 
@@ -31,7 +29,7 @@ def path() -> str:
 
 
 class Hub:
-    """A running hub. course : a repository that its links bring. folder : it has a home for each user, by name."""
+    """A running hub. course : the published repository that its links bring. folder : with a home for each user."""
 
     def __init__(self, folder: Path, course: Path, url: str) -> None:
         self.folder, self.course, self.url = folder, course, url
@@ -92,7 +90,7 @@ def running(folder: Path, course: Path) -> Iterator[Hub]:
         "Spawner.environment": f"JUPYTER_CONFIG_PATH={folder / 'settings'}",
     }  # fmt: skip
     line = [sys.executable, "-m", "jupyterhub", "--config", str(REPOSITORY / "docs" / "jupyterhub_config.py")]
-    environment = os.environ | {"PATH": path(), "PYTHONPATH": str(Path(roofline_kit.__file__).parent.parent)}
+    environment = os.environ | {"PATH": path(), "PYTHONPATH": str(course)}  # with the kit in it
     environment |= {"ROOFLINE_PASSWORD": PASSWORD, "HUB_OF_THE_TESTS": str(folder)}
     with (folder / "log").open("wb") as log:
         hub = subprocess.Popen(

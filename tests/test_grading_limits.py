@@ -103,6 +103,7 @@ def test_all_files_for_temporary_use_are_counted_wherever_they_are(usual: grade.
         ("[limits]\ncell = '30'", "cell must be a number above 0, not '30'"),
         ("[limits]\nprocesses = 1.5", "processes must be a whole number above 0, not 1.5"),
         ("limits = 30", "limits must be a table, [limits], not 30"),
+        ("draft = 1", "draft must be true or false, not 1"),
         ("titel = 'x'", "unknown setting 'titel'; did you mean 'title'?"),
         ("title = 1", "title must be a text, not 1"),
         ("submitted = '*.json'", "submitted must be a list of names, not '*.json'"),

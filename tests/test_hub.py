@@ -15,7 +15,9 @@ from typing import Any
 import pytest
 from browser import FOUR, REPOSITORY, Lab, dragged, explorers_in, installed
 from hub import Hub, available, running
-from upstream import begun, git, published
+from upstream import begun, git, published, source
+
+from roofline_kit.grading.publish import PUBLISHED
 
 LESSONS = REPOSITORY / "notebooks"
 SHOWN = "path => jupyterapp.shell.currentWidget?.context?.path === path"
@@ -30,7 +32,7 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
         told = "there is no proxy for a hub; `scripts/install_tools.sh` installs what this test needs"
         (pytest.fail if os.environ.get("CI") else pytest.skip)(told)
     folder = tmp_path_factory.mktemp("hub")
-    with running(folder / "hub", begun(folder / "upstream")) as made:
+    with running(folder / "hub", begun(folder / "upstream", *PUBLISHED, "assignments/hw2*")) as made:
         yield made
 
 
@@ -61,7 +63,9 @@ def test_the_link_brings_each_student_a_copy_of_their_own(hub: Hub, students: di
         assert lab.page.url.startswith(f"{hub.url}/user/{name}/lab/tree/roofline")
         lab.page.wait_for_function(SHOWN, arg="roofline/notebooks/00_start_here.ipynb")
         assert not lab.problems
-        assert git(hub.folder / name / "roofline", "rev-parse", "HEAD") == commit
+        brought = hub.folder / name / "roofline"
+        assert git(brought, "rev-parse", "HEAD") == commit
+        assert (brought / "release" / "hw2_seven_billion.ipynb").exists() and not (brought / "assignments").exists()
 
 
 def test_nobody_gets_at_the_lab_or_the_files_of_another(hub: Hub, students: dict[str, Lab]) -> None:
@@ -99,7 +103,8 @@ def test_the_four_explorers_are_live_beside_it(students: dict[str, Lab]) -> None
 
 
 def test_the_same_link_brings_what_is_new(hub: Hub, students: dict[str, Lab]) -> None:
-    (hub.course / "notebooks" / "01_arithmetic_intensity.ipynb").rename(hub.course / "notebooks" / "10_new.ipynb")
+    pages = source(hub.course) / "notebooks"
+    (pages / "01_arithmetic_intensity.ipynb").rename(pages / "10_new.ipynb")
     published(hub.course)
     bob = students["bob"]
     bob.page.goto(hub.link("10_new"))

@@ -90,7 +90,7 @@ def test_without_any_extra_one_measures_and_begins_a_lesson(typed: Command, tmp_
 def test_help_lists_all_commands_whatever_is_installed(typed: Command) -> None:
     done = typed("--help")
     assert done.returncode == 0
-    for name in ("measure", "collect", "status", "start", "release", "check", "grade", "report"):
+    for name in ("measure", "collect", "status", "start", "release", "check", "publish", "grade", "report"):
         assert re.search(rf"^\W*{name} ", done.stdout, re.MULTILINE), name
         assert typed(name, "--help").returncode == 0
 

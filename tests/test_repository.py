@@ -50,7 +50,17 @@ def test_it_is_what_its_published_schema_asks_for(schema: str, tmp_path: Path) -
         assert checked(schema, misspelt).exit_code == 1, "the schema looks at this file, too"
 
 
-@pytest.mark.parametrize("made", ["work/02.ipynb", "measured/a.json", "graded/hw1/grades.csv", "build/site/index.html"])
+@pytest.mark.parametrize(
+    "made",
+    [
+        "work/02.ipynb",
+        "measured/a.json",
+        "graded/hw1/grades.csv",
+        "release/hw1.ipynb",
+        "submissions/ada.ipynb",
+        "build/site/index.html",
+    ],
+)
 def test_what_a_person_or_a_class_wrote_cannot_be_committed_by_chance(made: str) -> None:
     assert subprocess.run(["git", "check-ignore", "--quiet", made], cwd=ROOT).returncode == 0
 

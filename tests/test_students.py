@@ -16,13 +16,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import nbformat
 import pytest
 from browser import Lab
-from upstream import begun, git, published
+from upstream import begun, committed, git, published, source
 
 from roofline_kit.course.start import course_folder, start
-from roofline_kit.grading import assignment
 
 REPOSITORY = Path(__file__).parent.parent
 
@@ -39,7 +37,7 @@ def cell(name: str, source: str) -> dict[str, object]:
 
 @pytest.fixture
 def upstream(tmp_path: Path) -> Path:
-    return begun(tmp_path / "upstream", "0[024]_*")
+    return begun(tmp_path / "upstream", "notebooks/0[024]_*")
 
 
 def typed(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
@@ -65,21 +63,18 @@ OPENED = "jupyterapp.shell.currentWidget.context.model"
 def test_to_look_at_a_page_in_jupyterlab_changes_no_byte_so_that_git_brings_a_correction(
     tmp_path: Path, lab: Lab
 ) -> None:
-    course, mine = begun(tmp_path / "course"), lab.folder / "course"
-    (course / "release").mkdir()
-    homework = assignment.read(REPOSITORY / "assignments" / "hw1_walk_through")
-    nbformat.write(homework.release(), course / "release" / "hw1.ipynb")
-    published(course)
+    course, mine = begun(tmp_path / "course", "notebooks", "assignments/hw2*"), lab.folder / "course"
     git(lab.folder, "clone", "--quiet", str(course), mine.name)
     pages = sorted(path.relative_to(mine) for path in mine.rglob("*.ipynb"))
     for page in pages:
         with lab.open(f"course/{page.as_posix()}") as notebook:
             notebook.page.wait_for_function(f"{OPENED}.metadata.language_info.version")  # Lab has asked the kernel
             notebook.command("docmanager:save")
+    assert {path.parts[0] for path in pages} == {"notebooks", "release"}
     assert git(mine, "status", "--porcelain") == ""
     for way in (lambda: git(mine, "pull", "--quiet"), lambda: pulled(course, mine)):
-        for page in pages:
-            edit(course / page, lambda cells: cells[0].update(source=[cells[0]["source"][0] + " corrected"]))
+        for page in (page for page in pages if page.parts[0] == "notebooks"):
+            edit(source(course) / page, lambda cells: cells[0].update(source=[cells[0]["source"][0] + " corrected"]))
         published(course)
         way()
         assert git(mine, "rev-parse", "HEAD") == git(course, "rev-parse", "HEAD"), "nothing of ours to merge"
@@ -135,7 +130,7 @@ def test_a_notebook_of_ones_own_is_saved_as_jupyterlab_would(lab: Lab) -> None:
 
 
 def test_a_copy_survives_five_updates_and_each_update_arrives(upstream: Path, tmp_path: Path) -> None:
-    mine = tmp_path / "student"
+    mine, course = tmp_path / "student", source(upstream)
     pulled(upstream, mine)
     copy, new = start("02", course=mine)
     assert new and copy == mine / "work" / "02_attention.ipynb"
@@ -144,17 +139,17 @@ def test_a_copy_survives_five_updates_and_each_update_arrives(upstream: Path, tm
 
     page, other = (Path("notebooks", f"{name}.ipynb") for name in ("02_attention", "04_heads_and_kv_cache"))
     updates: list[Callable[[], object]] = [
-        lambda: edit(upstream / page, lambda cells: cells[2].update(source=["a correction"])),
-        lambda: edit(upstream / page, lambda cells: cells.insert(3, cell("new", "a new cell"))),
-        lambda: edit(upstream / page, lambda cells: cells.pop(5)),
-        lambda: (upstream / other).rename(upstream / "notebooks" / "04_heads.ipynb"),
-        lambda: shutil.copy(upstream / page, upstream / "notebooks" / "10_more.ipynb"),
+        lambda: edit(course / page, lambda cells: cells[2].update(source=["a correction"])),
+        lambda: edit(course / page, lambda cells: cells.insert(3, cell("new", "a new cell"))),
+        lambda: edit(course / page, lambda cells: cells.pop(5)),
+        lambda: (course / other).rename(course / "notebooks" / "04_heads.ipynb"),
+        lambda: shutil.copy(course / page, course / "notebooks" / "10_more.ipynb"),
     ]
     for update in updates:
         update()
         published(upstream)
         pulled(upstream, mine)
-        for path in (upstream / "notebooks").iterdir():
+        for path in (course / "notebooks").iterdir():
             assert (mine / "notebooks" / path.name).read_bytes() == path.read_bytes()
         assert copy.read_bytes() == work
         assert start("02", course=mine) == (copy, False)
@@ -169,8 +164,9 @@ def test_an_update_arrives_beside_what_was_changed_and_loses_nothing(upstream: P
         sorted(Path("notebooks", p.name) for p in (upstream / "notebooks").iterdir()),
     )
     more, kit = Path("notebooks", "10_more.ipynb"), Path("roofline_kit", "hardware.py")
-    (upstream / "roofline_kit").mkdir()
-    (upstream / kit).write_text("A10 = 1\n")
+    course = source(upstream)
+    (course / "roofline_kit").mkdir()
+    (course / kit).write_text("A10 = 1\n")
     published(upstream)
     git(tmp_path, "clone", "--quiet", str(upstream), mine.name)
 
@@ -184,15 +180,15 @@ def test_an_update_arrives_beside_what_was_changed_and_loses_nothing(upstream: P
     (mine / "notes.txt").write_text("mine")
     kept = {path: (mine / path).read_bytes() for path in (third, Path("notes.txt"))}
     for path in (first, second):
-        edit(upstream / path, lambda cells: cells[2].update(source=["a correction"]))
-    shutil.copy(upstream / third, upstream / more)
-    (upstream / kit).write_text("A10 = 3\n")
+        edit(course / path, lambda cells: cells[2].update(source=["a correction"]))
+    shutil.copy(course / third, course / more)
+    (course / kit).write_text("A10 = 3\n")
     published(upstream)
 
     done = typed("update", cwd=mine)
     assert done.returncode == 0, done.stderr
     for path in (first, second, more, kit):
-        assert (mine / path).read_bytes() == (upstream / path).read_bytes()
+        assert (mine / path).read_bytes() == (course / path).read_bytes()
     assert {path: (mine / path).read_bytes() for path in kept} == kept
     work = {path.name: path.read_text("utf-8") for path in (mine / "work").iterdir()}
     assert set(work) == {f"{second.stem}-mine.ipynb", "10_more-mine.ipynb", "hardware-mine.py"}
@@ -208,8 +204,8 @@ def test_an_update_that_git_refuses_changes_nothing_and_says_why(upstream: Path,
     mine, page = tmp_path / "student", Path("notebooks", "02_attention.ipynb")
     git(tmp_path, "clone", "--quiet", str(upstream), mine.name)
     edit(mine / page, lambda cells: cells[2].update(source=["my own words"]))
-    published(mine)
-    edit(upstream / page, lambda cells: cells[2].update(source=["a correction"]))
+    committed(mine)
+    edit(source(upstream) / page, lambda cells: cells[2].update(source=["a correction"]))
     published(upstream)
     before = (mine / page).read_bytes()
     refused = {
@@ -229,7 +225,7 @@ def test_without_a_copy_a_correction_is_lost_without_a_word(upstream: Path, tmp_
     mine, page = tmp_path / "student", Path("notebooks", "02_attention.ipynb")
     pulled(upstream, mine)
     edit(mine / page, lambda cells: cells[2].update(source=["my own words"]))
-    edit(upstream / page, lambda cells: cells[2].update(source=["a correction"]))
+    edit(source(upstream) / page, lambda cells: cells[2].update(source=["a correction"]))
     published(upstream)
     pulled(upstream, mine)
     text = (mine / page).read_text("utf-8")

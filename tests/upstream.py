@@ -1,10 +1,12 @@
-"""The course as its students pull it: a git repository with the pages and nothing else."""
+"""The course as its students pull it: the git repository that `roofline-kit publish` makes of an instructor's."""
 
 from __future__ import annotations
 
 import shutil
 import subprocess
 from pathlib import Path
+
+from roofline_kit.grading.publish import publish
 
 REPOSITORY = Path(__file__).parent.parent
 
@@ -17,18 +19,38 @@ def git(folder: Path, *line: str) -> str:
     return done.stdout
 
 
-def published(folder: Path) -> None:
+def committed(folder: Path) -> None:
     """Commits all that has changed."""
     git(folder, "add", "--all")
-    git(folder, "commit", "--quiet", "--message", "an update")
+    git(folder, "commit", "--quiet", "--allow-empty", "--message", "an update")
 
 
-def begun(folder: Path, lessons: str = "*") -> Path:
-    """Makes the repository, with the lessons that a pattern names."""
-    (folder / "notebooks").mkdir(parents=True)
-    for path in REPOSITORY.glob(f"notebooks/{lessons}.ipynb"):
-        shutil.copy(path, folder / "notebooks")
-    shutil.copy(REPOSITORY / ".gitignore", folder)
+def course(folder: Path, *patterns: str) -> Path:
+    """An instructor's repository, with the files of ours that git's patterns name; all of them without one."""
+    for name in git(REPOSITORY, "ls-files", "-z", "--", ".gitignore", *(patterns or ["*"])).split("\0")[:-1]:
+        if (REPOSITORY / name).is_file():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(REPOSITORY / name, folder / name)
     git(folder, "init", "--quiet")
-    published(folder)
+    for name, value in {"name": "Ada Teacher", "email": "ada@example.org"}.items():
+        git(folder, "config", f"user.{name}", value)
+    committed(folder)
     return folder
+
+
+def source(students: Path) -> Path:
+    """The instructor's repository that a students' one is published from."""
+    return students.with_name(f"{students.name}-course")
+
+
+def published(students: Path) -> list[str]:
+    """Commits what was changed in the course, and publishes it; what that says."""
+    committed(source(students))
+    return publish(students, source(students), unsafe=True)  # no walls: the solutions are our own
+
+
+def begun(students: Path, *patterns: str) -> Path:
+    """Makes a course of the files that git's patterns name, only pages without one, and publishes it."""
+    course(source(students), *(patterns or ["notebooks"]))
+    published(students)
+    return students

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
 from pathlib import Path
 
+from .git import git, in_short, names
 from .start import course_folder, create, from_there
 
 
@@ -24,11 +24,11 @@ def update(into: Path | str = "work", course: Path | None = None) -> list[str]:
     _git(course, "fetch", "--quiet")
     if _git(course, "rev-list", "@{upstream}..HEAD"):
         raise ValueError("the course's folder has commits of its own: `git pull` joins them with the update")
-    news = _names(course, "diff", "--name-only", "--relative", "--no-renames", "HEAD", "@{upstream}")
+    news = names(course, "diff", "--name-only", "--relative", "--no-renames", "HEAD", "@{upstream}")
     if not news:
         return ["Nothing is new."]
-    changed = _names(course, "diff", "--name-only", "--relative", "--no-renames", "HEAD", "--", *news)
-    strange = _names(course, "ls-files", "--others", "--", *news)
+    changed = names(course, "diff", "--name-only", "--relative", "--no-renames", "HEAD", "--", *news)
+    strange = names(course, "ls-files", "--others", "--", *news)
     kept = {
         name: _copied(course / name, course / Path(into).expanduser())
         for name in changed + strange
@@ -40,26 +40,15 @@ def update(into: Path | str = "work", course: Path | None = None) -> list[str]:
         _git(course, "checkout", "--quiet", "HEAD", "--", *changed)
     _git(course, "merge", "--ff-only", "--quiet", "@{upstream}")
     said = [f"You changed {name}: what you had is now {os.path.relpath(copy, course)}." for name, copy in kept.items()]
-    pages = [name for name in news if name.endswith(".ipynb")]
-    more = len(news) - len(pages)
-    others = [] if more == 0 else ["1 other file" if more == 1 else f"{more} other files"]
-    return [*said, f"New or corrected: {', '.join([*pages, *others])}."]
+    return [*said, f"New or corrected: {in_short(news)}."]
 
 
 def _git(course: Path, *words: str) -> str:
     """What git says in the course's folder. Raises RuntimeError where it refuses."""
-    line = ["git", "--literal-pathspecs", *words]  # a name means itself, with stars and brackets, too
     try:
-        done = subprocess.run(line, cwd=course, capture_output=True, text=True, encoding="utf-8")
-    except FileNotFoundError:
-        raise RuntimeError("git brings the update, and is not installed") from None
-    if done.returncode:
-        raise RuntimeError(f"git brings no update: {' '.join(done.stderr.split())}")
-    return done.stdout
-
-
-def _names(course: Path, command: str, *words: str) -> list[str]:
-    return [name for name in _git(course, command, "-z", *words).split("\0") if name]
+        return git(course, *words)
+    except RuntimeError as error:
+        raise RuntimeError(f"git brings no update: {error}") from None
 
 
 def _only_looked_at(course: Path, name: str) -> bool:

@@ -16,6 +16,7 @@ where a student's code could read it.
     runner       nbval's collector and cell runner, on such a kernel
     grade        many submissions: processes, results, what was graded already
     release      whether an assignment is fair, and the students' notebook
+    publish      the students' repository
     report       pages and tables
     look         one submission, cell by cell
     selfcheck    a student's look at their own

@@ -259,7 +259,9 @@ def read(folder: Path) -> Assignment:
     return assignment
 
 
-SETTINGS = {"title": str, "notebook": str, "answers": dict, "limits": dict, "late": dict, "submitted": list}
+SETTINGS = {
+    "title": str, "notebook": str, "draft": bool, "answers": dict, "limits": dict, "late": dict, "submitted": list,
+}  # fmt: skip
 LATE = ("free_days", "per_day", "most_days")
 
 
@@ -269,7 +271,9 @@ def _check_settings(settings: Mapping[str, Any]) -> None:
         if name not in SETTINGS:
             raise ValueError(unknown("setting", name, SETTINGS))
         if not isinstance(value, SETTINGS[name]):
-            expected = {str: "a text", dict: f"a table, [{name}]", list: "a list of names"}[SETTINGS[name]]
+            expected = {str: "a text", bool: "true or false", dict: f"a table, [{name}]", list: "a list of names"}[
+                SETTINGS[name]
+            ]
             raise ValueError(f"{name} must be {expected}, not {value!r}")
     for pattern in settings.get("submitted", ()):
         if not isinstance(pattern, str) or not pattern:

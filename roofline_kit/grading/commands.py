@@ -13,7 +13,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from ..alone import exposed
-from ..terminal import out, refuse
+from ..terminal import in_words, out, refuse
 from . import assignment as assignments
 from .assignment import Assignment, AssignmentError
 
@@ -64,6 +64,33 @@ def release(
     except (ValueError, NoSandbox) as error:
         raise refuse(error) from None
     out.print(f"{path}: {len(given.answers)} answers, {len(given.checks)} hidden checks, {given.points:g} points")
+
+
+@app.command()
+def publish(
+    folder: Annotated[Path, typer.Argument(help="a new folder, or the repository that was published last time")],
+    unsafe: Unsafe = False,
+) -> None:
+    """Write the git repository that students get: pages, kit, released assignments, and no answer.
+
+    Call it again after each correction of the course: what is new becomes a commit, which students pull. All
+    assignments are released as `release` does it. Refused if one of them cannot be, if an answer stands on a page, or
+    if the folder is in the course, is not empty, or has changes of its own.
+
+    Example: `roofline-kit publish ../students`
+    """
+    from ..course.start import course_folder
+    from .publish import publish as make
+    from .sandbox import NoSandbox
+
+    if why := exposed():
+        raise refuse(why)
+    try:
+        with out.status("Releasing the assignments"):
+            lines = make(folder, course_folder(), unsafe)
+    except (AssignmentError, NoSandbox, OSError, ValueError, RuntimeError) as error:
+        raise refuse(in_words(error)) from None
+    out.print(escape("\n".join(lines)), highlight=False, soft_wrap=True, emoji=False)
 
 
 @app.command()

@@ -101,7 +101,7 @@ def given_away(assignment: Assignment, released: Any) -> Iterator[str]:
             if not isinstance(node, ast.expr) or sum(1 for _ in ast.walk(node)) < SMALL or _shape(node) in kept:
                 continue
             if _shape(node) in code or _bare(ast.unparse(node)) in prose:
-                yield f"answer {answer.name!r}: its solution has {ast.unparse(node)!r}, and so has the release"
+                yield f"answer {answer.name!r}: its solution has {ast.unparse(node)!r}, and so has what students get"
 
 
 def _nodes(source: str) -> Iterator[ast.AST]:
