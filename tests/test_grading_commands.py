@@ -17,8 +17,9 @@ import pytest
 from test_assignments import ROOT
 from typer.testing import CliRunner
 
-from roofline_kit.grading import assignment, grade
+from roofline_kit.grading import assignment
 from roofline_kit.grading.commands import app
+from roofline_kit.grading.handed_in import entries
 
 SMALL = ROOT / "tests" / "attacks" / "assignment"
 RIGHT = {
@@ -213,7 +214,7 @@ def test_the_student_is_the_folder_or_the_name_that_canvas_gives(tmp_path: Path)
         ".x/y.ipynb",
     ):
         handed_in(tmp_path / name)
-    found = {entry.student: entry for entry in grade.entries(tmp_path)}
+    found = {entry.student: entry for entry in entries(tmp_path)}
     assert sorted(found) == ["a", "b", "doe_12", "flat"]
     assert found["doe_12"].path.name == "doe_12_56_hw-1.ipynb"
     assert found["doe_12"].notes

@@ -9,6 +9,7 @@ where a student's code could read it.
     limits       what a submission may use
     assignment   the instructor's notebook, and the release made of it
     submission   what is taken from a file that anybody may have written
+    handed_in    which files belong to whom
     sandbox      a kernel behind walls
     judge        the values of a check against the instructor's
     runner       nbval's collector and cell runner, on such a kernel

@@ -22,7 +22,8 @@ import jinja2
 from ..files import write
 from ..names import unknown
 from .assignment import Assignment
-from .grade import name_of, stored
+from .grade import stored
+from .handed_in import name_of
 
 REASONS = {
     "": "right",
