@@ -217,7 +217,7 @@ def test_the_student_is_the_folder_or_the_name_that_canvas_gives(tmp_path: Path)
     found = {entry.student: entry for entry in entries(tmp_path)}
     assert sorted(found) == ["a", "b", "doe_12", "flat"]
     assert found["doe_12"].path.name == "doe_12_56_hw-1.ipynb"
-    assert found["doe_12"].notes
+    assert [path.name for path in found["doe_12"].others] == ["doe_12_34_hw.ipynb"]
 
 
 def test_an_answer_that_needs_what_a_visible_cell_defines_is_told_so_and_one_that_never_ends_ends(

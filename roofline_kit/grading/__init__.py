@@ -7,7 +7,10 @@ where a student's code could read it.
     cells        what check cells call: draw, at, report                (runs in the kernel)
     nursery      the warm parent of kernels                             (runs outside, with nothing in it)
     limits       what a submission may use
+    enclosed     a check that looks at each answer on its own
     assignment   the instructor's notebook, and the release made of it
+    source       what a text says without being run
+    matching     which cell of a file is which answer
     submission   what is taken from a file that anybody may have written
     handed_in    which files belong to whom
     sandbox      a kernel behind walls
@@ -15,6 +18,7 @@ where a student's code could read it.
     runner       nbval's collector and cell runner, on such a kernel
     grade        many submissions: processes, results, what was graded already
     release      whether an assignment is fair, and the students' notebook
+    decisions    what a person decided
     report       pages and tables
     look         one submission, cell by cell
     selfcheck    a student's look at their own

@@ -27,8 +27,8 @@ from pathlib import Path
 from typing import Any
 
 from ..files import write
-from . import sandbox, submission
-from .assignment import Assignment, AssignmentError
+from . import judge, matching, sandbox, submission
+from .assignment import Assignment, AssignmentError, Check
 from .handed_in import Entry, name_of
 from .runner import Outcome, Reports, Run, execute
 from .sandbox import walls
@@ -55,7 +55,7 @@ class Session:
         for name in self.assignment.checks:
             if name not in reports:
                 raise AssignmentError(
-                    f"{self.assignment.path}: check {name!r} reports nothing for the instructor's answers"
+                    f"{self.assignment.path}: check {name!r} fails, or reports nothing, for the instructor's answers"
                 )
         return replace(self, expected=reports)
 
@@ -68,7 +68,7 @@ class Session:
         return {
             name: outcome.report
             for name, outcome in outcomes.items()
-            if isinstance(outcome.report, dict) and name not in broken
+            if isinstance(outcome.report, dict) and name not in broken and not judge.failed(outcome.report)
         }
 
     def run_of(self, answers: Mapping[str, str] | None, files: Path | None = None) -> Run:
@@ -111,7 +111,7 @@ def grade(entry: Entry, session: Session, spent: float = 0, last: bool = True) -
 @contextlib.contextmanager
 def opened(entry: Entry, session: Session) -> Iterator[tuple[Submission, Session, Path | None]]:
     """What is taken from a submission, the session in which it is judged, and a folder with the files it brought."""
-    given = submission.read(entry.path, session.assignment)
+    given = submission.read(entry.path, session.assignment, entry.others)
     with submission.brought(entry.files, session.assignment.settings.get("submitted", ())) as files:
         if files and not given.refused:
             session = replace(session, expected=session.reported(files))  # its own files decide what is right
@@ -129,39 +129,47 @@ def _points(run: Run) -> float:
 
 
 def result_of(entry: Entry, given: Submission, run: Run) -> dict[str, Any]:
-    """The result of a run: points by check with reasons, and what else is kept of it."""
-    checks = []
-    for check in run.assignment.checks.values():
-        outcome = run.outcomes.get(check.name, Outcome(reason="refused" if given.refused else "died"))
-        missing = [
-            name
-            for name in check.of
-            if given.answers.get(name, "").strip() == run.assignment.answers[name].stub.strip()
-            or name not in given.answers
-        ]
-        if missing and outcome.share < 1 and not given.refused:
-            outcome.reason = "missing"
-        checks.append({
-            "name": check.name, "points": round(check.points * outcome.share, 4), "of": check.points,
-            "reason": outcome.reason, "hint": check.hint if outcome.share < 1 else "",
-        })  # fmt: skip
+    """The result of a run: points by check with reasons, and what else is kept of it.
+
+    What students are shown of it are points, reasons of a few kinds, and words that stood in their file before it ran.
+    """
     answers = run.assignment.answers
     prose = {name: answer.points for name, answer in answers.items() if answer.prose}
     return {
-        "student": entry.student, "assignment": run.assignment.name, "key": key(entry, run.assignment),
-        "file": {"name": entry.path.name, "sha256": given.digest, "bytes": given.size},
-        "refused": given.refused, "notes": [*entry.notes, *given.notes], "readings": {},
-        "points": _points(run) if not given.refused else 0.0, "of": run.assignment.points, "checks": checks,
+        "student": entry.student, "assignment": run.assignment.name, "version": run.assignment.digest,
+        "key": key(entry, run.assignment),
+        "file": {"name": given.name or entry.path.name, "sha256": given.digest, "bytes": given.size},
+        "refused": given.refused, "seen": given.notes, "notes": [*entry.notes, *given.notes], "readings": {},
+        "points": _points(run) if not given.refused else 0.0, "of": run.assignment.points,
+        "checks": [_of_check(check, given, run) for check in run.assignment.checks.values()],
         "prose": [{"name": name, "of": points, "text": given.prose.get(name, "")} for name, points in prose.items()],
         "answers": {name: given.answers.get(name, "") for name in answers if name not in prose},
         "errors": run.errors, "seconds": 0.0,
     }  # fmt: skip
 
 
+def _of_check(check: Check, given: Submission, run: Run) -> dict[str, Any]:
+    """A check's part of a result."""
+    outcome = run.outcomes.get(check.name, Outcome(reason="refused" if given.refused else "died"))
+    right, answers = outcome.share == 1, run.assignment.answers
+    sources = {name: given.answers.get(name, "").strip() for name in check.of}
+    open_ = [name for name, source in sources.items() if source in ("", answers[name].stub.strip())]
+    if open_ and not right and not given.refused:
+        outcome.reason = "missing"
+    told = [
+        sentence for name in check.of if not right and not answers[name].prose
+        for sentence in matching.told(name, given.answers, given.needs, run.assignment)
+    ]  # fmt: skip
+    return {
+        "name": check.name, "points": round(check.points * outcome.share, 4), "of": check.points,
+        "reason": outcome.reason, "hint": "" if right else check.hint, "words": told,
+    }  # fmt: skip
+
+
 def key(entry: Entry, assignment: Assignment) -> str:
     """What a grade depends on, in one word: the files, the assignment, the kit and the rules of the grader."""
     told = hashlib.sha256(f"{VERSION} {version('roofline-kit')} {assignment.digest}".encode())
-    for path in (entry.path, *sorted(entry.files)):
+    for path in (entry.path, *entry.others, *sorted(entry.files)):
         told.update(os.fsencode(path.name))
         if path.is_symlink() or not path.is_file():
             continue

@@ -13,19 +13,24 @@ from .submission import CANVAS, age
 
 @dataclass(frozen=True)
 class Entry:
-    """A submission as a file. student : who it is from. path : the notebook. files : what else was handed in."""
+    """A submission as a file.
+
+    student : who it is from. path : the notebook, of several the newest. files : what else was handed in. others : the
+    other notebooks, the newest first.
+    """
 
     student: str
     path: Path
     files: tuple[Path, ...] = ()
     notes: tuple[str, ...] = ()
+    others: tuple[Path, ...] = ()
 
 
 def entries(folder: Path) -> list[Entry]:
     """The submissions in a folder: a folder for each student, the files of Canvas's zip, or flat files.
 
-    Raises FileNotFoundError where there is no notebook. Links are not followed. Two notebooks of one student: the
-    newest in Canvas's sense (the largest id) is taken, and a note says so.
+    Raises FileNotFoundError where there is no notebook. Links are not followed. Of several notebooks of one student,
+    the newest in Canvas's sense (the largest id) comes first.
     """
     if not folder.is_dir():
         known = dict.fromkeys((".zip", ".gz", ".tar"), ": unpack it first") | {".ipynb": ": --cells looks at one file"}
@@ -64,8 +69,8 @@ def _entry(student: str, paths: list[Path], folder: Path) -> Entry | None:
         handed_in = first.is_dir() or first.parent != folder or CANVAS.match(first.name)
         return Entry(student, first, (), ("there is no notebook",)) if handed_in else None
     rest = tuple(path for path in paths if path not in notebooks)
-    notes = (f"{len(notebooks)} notebooks: {notebooks[-1].name} was taken",) if len(notebooks) > 1 else ()
-    return Entry(student, notebooks[-1], rest, notes)
+    newest, *others = reversed(notebooks)
+    return Entry(student, newest, rest, others=tuple(others))
 
 
 def _skipped(path: Path) -> bool:
