@@ -68,11 +68,11 @@ def unknown(kind: str, given: object, known: Iterable[str], see: str = "") -> st
     listing = _listing(names, see)
     if not isinstance(given, str):
         return f"{kind} must be given by its name, not as {given!r}. {listing}"
-    near = nearest(given, names)
+    near = _nearest(given, names, cutoff=0.5)
     if near:
         return f"unknown {kind} {given!r}; did you mean {' or '.join(map(repr, near))}? {listing}"
     if len(names) > MANY:
-        listing = f"Nearest: {', '.join(map(repr, nearest(given, names, cutoff=0.0)))}. {listing}"
+        listing = f"Nearest: {', '.join(map(repr, _nearest(given, names, cutoff=0.0)))}. {listing}"
     return f"unknown {kind} {given!r}. {listing}"
 
 
@@ -83,7 +83,7 @@ def _listing(names: list[str], see: str) -> str:
     return f"For all {len(names)}, see {see}" if see else f"{len(names)} are known"
 
 
-def nearest(given: str, names: list[str], cutoff: float = 0.5) -> list[str]:
+def _nearest(given: str, names: list[str], cutoff: float) -> list[str]:
     """A few names that begin like `given` or its last words, or else those most like it; cutoff : how alike, 0 to 1."""
     import difflib
 

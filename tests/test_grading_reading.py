@@ -5,18 +5,17 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import nbformat
 import pytest
-from attacks import FULL, HONEST, answered, cell_of, released
 from attacks import HERE as ATTACKS
+from attacks import cell_of
 from test_assignments import ROOT
 
-from roofline_kit.grading import assignment, grade, handed_in, matching, report, source, submission
+from roofline_kit.grading import assignment, grade, handed_in, report
 
 HW1 = assignment.read(ROOT / "assignments" / "hw1_walk_through")
 SMALL = assignment.read(ATTACKS / "assignment")
@@ -84,6 +83,9 @@ HANDED_IN: dict[str, dict[str, Any]] = {  # by student, the notebooks, the oldes
 }
 
 
+TWICE = {"users: the first of the cells that could be it": 19, "users: the last of the cells that could be it": 20}
+
+
 @pytest.fixture(scope="module")
 def graded(walls: str, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, dict[str, Any]]]:
     """All of them, graded in one run: the folder of results, and the results."""
@@ -106,8 +108,7 @@ def graded(walls: str, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, 
     [
         ("misspelt", 18.5, {}, ""),
         ("below", 20, {}, "users: its answer was taken from cell 62, which is not its own"),
-        ("twice", 19, {"users: the first of the cells that could be it": 19, "users: the last of the cells that could be it": 20},
-         "users: its answer may be in cells 53, 54, which are not its own"),
+        ("twice", 19, TWICE, "users: its answer may be in cells 53, 54, which are not its own"),
         ("helper", 19, {"users: with the added cells": 20}, "users: it needs ratio of cell 4"),
         ("torn", 19, {}, ""),
         ("hw2", 0, {}, "it is a notebook of another assignment, hw2_seven_billion; expected hw1_walk_through"),

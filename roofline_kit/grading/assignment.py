@@ -194,6 +194,7 @@ class Assignment:
                 KEY: {
                     "assignment": self.name,
                     "submitted": list(self.settings.get("submitted", ())),
+                    "frame": {},  # by cell, what it is known by
                     "answers": [  # in order; JSON's objects are sorted when a notebook is saved
                         {"name": name, "cell": answer.cell, "stub": answer.stub, "prose": answer.prose}
                         for name, answer in self.answers.items()
@@ -215,8 +216,15 @@ class Assignment:
                 kept.metadata["deletable"] = False
             elif cell.cell_type == "code":
                 kept.metadata[KEY] = {"visible" if "visible" in grading else "frame": True}
+                if "visible" not in grading:
+                    released.metadata[KEY]["frame"][cell.id] = fingerprint(cell.source)
             released.cells.append(kept)
         return released
+
+
+def fingerprint(source: str) -> str:
+    """What a released notebook keeps of a cell, so that a student learns whether they changed it."""
+    return hashlib.sha256(source.strip().encode("utf-8", "replace")).hexdigest()[:16]
 
 
 def stub(source: str, where: str = "") -> str:

@@ -6,9 +6,9 @@ import re
 import unicodedata
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from typing import Any
 
-from ..names import nearest
 from .assignment import Form
 from .source import bound, is_python, unbound, used
 
@@ -19,13 +19,18 @@ READINGS = 6  # of a file are graded
 
 @dataclass(eq=False)
 class Cell:
-    """A cell of a submission. id, name : what it says of itself, if that is text. number : its place, from 1."""
+    """A cell of a submission.
+
+    id, name : which cell and which answer it says that it is, if that is text. role : likewise, "frame", "visible" or
+    "". number : its place, from 1.
+    """
 
     id: str | None
     kind: Any
     name: str | None
     source: str
     number: int
+    role: str = ""
 
 
 @dataclass
@@ -146,8 +151,9 @@ def _take(found: Matched, open_: Mapping[str, Sequence[str]], binders: Binders, 
         if not (choices := [cells for cells in meant if cells]):
             continue
         numbers = sorted({cell.number for cells in choices for cell in cells})
-        several = len(numbers) > 1
-        where = f"cell{'s' if several else ''} {', '.join(map(str, numbers))}, which {'are' if several else 'is'} not its own"
+        where = f"cell {numbers[0]}, which is not its own"
+        if len(numbers) > 1:
+            where = f"cells {', '.join(map(str, numbers))}, which are not its own"
         own = found.answers.get(name, stub)
         first, last = (_joined(own, [cells[i] for cells in choices]) for i in (0, -1))
         if first == last:
@@ -202,17 +208,23 @@ def told(name: str, answers: Mapping[str, str], needs: Mapping[str, int], form: 
         return []
     if not is_python(source):
         return [f"{name} cannot be read as Python"]
-    own, sentences = bound(source).keys(), []
+    own, sentences = bound(source).keys(), list[str]()
     for one in unbound(source, stub):
-        near = nearest(one, [other for other in own if other not in bound(stub)])
-        meant = f"; did you mean it by {near[0]}?" if near else ""
-        sentences.append(f"{one} is still open" if one in own else f"{one} is not defined{meant}")
+        if one in own:
+            sentences.append(f"{one} is still open")
+        else:
+            sentences.append(f"{one} is not defined{_meant(one, own - bound(stub).keys(), '; did you mean it by {}?')}")
+    framed = {other for text in form.frame.values() for other in bound(text)}
     for one in missing(source, answers, form):
-        near = nearest(one, [*own, *(other for text in form.frame.values() for other in bound(text))])
-        meant = f"; did you mean {near[0]}?" if near else ""
-        where = f" for the grader, which does not run cell {needs[one]}" if one in needs else meant
-        sentences.append(f"{one} is used and is not defined{where}")
+        where = f" for the grader, which does not run cell {needs[one]}" if one in needs else ""
+        sentences.append(f"{one} is used and is not defined{where or _meant(one, framed | own, '; did you mean {}?')}")
     return sentences
+
+
+def _meant(name: str, names: Iterable[str], how: str) -> str:
+    """A question for the name that is spelled almost as another one is, if there is one."""
+    near = get_close_matches(name, sorted(names), n=1, cutoff=0.75)
+    return how.format(near[0]) if near else ""
 
 
 # --- a text that can be sent to a kernel ------------------------------------------------------------------

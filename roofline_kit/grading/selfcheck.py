@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-import json
+import logging
+import re
+import subprocess
 import tempfile
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,10 +15,13 @@ import nbformat
 from jupyter_client.kernelspec import KernelSpecManager
 from jupyter_client.manager import AsyncKernelManager
 from nbclient import NotebookClient
+from nbclient.exceptions import DeadKernelError
 
 from ..alone import environment
 from . import submission
-from .assignment import KEY, Answer, AssignmentError
+from .assignment import KEY, Answer, AssignmentError, fingerprint
+from .matching import Cell
+from .source import bound
 
 __all__ = ["AssignmentError", "looked_at"]
 
@@ -24,7 +30,10 @@ __all__ = ["AssignmentError", "looked_at"]
 class _Released:
     """What a released notebook says of itself: as much of an assignment as reading a submission needs."""
 
+    name: str
     answers: dict[str, Answer]
+    frame: dict[str, str]
+    visible: dict[str, str]
     submitted: tuple[str, ...]
 
 
@@ -37,47 +46,60 @@ def looked_at(path: Path) -> tuple[list[str], bool]:
 
     Raises AssignmentError if this is no released notebook, and OSError if there is no such file.
     """
-    released, content = _released(path)
-    found = submission.read(path, released)  # type: ignore[arg-type]
-    lines = [f"! {note}" for note in found.notes]
+    content = _content(path)
+    cells = submission.cells_of(content)
+    released, changed = _released(path, content, cells)
+    found = submission.read(path, released)
+    lines = [f"! {note}" for note in [*found.notes, *changed]]
     open_ = [name for name, answer in released.answers.items() if _unanswered(found, name, answer)]
-    cells, names = _cells(content, found)
+    steps = [*_steps(cells, found)]
     errors: dict[str, str] = {}
-    for name, outputs in zip(names, _run(cells, path, released.submitted), strict=True):
-        for output in outputs:
-            if output.output_type == "error" and name not in open_:
-                slow = output.ename == "KeyboardInterrupt"
-                errors.setdefault(
-                    name, f"still at it after {PATIENCE} s" if slow else f"{output.ename}: {output.evalue}"
-                )
-            elif not name and output.output_type == "stream":
-                lines += output.text.rstrip().splitlines()
-            elif not name and "text/plain" in output.get("data", {}):
-                lines += str(output.data["text/plain"]).splitlines()
+    for step, outputs in zip(steps, _run(steps, path, released.submitted), strict=True):
+        failed = next((output for output in outputs if output.output_type == "error"), None)
+        if step.role:
+            lines += _shown(outputs)
+            lines += [f"! cell {step.number}, which is no answer: {_why(failed, cells, steps)}"] if failed else []
+        elif failed and step.name and step.name not in open_:
+            errors[step.name] = _why(failed, cells, steps)
     for name, answer in released.answers.items():
-        state = (
-            "not answered yet" if name in open_ else errors.get(name, "found" if answer.prose else "found, and it runs")
-        )
+        fine = "found" if answer.prose else "found, and it runs"
+        state = "not answered yet" if name in open_ else errors.get(name, fine)
         lines.append(f"{'✓' if name not in open_ and name not in errors else '✗'} {name}: {state}")
     if any(error.startswith(("NameError", "ModuleNotFoundError")) for error in errors.values()):
         lines.append("Only answer cells are handed to the grader: what an answer needs must stand in an answer cell.")
-    good = not errors and not open_ and not found.refused
+    good = not (errors or open_ or found.notes or found.readings or changed)
     ready = "Ready to hand in: all answers are there and run. Whether they are right is not known here."
     lines.append(ready if good else "Not ready yet.")
     return lines, good
 
 
-def _released(path: Path) -> tuple[_Released, Any]:
+def _content(path: Path) -> Any:
     if path.stat().st_size > submission.LARGEST:
         raise AssignmentError(f"{path}: more than {submission.LARGEST // submission.MB} MB cannot be handed in")
     try:
-        content = json.loads(path.read_text("utf-8"))
+        return submission.content_of(path.read_bytes())
+    except submission.Unreadable as error:
+        raise AssignmentError(f"{path} is not a notebook that was released as an assignment: {error}") from None
+
+
+def _released(path: Path, content: Any, cells: Sequence[Cell]) -> tuple[_Released, list[str]]:
+    """What a notebook says of itself, and which of its cells are not as they were released."""
+    try:
         told = content["metadata"][KEY]
         answers = {of["name"]: Answer(of["name"], of["cell"], "", of["stub"], of["prose"]) for of in told["answers"]}
-        submitted = tuple(map(str, told.get("submitted", ())))
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        name, submitted = str(told["assignment"]), tuple(map(str, told.get("submitted", ())))
+        prints = dict(told.get("frame", {}))
+    except (ValueError, KeyError, TypeError, AttributeError):
         raise AssignmentError(f"{path} is not a notebook that was released as an assignment, or is damaged") from None
-    return _Released(answers, submitted), content
+    frame, visible = (
+        {cell.id or "": cell.source for cell in cells if cell.role == role} for role in ("frame", "visible")
+    )
+    changed = [
+        f"cell {cell.number} is not as it was released: the grader runs the released one"
+        for cell in cells if cell.role == "frame" and fingerprint(cell.source) != prints.get(cell.id, "")
+    ]  # fmt: skip
+    gone = [f"a cell ({id_}) of the notebook is missing: the grader runs it" for id_ in prints if id_ not in frame]
+    return _Released(name, answers, frame, visible, submitted), [*changed, *gone] if prints else []
 
 
 def _unanswered(found: submission.Submission, name: str, answer: Answer) -> bool:
@@ -99,20 +121,39 @@ finally:
 PATIENCE = 60  # seconds for a cell, as long as students wait
 
 
-def _cells(content: Any, found: submission.Submission) -> tuple[list[str], list[str]]:
-    """The sources to run, and the name of the answer that each is, or ""."""
-    sources, names = [], []
+def _steps(cells: Sequence[Cell], found: submission.Submission) -> Iterator[Cell]:
+    """The cells that are run, with the sources that are run in their place."""
     left = dict(found.answers)
-    for cell in nbformat.from_dict(content).cells:
-        grading = cell.get("metadata", {}).get(KEY, {})
-        if cell.get("cell_type") == "code" and ("frame" in grading or "visible" in grading):
-            source = "".join(cell.source)
-            sources.append(source if "frame" in grading else ALOOF.format(source))
-            names.append("")
-        elif (name := grading.get("answer")) in left:
-            sources.append(left.pop(name))
-            names.append(name)
-    return sources, names
+    for cell in cells:
+        if cell.kind == "code" and cell.role:
+            source = cell.source if cell.role == "frame" else ALOOF.format(cell.source)
+            yield Cell(cell.id, cell.kind, None, source, cell.number, cell.role)
+        elif cell.name in left:
+            yield Cell(cell.id, "code", cell.name, left.pop(cell.name), cell.number)
+
+
+def _shown(outputs: Sequence[Any]) -> Iterator[str]:
+    """What a cell prints, as lines."""
+    for output in outputs:
+        if output.output_type == "stream":
+            yield from output.text.rstrip().splitlines()
+        elif "text/plain" in output.get("data", {}):
+            yield from str(output.data["text/plain"]).splitlines()
+
+
+def _why(failed: Any, cells: Sequence[Cell], steps: Sequence[Cell]) -> str:
+    """An error in words. Of a name that is not defined, which cell has it that is not run, or not for answers."""
+    if failed.ename == "KeyboardInterrupt":
+        return f"still at it after {PATIENCE} s"
+    name = re.match(r"name '(\w+)' is not defined", failed.evalue) if failed.ename == "NameError" else None
+    ran = {step.number for step in steps if step.role != "visible"}
+    for cell in reversed(cells) if name else ():
+        if cell.number not in ran and cell.kind == "code" and name and name[1] in bound(cell.source):
+            return f"NameError: {name[1]} is not defined for the grader, which does not run cell {cell.number}"
+    return f"{failed.ename}: {failed.evalue}".removeprefix(": ")
+
+
+QUIET = logging.Logger("quiet", logging.CRITICAL + 1)  # what takes too long is said in our words
 
 
 class _Manager(AsyncKernelManager):
@@ -122,13 +163,21 @@ class _Manager(AsyncKernelManager):
         super().__init__(kernel_spec_manager=KernelSpecManager(kernel_dirs=[]), **settings)
 
 
-def _run(sources: list[str], path: Path, submitted: tuple[str, ...]) -> list[list[Any]]:
-    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in sources])
+def _run(steps: Sequence[Cell], path: Path, submitted: tuple[str, ...]) -> list[list[Any]]:
+    """The outputs of each step. One that ends Python leaves those after it without any."""
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(step.source) for step in steps])
     beside = [file for file in path.resolve().parent.iterdir() if file.is_file() and not file.is_symlink()]
     with tempfile.TemporaryDirectory() as home, submission.brought(beside, submitted) as files:
         client = NotebookClient(
             notebook, kernel_manager_class=_Manager, allow_errors=True, timeout=PATIENCE, interrupt_on_timeout=True,
-            resources={"metadata": {"path": str(files or home)}}, extra_arguments=["--log-level=ERROR"],
+            resources={"metadata": {"path": str(files or home)}}, extra_arguments=["--log-level=ERROR"], log=QUIET,
         )  # fmt: skip
-        client.execute(env={**environment(str(path.resolve().parent)), "IPYTHONDIR": str(Path(home, "ipython"))})
+        own = {**environment(str(path.resolve().parent)), "IPYTHONDIR": str(Path(home, "ipython"))}
+        try:  # what the kernel says beside its messages is not about the notebook: warnings of its parts
+            client.execute(env=own, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        except DeadKernelError:
+            ended = next(cell for cell in notebook.cells if not cell.execution_count)
+            ended.outputs = [
+                nbformat.v4.new_output("error", ename="SystemExit", evalue="it ended Python", traceback=[])
+            ]
     return [cell.outputs for cell in notebook.cells]

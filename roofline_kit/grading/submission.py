@@ -76,9 +76,8 @@ def _read(path: Path, form: Form) -> Submission:
     data = path.read_bytes()
     found |= {"digest": hashlib.sha256(data).hexdigest(), "size": size}
     try:
-        content = _content(data)
-        cells = _cells(content)
-        return _of_assignment(matched(cells, form), form, content, found)
+        content = content_of(data)
+        return _of_assignment(matched(cells_of(content), form), form, content, found)
     except Unreadable as error:
         return Submission(refused=str(error), **found)
 
@@ -99,8 +98,8 @@ KINDS = {  # how a file begins, in small letters, and what that makes it
 }
 
 
-def _content(data: bytes) -> Any:
-    """What stands in a file of JSON."""
+def content_of(data: bytes) -> Any:
+    """What stands in a file of JSON. Raises Unreadable if it is none."""
     begin = data[:64].lstrip().lower()
     if kind := next((kind for begins, kind in KINDS.items() if begin.startswith(begins)), ""):
         raise Unreadable(f"it is {kind}, and not a notebook (.ipynb)")
@@ -177,8 +176,8 @@ def age(path: Path) -> tuple[int, float]:
     return (int(canvas["file"]) if canvas else 0, path.stat().st_mtime)
 
 
-def _cells(content: Any) -> list[Cell]:
-    """The cells of a notebook in format 4, or in format 3, where they stood in worksheets."""
+def cells_of(content: Any) -> list[Cell]:
+    """The cells of a notebook in format 4, or in format 3, where they stood in worksheets. Raises Unreadable."""
     if not isinstance(content, dict):
         raise Unreadable("it has no cells: it is no notebook")
     cells = content.get("cells")
@@ -199,8 +198,9 @@ def _cell(cell: Mapping[str, Any], number: int) -> Cell:
     metadata = cell.get("metadata")
     grading = metadata.get(KEY) if isinstance(metadata, dict) else None
     name = grading.get("answer") if isinstance(grading, dict) else None
+    role = next((role for role in ("frame", "visible") if isinstance(grading, dict) and role in grading), "")
     named = cell.get("id")
     return Cell(
         named if isinstance(named, str) else None, cell.get("cell_type"), name if isinstance(name, str) else None,
-        source if isinstance(source, str) else "", number,
+        source if isinstance(source, str) else "", number, role,
     )  # fmt: skip
