@@ -12,7 +12,7 @@ from typing import Any
 import nbformat
 import pytest
 from attacks import HERE as ATTACKS
-from attacks import cell_of
+from attacks import all_attacks, cell_of
 from test_assignments import ROOT
 
 from roofline_kit.grading import assignment, grade, handed_in, report
@@ -158,3 +158,25 @@ def test_a_wrong_file_is_called_what_it_is_in_one_sentence(
     assert "its cell is missing" not in words and "(there is no cell of this answer)" not in words
     index = (graded[0] / "index.html").read_text("utf-8")
     assert sentence.partition(": ")[2].split(";")[0].rstrip(".") in index
+
+
+def test_whatever_was_drawn_the_page_of_who_tries_to_tell_it_is_the_same(
+    walls: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Feedback has reasons of a few kinds, and words that stood in the file or the assignment before anything ran."""
+    attacks = [attack for attack in all_attacks() if attack.kind == "telling"]
+    for attack in attacks:
+        attack.make(tmp_path / "in" / attack.name)
+    pages, errors = [], []
+    for seed in ("one", "other"):
+        monkeypatch.setattr("roofline_kit.grading.grade.secrets.token_hex", lambda size, seed=seed: seed)
+        entries = handed_in.entries(tmp_path / "in")
+        grade.grade_all(SMALL, entries, tmp_path / seed, 2, lambda result, new: None)
+        report.write_all(SMALL, tmp_path / seed)
+        pages.append({path.name: path.read_text("utf-8") for path in (tmp_path / seed / "feedback").iterdir()})
+        errors.append({name: result["errors"] for name, result in grade.stored(tmp_path / seed).items()})
+    assert len(pages[0]) == len(attacks)
+    assert pages[0] == pages[1]
+    chosen = "exception_of_python_by_the_bits"
+    assert errors[0][chosen] != errors[1][chosen], "an instructor may know, and this shows that it was tried"
+    assert set(errors[0]["exception_called_like_a_type"].values()) == {"an exception of its own kind"}
