@@ -194,7 +194,11 @@ class Assignment:
                 KEY: {
                     "assignment": self.name,
                     "submitted": list(self.settings.get("submitted", ())),
-                    "frame": {},  # by cell, what it is known by
+                    "order": [  # of the cells that the grader runs, and what those that are no answers are known by
+                        [cell.id, "" if "answer" in grading else fingerprint(cell.source)]
+                        for cell, grading, _ in self._code()
+                        if not {"check", "given", "visible"} & set(grading) and cell.source.strip()
+                    ],
                     "answers": [  # in order; JSON's objects are sorted when a notebook is saved
                         {"name": name, "cell": answer.cell, "stub": answer.stub, "prose": answer.prose}
                         for name, answer in self.answers.items()
@@ -216,8 +220,6 @@ class Assignment:
                 kept.metadata["deletable"] = False
             elif cell.cell_type == "code":
                 kept.metadata[KEY] = {"visible" if "visible" in grading else "frame": True}
-                if "visible" not in grading:
-                    released.metadata[KEY]["frame"][cell.id] = fingerprint(cell.source)
             released.cells.append(kept)
         return released
 

@@ -28,13 +28,17 @@ __all__ = ["AssignmentError", "looked_at"]
 
 @dataclass(frozen=True)
 class _Released:
-    """What a released notebook says of itself: as much of an assignment as reading a submission needs."""
+    """What a released notebook says of itself: as much of an assignment as reading a submission needs.
+
+    order : the cells that the grader runs, and what those that are no answers are known by; older releases do not say.
+    """
 
     name: str
     answers: dict[str, Answer]
     frame: dict[str, str]
     visible: dict[str, str]
     submitted: tuple[str, ...]
+    order: dict[str, str]
 
 
 def looked_at(path: Path) -> tuple[list[str], bool]:
@@ -48,11 +52,12 @@ def looked_at(path: Path) -> tuple[list[str], bool]:
     """
     content = _content(path)
     cells = submission.cells_of(content)
-    released, changed = _released(path, content, cells)
+    released = _released(path, content, cells)
     found = submission.read(path, released)
+    steps = _steps(cells, found, released)
+    changed = [*_changed(steps, released)]
     lines = [f"! {note}" for note in [*found.notes, *changed]]
     open_ = [name for name, answer in released.answers.items() if _unanswered(found, name, answer)]
-    steps = [*_steps(cells, found)]
     errors: dict[str, str] = {}
     for step, outputs in zip(steps, _run(steps, path, released.submitted), strict=True):
         failed = next((output for output in outputs if output.output_type == "error"), None)
@@ -82,24 +87,28 @@ def _content(path: Path) -> Any:
         raise AssignmentError(f"{path} is not a notebook that was released as an assignment: {error}") from None
 
 
-def _released(path: Path, content: Any, cells: Sequence[Cell]) -> tuple[_Released, list[str]]:
-    """What a notebook says of itself, and which of its cells are not as they were released."""
+def _released(path: Path, content: Any, cells: Sequence[Cell]) -> _Released:
     try:
         told = content["metadata"][KEY]
         answers = {of["name"]: Answer(of["name"], of["cell"], "", of["stub"], of["prose"]) for of in told["answers"]}
         name, submitted = str(told["assignment"]), tuple(map(str, told.get("submitted", ())))
-        prints = dict(told.get("frame", {}))
+        order = {str(id_): str(known) for id_, known in told.get("order", ())}
     except (ValueError, KeyError, TypeError, AttributeError):
         raise AssignmentError(f"{path} is not a notebook that was released as an assignment, or is damaged") from None
-    frame, visible = (
-        {cell.id or "": cell.source for cell in cells if cell.role == role} for role in ("frame", "visible")
-    )
-    changed = [
-        f"cell {cell.number} is not as it was released: the grader runs the released one"
-        for cell in cells if cell.role == "frame" and fingerprint(cell.source) != prints.get(cell.id, "")
-    ]  # fmt: skip
-    gone = [f"a cell ({id_}) of the notebook is missing: the grader runs it" for id_ in prints if id_ not in frame]
-    return _Released(name, answers, frame, visible, submitted), [*changed, *gone] if prints else []
+    code = [cell for cell in cells if cell.kind == "code"]
+    frame = {cell.id or "": cell.source for cell in code if cell.role == "frame"}
+    visible = {cell.id or "": cell.source for cell in code if cell.role == "visible"}
+    return _Released(name, answers, frame, visible, submitted, order)
+
+
+def _changed(steps: Sequence[Cell], released: _Released) -> Iterator[str]:
+    """What is not as it was released, of the cells that the grader runs."""
+    order, ran = released.order, [step for step in steps if step.role != "visible"]
+    for cell in ran:
+        if (known := order.get(cell.id or "")) and fingerprint(cell.source) != known:
+            yield f"cell {cell.number} is not as it was released: the grader runs the released one"
+    if order and [cell.id for cell in ran] != [*order]:
+        yield "a cell is missing, or stands elsewhere: the grader runs all that were released, in their order"
 
 
 def _unanswered(found: submission.Submission, name: str, answer: Answer) -> bool:
@@ -121,15 +130,19 @@ finally:
 PATIENCE = 60  # seconds for a cell, as long as students wait
 
 
-def _steps(cells: Sequence[Cell], found: submission.Submission) -> Iterator[Cell]:
-    """The cells that are run, with the sources that are run in their place."""
-    left = dict(found.answers)
+def _steps(cells: Sequence[Cell], found: submission.Submission, released: _Released) -> list[Cell]:
+    """The cells that are run, with the ids that they were released with, and what is run in their place."""
+    steps, left = [], dict(found.answers)
+    own = {answer.cell: name for name, answer in released.answers.items()}
     for cell in cells:
-        if cell.kind == "code" and cell.role:
-            source = cell.source if cell.role == "frame" else ALOOF.format(cell.source)
-            yield Cell(cell.id, cell.kind, None, source, cell.number, cell.role)
-        elif cell.name in left:
-            yield Cell(cell.id, "code", cell.name, left.pop(cell.name), cell.number)
+        name = own.get(cell.id or "", cell.name) or ""
+        if name in left:
+            steps.append(Cell(released.answers[name].cell, "code", name, left.pop(name), cell.number))
+        elif cell.kind == "code" and cell.role == "frame" and (cell.id in released.order or not released.order):
+            steps.append(Cell(cell.id, "code", None, cell.source, cell.number, "frame"))
+        elif cell.kind == "code" and cell.role == "visible":
+            steps.append(Cell(cell.id, "code", None, ALOOF.format(cell.source), cell.number, "visible"))
+    return steps
 
 
 def _shown(outputs: Sequence[Any]) -> Iterator[str]:
