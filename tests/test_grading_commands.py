@@ -88,7 +88,7 @@ def test_an_instructor_grades_corrects_and_grades_again(walls: str, tmp_path: Pa
 
     first = digests(out / "results")
     (out / "manual.csv").write_text('student,check,points,comment\neve,flops,1.5,"Nearly"\nada,,1,A bonus\n')
-    (out / "late.csv").write_text("student,days\ndoebob_4711,2\n")
+    (out / "late.csv").write_text("student,days\ndoebob_4711,0\n")
     again = command("grade", SMALL, "submissions", "--results", "out", cwd=tmp_path)
     assert again.returncode == 0, again.stderr
     assert digests(out / "results") == first, "what has not changed is not graded again"
@@ -262,3 +262,4 @@ def test_an_answer_that_ends_python_is_told_so(tmp_path: Path) -> None:
     lines, good = selfcheck.looked_at(path)
     assert not good
     assert "✗ seconds: it ended Python" in lines
+    assert "✗ kv: not run, since a cell before it ended Python" in lines

@@ -149,3 +149,37 @@ def test_what_check_calls_ready_the_grader_grades_without_a_note(
     if good:
         result = grade.grade(handed_in.Entry("mine", path), session)
         assert (result["refused"], result["notes"], result["readings"], result["errors"]) == ("", [], {}, {}), lines
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"%PDF-1.7", "it is a PDF, and not a notebook"),
+        (b"\xff\xfe{", "it is not UTF-8"),
+        (b"{", "it is not JSON"),
+        (b'{"cells": 7}', "it has no cells"),
+        (b'{"cells": [], "metadata": {}}', "or is damaged"),
+        (b'{"cells": [], "metadata": {"grading": {"assignment": "a", "answers": [{}]}}}', "or is damaged"),
+    ],
+)
+def test_what_is_no_released_notebook_is_refused_with_what_it_is(data: bytes, message: str, tmp_path: Path) -> None:
+    (tmp_path / "mine.ipynb").write_bytes(data)
+    with pytest.raises(assignment.AssignmentError, match=message):
+        selfcheck.looked_at(tmp_path / "mine.ipynb")
+
+
+def test_a_notebook_whose_answers_are_all_gone_is_told_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    content = answered(HONEST)
+    content["cells"] = content["cells"][:1]
+    (tmp_path / "mine.ipynb").write_text(json.dumps(content))
+    monkeypatch.setattr(selfcheck, "_run", lambda steps, *_: [[] for _ in steps])
+    lines, good = selfcheck.looked_at(tmp_path / "mine.ipynb")
+    assert not good
+    assert lines[0].startswith("! all answer cells of assignment are missing")
+
+
+def test_a_release_from_before_is_still_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    content = answered(HONEST)
+    del content["metadata"]["grading"]["order"]
+    (tmp_path / "mine.ipynb").write_text(json.dumps(content))
+    assert looked_at(tmp_path / "mine.ipynb", monkeypatch)[:2] == (True, HONEST)

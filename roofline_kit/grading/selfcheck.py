@@ -50,16 +50,17 @@ def looked_at(path: Path) -> tuple[list[str], bool]:
 
     Raises AssignmentError if this is no released notebook, and OSError if there is no such file.
     """
-    content = _content(path)
-    cells = submission.cells_of(content)
+    content, cells = _content(path)
     released = _released(path, content, cells)
     found = submission.read(path, released)
     steps = _steps(cells, found, released)
     changed = [*_changed(steps, released)]
-    lines = [f"! {note}" for note in [*found.notes, *changed]]
+    lines = [f"! {note}" for note in [*filter(None, [found.refused]), *found.notes, *changed]]
     open_ = [name for name, answer in released.answers.items() if _unanswered(found, name, answer)]
     errors: dict[str, str] = {}
-    for step, outputs in zip(steps, _run(steps, path, released.submitted), strict=True):
+    ran = _run(steps, path, released.submitted)
+    errors |= {step.name: "not run, since a cell before it ended Python" for step in steps[len(ran) :] if step.name}
+    for step, outputs in zip(steps, ran, strict=False):
         failed = next((output for output in outputs if output.output_type == "error"), None)
         if step.role:
             lines += _shown(outputs)
@@ -72,17 +73,18 @@ def looked_at(path: Path) -> tuple[list[str], bool]:
         lines.append(f"{'✓' if name not in open_ and name not in errors else '✗'} {name}: {state}")
     if any(error.startswith(("NameError", "ModuleNotFoundError")) for error in errors.values()):
         lines.append("Only answer cells are handed to the grader: what an answer needs must stand in an answer cell.")
-    good = not (errors or open_ or found.notes or found.readings or changed)
+    good = not (errors or open_ or found.refused or found.notes or found.readings or changed)
     ready = "Ready to hand in: all answers are there and run. Whether they are right is not known here."
     lines.append(ready if good else "Not ready yet.")
     return lines, good
 
 
-def _content(path: Path) -> Any:
+def _content(path: Path) -> tuple[Any, list[Cell]]:
     if path.stat().st_size > submission.LARGEST:
         raise AssignmentError(f"{path}: more than {submission.LARGEST // submission.MB} MB cannot be handed in")
     try:
-        return submission.content_of(path.read_bytes())
+        content = submission.content_of(path.read_bytes())
+        return content, submission.cells_of(content)
     except submission.Unreadable as error:
         raise AssignmentError(f"{path} is not a notebook that was released as an assignment: {error}") from None
 
@@ -177,20 +179,19 @@ class _Manager(AsyncKernelManager):
 
 
 def _run(steps: Sequence[Cell], path: Path, submitted: tuple[str, ...]) -> list[list[Any]]:
-    """The outputs of each step. One that ends Python leaves those after it without any."""
+    """The outputs of each step that began: none begins after one that ends Python."""
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(step.source) for step in steps])
+    begun: list[Any] = []
     beside = [file for file in path.resolve().parent.iterdir() if file.is_file() and not file.is_symlink()]
     with tempfile.TemporaryDirectory() as home, submission.brought(beside, submitted) as files:
         client = NotebookClient(
             notebook, kernel_manager_class=_Manager, allow_errors=True, timeout=PATIENCE, interrupt_on_timeout=True,
             resources={"metadata": {"path": str(files or home)}}, extra_arguments=["--log-level=ERROR"], log=QUIET,
+            on_cell_start=lambda cell, cell_index: begun.append(cell),
         )  # fmt: skip
         own = {**environment(str(path.resolve().parent)), "IPYTHONDIR": str(Path(home, "ipython"))}
         try:  # what the kernel says beside its messages is not about the notebook: warnings of its parts
             client.execute(env=own, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         except DeadKernelError:
-            ended = next(cell for cell in notebook.cells if not cell.execution_count)
-            ended.outputs = [
-                nbformat.v4.new_output("error", ename="SystemExit", evalue="it ended Python", traceback=[])
-            ]
-    return [cell.outputs for cell in notebook.cells]
+            begun[-1].outputs = [nbformat.v4.new_output("error", ename="", evalue="it ended Python", traceback=[])]
+    return [cell.outputs for cell in begun]
