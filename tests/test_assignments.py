@@ -14,7 +14,7 @@ import nbformat
 import pytest
 from chance import graders_draw_by_the_seed  # noqa: F401  a fixture for all tests here
 
-from roofline_kit.grading import assignment, grade, release, report
+from roofline_kit.grading import assignment, grade, handed_in, release, report
 
 ROOT = Path(__file__).parent.parent
 FOLDERS = sorted(path.parent for path in (ROOT / "assignments").glob("*/assignment.toml"))
@@ -49,7 +49,7 @@ def test_every_submission_gets_its_points(folder: Path, tmp_path: Path, walls: s
     given = replace(given, settings={**given.settings, "limits": shorter})
     for i, case in enumerate(cases):
         written(given, case, tmp_path / "in" / f"{i:02}")
-    entries = grade.entries(tmp_path / "in")
+    entries = handed_in.entries(tmp_path / "in")
     grade.grade_all(given, entries, tmp_path / "out", 2, lambda result, new: None)
     found = grade.stored(tmp_path / "out")
     points = {case["name"]: found[f"{i:02}"]["points"] for i, case in enumerate(cases)}

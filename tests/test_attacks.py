@@ -38,13 +38,14 @@ MB = 10**6
 GRADER = """
 import sys, tempfile
 from pathlib import Path
-from roofline_kit.grading import assignment, grade
+from roofline_kit.grading import assignment, grade, handed_in
 
 if __name__ == "__main__":
     here, submissions, results, temporary = map(Path, sys.argv[1:5])
     tempfile.tempdir = str(temporary)
     grade.secrets.token_hex = lambda size: sys.argv[6]  # the session's seed
-    grade.grade_all(assignment.read(here), grade.entries(submissions), results, int(sys.argv[5]), lambda *result: None)
+    entries = handed_in.entries(submissions)
+    grade.grade_all(assignment.read(here), entries, results, int(sys.argv[5]), lambda *result: None)
 """
 
 

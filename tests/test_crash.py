@@ -18,12 +18,12 @@ KILLS, SECONDS = 20, 60
 GRADER = """
 import sys, tempfile
 from pathlib import Path
-from roofline_kit.grading import assignment, grade
+from roofline_kit.grading import assignment, grade, handed_in
 if __name__ == "__main__":
     here, submissions, results, temporary = map(Path, sys.argv[1:])
     tempfile.tempdir = str(temporary)
     told = lambda result, new: print(result["student"], new, flush=True)
-    grade.grade_all(assignment.read(here), grade.entries(submissions), results, 2, told)
+    grade.grade_all(assignment.read(here), handed_in.entries(submissions), results, 2, told)
 """
 
 

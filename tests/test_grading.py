@@ -19,7 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from roofline_kit.files import write
-from roofline_kit.grading import assignment, cells, grade, judge, submission
+from roofline_kit.grading import assignment, cells, grade, handed_in, judge, submission
 from roofline_kit.grading.assignment import AssignmentError
 
 GRADED = assignment.read(HERE / "assignment")
@@ -164,11 +164,11 @@ def test_a_mistake_in_an_assignment_is_named_with_its_place(
 # --- which files are submissions --------------------------------------------------------------------------
 
 
-def made(folder: Path, *names: str) -> list[grade.Entry]:
+def made(folder: Path, *names: str) -> list[handed_in.Entry]:
     for name in names:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text("{}")
-    return grade.entries(folder)
+    return handed_in.entries(folder)
 
 
 def test_a_folder_for_each_student(tmp_path: Path) -> None:
@@ -190,7 +190,7 @@ def test_the_names_of_canvas(tmp_path: Path) -> None:
     ]
     jane, roe = made(tmp_path, *names)
     assert (jane.student, jane.path.name) == ("doejane_12", "doejane_12_103_hw1-1.ipynb")
-    assert jane.notes == ("2 notebooks: doejane_12_103_hw1-1.ipynb was taken",)
+    assert [path.name for path in jane.others] == ["doejane_12_100_hw1.ipynb"]
     assert (roe.student, len(roe.files)) == ("roe_13", 1)
 
 
@@ -221,14 +221,14 @@ def test_capitals_and_a_wrong_kind_of_file_lose_nobody(tmp_path: Path) -> None:
 def test_a_zip_is_to_be_unpacked_and_an_empty_file_is_called_empty(tmp_path: Path) -> None:
     (tmp_path / "submissions.zip").write_bytes(b"PK")
     with pytest.raises(FileNotFoundError, match=r"submissions\.zip is not a folder: unpack it first"):
-        grade.entries(tmp_path / "submissions.zip")
+        handed_in.entries(tmp_path / "submissions.zip")
     (tmp_path / "ada.ipynb").touch()
     assert submission.read(tmp_path / "ada.ipynb", GRADED).refused == "it is empty"
 
 
 @given(st.lists(st.text(st.characters(codec="utf-8", exclude_characters="/\0"), max_size=100), unique=True))
 def test_names_of_files_are_safe_and_different(students: list[str]) -> None:
-    names = [grade.name_of(student) for student in students]
+    names = [handed_in.name_of(student) for student in students]
     assert len(set(names)) == len(students)
     assert all(name and not name.startswith(".") and "/" not in name and len(name) < 100 for name in names)
 
@@ -300,7 +300,7 @@ def test_honest_variants_get_full_marks_and_a_second_run_grades_only_what_change
 
     def graded() -> dict[str, tuple[float, bool]]:
         told: dict[str, tuple[float, bool]] = {}
-        grade.grade_all(GRADED, grade.entries(tmp_path / "in"), tmp_path / "out", 2,
+        grade.grade_all(GRADED, handed_in.entries(tmp_path / "in"), tmp_path / "out", 2,
                         lambda result, new: told.update({result["student"]: (result["points"], new)}))  # fmt: skip
         return told
 

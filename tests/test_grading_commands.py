@@ -17,8 +17,9 @@ import pytest
 from test_assignments import ROOT
 from typer.testing import CliRunner
 
-from roofline_kit.grading import assignment, grade
+from roofline_kit.grading import assignment
 from roofline_kit.grading.commands import app
+from roofline_kit.grading.handed_in import entries
 
 SMALL = ROOT / "tests" / "attacks" / "assignment"
 RIGHT = {
@@ -87,7 +88,7 @@ def test_an_instructor_grades_corrects_and_grades_again(walls: str, tmp_path: Pa
 
     first = digests(out / "results")
     (out / "manual.csv").write_text('student,check,points,comment\neve,flops,1.5,"Nearly"\nada,,1,A bonus\n')
-    (out / "late.csv").write_text("student,days\ndoebob_4711,2\n")
+    (out / "late.csv").write_text("student,days\ndoebob_4711,0\n")
     again = command("grade", SMALL, "submissions", "--results", "out", cwd=tmp_path)
     assert again.returncode == 0, again.stderr
     assert digests(out / "results") == first, "what has not changed is not graded again"
@@ -213,27 +214,52 @@ def test_the_student_is_the_folder_or_the_name_that_canvas_gives(tmp_path: Path)
         ".x/y.ipynb",
     ):
         handed_in(tmp_path / name)
-    found = {entry.student: entry for entry in grade.entries(tmp_path)}
+    found = {entry.student: entry for entry in entries(tmp_path)}
     assert sorted(found) == ["a", "b", "doe_12", "flat"]
     assert found["doe_12"].path.name == "doe_12_56_hw-1.ipynb"
-    assert found["doe_12"].notes
+    assert [path.name for path in found["doe_12"].others] == ["doe_12_34_hw.ipynb"]
 
 
-def test_an_answer_that_needs_what_a_visible_cell_defines_is_told_so_and_one_that_never_ends_ends(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_student_is_told_what_only_the_grader_would_have_met(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
+    """Helpers that the grader does not run, cells that never end, cells that were changed, and a BOM, which is none."""
     from roofline_kit.grading import selfcheck
 
     monkeypatch.setattr(selfcheck, "PATIENCE", 3)
-    path = handed_in(tmp_path / "mine.ipynb", **RIGHT | {"kv": "kv = helper", "parameters": "while True: pass"})
+    answers = {"kv": "kv = helper", "seconds": "seconds, bound = ratio(1, 2), ''", "parameters": "while True: pass"}
+    path = handed_in(tmp_path / "mine.ipynb", **RIGHT | answers)
     notebook = nbformat.read(path, as_version=4)
-    visible = {"grading": {"visible": True}}
-    first, second = "import math\ndef helper(): return later", "later = 7\nprint('the helper says', helper())"
-    for i, source in enumerate((first, second)):
-        notebook.cells.insert(i, nbformat.v4.new_code_cell(source, metadata=visible))
-    nbformat.write(notebook, path)
+    notebook.cells[0].source += "\nN = 3"
+    sources = (
+        "import math\ndef helper(): return later",
+        "later = 7\nprint('the helper says', helper())",
+        "while 1: pass",
+    )
+    for i, source in enumerate(sources):
+        notebook.cells.insert(i, nbformat.v4.new_code_cell(source, metadata={"grading": {"visible": True}}))
+    notebook.cells.insert(3, nbformat.v4.new_code_cell("def ratio(a, b):\n    return a / b"))
+    path.write_text("\ufeff" + nbformat.writes(notebook), "utf-8")
     lines, good = selfcheck.looked_at(path)
     assert not good
-    assert "the helper says 7" in lines
-    assert "✗ kv: NameError: name 'helper' is not defined" in lines
-    assert "✗ parameters: still at it after 3 s" in lines
+    for line in (
+        "the helper says 7",
+        "! cell 3, which is no answer: still at it after 3 s",
+        "! cell 5 is not as it was released: the grader runs the released one",
+        "! seconds: it needs ratio of cell 4, which was added and is not run",
+        "✗ seconds: NameError: ratio is not defined for the grader, which does not run cell 4",
+        "✗ kv: NameError: helper is not defined for the grader, which does not run cell 1",
+        "✗ parameters: still at it after 3 s",
+    ):
+        assert line in lines, (line, lines)
+    assert capfd.readouterr() == ("", ""), "nothing of the kernel's own"
+
+
+def test_an_answer_that_ends_python_is_told_so(tmp_path: Path) -> None:
+    from roofline_kit.grading import selfcheck
+
+    path = handed_in(tmp_path / "mine.ipynb", **RIGHT | {"seconds": "import os\nos._exit(0)"})
+    lines, good = selfcheck.looked_at(path)
+    assert not good
+    assert "✗ seconds: it ended Python" in lines
+    assert "✗ kv: not run, since a cell before it ended Python" in lines

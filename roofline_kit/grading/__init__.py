@@ -9,14 +9,19 @@ where a student's code could read it.
     limits       what a submission may use
     syscalls     what it may ask of Linux
     shown        what it can read of this machine
+    enclosed     a check that looks at each answer on its own
     assignment   the instructor's notebook, and the release made of it
+    source       what a text says without being run
+    matching     which cell of a file is which answer
     submission   what is taken from a file that anybody may have written
+    handed_in    which files belong to whom
     sandbox      a kernel behind walls
     judge        the values of a check against the instructor's
     runner       nbval's collector and cell runner, on such a kernel
     grade        many submissions: processes, results, what was graded already
     release      whether an assignment is fair, and the students' notebook
     publish      the students' repository
+    decisions    what a person decided
     report       pages and tables
     look         one submission, cell by cell
     selfcheck    a student's look at their own

@@ -24,9 +24,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from ..names import unknown
+from .enclosed import enclosed
 from .limits import Limits, limits
 from .shown import without
 
@@ -72,6 +73,26 @@ class CellToRun:
     source: str
 
 
+class Form(Protocol):
+    """As much of an assignment as reading a submission needs. A released notebook tells it, too."""
+
+    @property
+    def name(self) -> str:
+        """What it is called."""
+
+    @property
+    def answers(self) -> Mapping[str, Answer]:
+        """All answer cells by name, in order."""
+
+    @property
+    def frame(self) -> Mapping[str, str]:
+        """The cells that stand between answers, by id."""
+
+    @property
+    def visible(self) -> Mapping[str, str]:
+        """The cells that help while working, by id."""
+
+
 @dataclass(frozen=True)
 class Assignment:
     """An assignment, read from its folder by `read`. settings : what its assignment.toml says."""
@@ -104,6 +125,17 @@ class Assignment:
         }  # fmt: skip
 
     @cached_property
+    def frame(self) -> dict[str, str]:
+        """The cells that every submission's answers stand between, by id: what the instructor wrote, checks aside."""
+        kinds = {"answer", "check", "visible"}
+        return {cell.id: cell.source for cell, grading, _ in self._code() if not kinds & set(grading)}
+
+    @cached_property
+    def visible(self) -> dict[str, str]:
+        """The cells that help while working, by id."""
+        return {cell.id: cell.source for cell, grading, _ in self._code() if "visible" in grading}
+
+    @cached_property
     def limits(self) -> Limits:
         """What a submission may use."""
         return limits(self.settings.get("limits", {}))
@@ -127,12 +159,16 @@ class Assignment:
     @cached_property
     def digest(self) -> str:
         """Changes with whatever can change a grade."""
-        told = [self.settings, [[cell.cell_type, cell.source, grading] for cell, grading, _ in self._cells()]]
+        settings = {name: value for name, value in self.settings.items() if name not in AFTERWARDS}
+        told = [settings, [[cell.cell_type, cell.source, grading] for cell, grading, _ in self._cells()]]
         return hashlib.sha256(json.dumps(told, sort_keys=True, default=str).encode()).hexdigest()
 
     def _cells(self) -> Iterator[tuple[Any, dict[str, Any], str]]:
         for i, cell in enumerate(self.notebook.cells, start=1):
             yield cell, cell.metadata.get(KEY, {}), f"{self.path.name}: cell {i} (id {cell.id})"
+
+    def _code(self) -> Iterator[tuple[Any, dict[str, Any], str]]:
+        return (found for found in self._cells() if found[0].cell_type == "code")
 
     def to_run(self, answers: Mapping[str, str] | None = None) -> list[CellToRun]:
         """The cells to run, in order, with these answers put in; without any, the instructor's own.
@@ -148,7 +184,7 @@ class Assignment:
             source = cell.source
             if kind == "answer" and answers is not None:
                 source = answers.get(name, self.answers[name].stub)
-            cells.append(CellToRun(kind, name, _enclosed(source) if kind == "check" else source))
+            cells.append(CellToRun(kind, name, enclosed(source) if kind == "check" else source))
         return cells
 
     def release(self) -> Any:
@@ -165,6 +201,11 @@ class Assignment:
                     "assignment": self.name,
                     "submitted": list(self.settings.get("submitted", ())),
                     "without": list(self.without),
+                    "order": [  # of the cells that the grader runs, and what those that are no answers are known by
+                        [cell.id, "" if "answer" in grading else fingerprint(cell.source)]
+                        for cell, grading, _ in self._code()
+                        if not {"check", "given", "visible"} & set(grading) and cell.source.strip()
+                    ],
                     "answers": [  # in order; JSON's objects are sorted when a notebook is saved
                         {"name": name, "cell": answer.cell, "stub": answer.stub, "prose": answer.prose}
                         for name, answer in self.answers.items()
@@ -188,6 +229,11 @@ class Assignment:
                 kept.metadata[KEY] = {"visible" if "visible" in grading else "frame": True}
             released.cells.append(kept)
         return released
+
+
+def fingerprint(source: str) -> str:
+    """What a released notebook keeps of a cell, so that a student learns whether they changed it."""
+    return hashlib.sha256(source.strip().encode("utf-8", "replace")).hexdigest()[:16]
 
 
 def stub(source: str, where: str = "") -> str:
@@ -219,14 +265,6 @@ def solution(source: str) -> str:
     """
     parts = re.findall(rf"{BEGIN}\n(.*?)\n?\s*{END}", source, re.DOTALL)
     return "\n".join(parts)
-
-
-def _enclosed(source: str) -> str:
-    """A check in a function of its own, so that none of its names meets one of a student's."""
-    body = ast.parse(source).body
-    enclosed = ast.parse("def _check():\n    pass\n_check()")
-    enclosed.body[0].body = body  # type: ignore[attr-defined]
-    return ast.unparse(ast.fix_missing_locations(enclosed))
 
 
 def read(folder: Path) -> Assignment:
@@ -262,6 +300,7 @@ def read(folder: Path) -> Assignment:
 SETTINGS = {
     "title": str, "notebook": str, "draft": bool, "answers": dict, "limits": dict, "late": dict, "submitted": list,
 }  # fmt: skip
+AFTERWARDS = ("title", "draft", "late")  # change no result, only what is made of it
 LATE = ("free_days", "per_day", "most_days")
 
 
@@ -301,7 +340,17 @@ def _check_late(late: Mapping[str, Any]) -> None:
         if name not in LATE:
             raise ValueError(unknown("setting of [late]", name, LATE))
         if not _is_number(value) or not 0 <= value < math.inf:
-            raise ValueError(f"[late] {name} must be a number, 0 or more, not {value!r}")
+            raise ValueError(f"[late] {name} must be a number, 0 or more, not {value!r}{_percent(value)}")
+    if late.get("per_day", 0) > 1:
+        raise ValueError(f"[late] per_day is a share of the points, at most 1, not {late['per_day']!r}; 0.1 is a tenth")
+    if late and not {"per_day", "most_days"} & late.keys():
+        raise ValueError("[late] has neither per_day nor most_days: what does a day cost?")
+
+
+def _percent(value: Any) -> str:
+    """What was meant by a text such as "10%"."""
+    meant = re.fullmatch(r"\s*([\d.]+)\s*%\s*", value) if isinstance(value, str) else None
+    return f"; did you mean {float(meant[1]) / 100:g}?" if meant else ""
 
 
 KNOWN = {"answer": {"points"}, "check": {"points", "tolerance", "hint", "of"}, "given": set(), "visible": set()}

@@ -10,16 +10,30 @@ import json
 import math
 import numbers
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 MIME = "application/vnd.roofline-kit.report+json"
-_random = random.Random("in a notebook, every run draws the same")
+_seed = "in a notebook, every run draws the same"
+_random = random.Random(_seed)
 
 
 def begin(seed: str) -> None:
     """Says how this cell draws. The grader calls it before a cell, with a seed of its own for each run and cell."""
+    global _seed
+    _seed = seed
     _random.seed(seed)
+
+
+class Later:
+    """A value of a check that is not worked out yet: whoever looks at it can go on if that fails."""
+
+    def __init__(self, work: Callable[[], Any]) -> None:
+        self.work = work
+
+
+def _now(value: Any) -> Any:
+    return value.work() if isinstance(value, Later) else value
 
 
 def draw(**ranges: Any) -> dict[str, Any]:
@@ -58,6 +72,7 @@ def at(answer: Any, **values: Any) -> Any:
     ValueError('the formula has N; it may have S')
     """
     try:
+        answer = _now(answer)
         if callable(answer) and not hasattr(answer, "free_symbols"):
             return answer(**values)
         symbols = getattr(answer, "free_symbols", ())
@@ -73,12 +88,23 @@ def report(**values: Any) -> None:
     """Shows the values of a check, for whoever judges them. A check cell calls it once, at its end.
 
     Numbers (of Python, NumPy or SymPy), strings, and lists of them are sent as they are; of anything else its type.
+    Of a value that cannot be worked out, the name of the exception is sent in its place.
     """
     from IPython.display import display
 
-    told = {name: as_json(value) for name, value in values.items()}
+    told = {name: _told(name, value) for name, value in values.items()}
     shown = ", ".join(f"{name} = {json.dumps(value)}" for name, value in told.items())
     display({MIME: told, "text/plain": shown[:2000]}, raw=True)
+
+
+def _told(name: str, value: Any) -> Any:
+    """A value as it is sent. What it draws depends on its name alone, and not on how far those before it came."""
+    if isinstance(value, Later):
+        _random.seed(f"{_seed}/{name}")
+    try:
+        return as_json(_now(value))
+    except Exception as error:
+        return as_json(error)
 
 
 def as_json(value: Any) -> Any:

@@ -18,7 +18,7 @@ from . import assignment as assignments
 from .assignment import Assignment, AssignmentError
 
 if TYPE_CHECKING:
-    from .grade import Entry
+    from .handed_in import Entry
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, rich_markup_mode="markdown", pretty_exceptions_enable=False,
@@ -139,7 +139,7 @@ def grade(
     What does one of them do, cell by cell? `roofline-kit grade hw1 submissions/jane.ipynb --cells`
     """
     gc.disable()  # nothing that is imported becomes garbage: to look for some, now or at the end, takes a third of this
-    from . import grade as grading
+    from .handed_in import entries as entries_in
     from .sandbox import NoSandbox
 
     gc.freeze()
@@ -151,7 +151,7 @@ def grade(
     try:
         if cells:
             return _show(given, submissions, unsafe)
-        entries = grading.entries(submissions)
+        entries = entries_in(submissions)
         _apart(submissions, {"the assignment is": given.path.parent, "results would be": results})
         if cluster:
             from .cluster import submit

@@ -1,4 +1,4 @@
-"""Many submissions: which files they are, one after the other or side by side, and results that nothing loses.
+"""Many submissions: one after the other or side by side, with results that nothing loses.
 
 A result is one file per student, written whole or not at all. A second run of the grader grades what has no result
 for this file, this assignment and this version of the grader, and keeps the rest.
@@ -13,7 +13,6 @@ import gc
 import hashlib
 import json
 import os
-import re
 import secrets
 import signal
 import tempfile
@@ -28,24 +27,15 @@ from pathlib import Path
 from typing import Any
 
 from ..files import write
-from . import sandbox, submission
-from .assignment import Assignment, AssignmentError
+from . import judge, matching, sandbox, submission
+from .assignment import Assignment, AssignmentError, Check
+from .handed_in import Entry, name_of
 from .runner import Outcome, Reports, Run, execute
 from .sandbox import walls
 from .shown import keep_apart
-from .submission import CANVAS, Submission, age
+from .submission import Submission
 
 VERSION = 1  # to be raised when the same submission would be graded differently
-
-
-@dataclass(frozen=True)
-class Entry:
-    """A submission as a file. student : who it is from. path : the notebook. files : what else was handed in."""
-
-    student: str
-    path: Path
-    files: tuple[Path, ...] = ()
-    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -66,7 +56,7 @@ class Session:
         for name in self.assignment.checks:
             if name not in reports:
                 raise AssignmentError(
-                    f"{self.assignment.path}: check {name!r} reports nothing for the instructor's answers"
+                    f"{self.assignment.path}: check {name!r} fails, or reports nothing, for the instructor's answers"
                 )
         return replace(self, expected=reports)
 
@@ -79,7 +69,7 @@ class Session:
         return {
             name: outcome.report
             for name, outcome in outcomes.items()
-            if isinstance(outcome.report, dict) and name not in broken
+            if isinstance(outcome.report, dict) and name not in broken and not judge.failed(outcome.report)
         }
 
     def run_of(self, answers: Mapping[str, str] | None, files: Path | None = None) -> Run:
@@ -127,7 +117,7 @@ def grade(entry: Entry, session: Session, spent: float = 0, last: bool = True) -
 @contextlib.contextmanager
 def opened(entry: Entry, session: Session) -> Iterator[tuple[Submission, Session, Path | None]]:
     """What is taken from a submission, the session in which it is judged, and a folder with the files it brought."""
-    given = submission.read(entry.path, session.assignment)
+    given = submission.read(entry.path, session.assignment, entry.others)
     with submission.brought(entry.files, session.assignment.settings.get("submitted", ())) as files:
         if files and not given.refused:
             session = replace(session, expected=session.reported(files))  # its own files decide what is right
@@ -145,123 +135,53 @@ def _points(run: Run) -> float:
 
 
 def result_of(entry: Entry, given: Submission, run: Run) -> dict[str, Any]:
-    """The result of a run: points by check with reasons, and what else is kept of it."""
-    checks = []
-    for check in run.assignment.checks.values():
-        outcome = run.outcomes.get(check.name, Outcome(reason="refused" if given.refused else "died"))
-        missing = [
-            name
-            for name in check.of
-            if given.answers.get(name, "").strip() == run.assignment.answers[name].stub.strip()
-            or name not in given.answers
-        ]
-        if missing and outcome.share < 1 and not given.refused:
-            outcome.reason = "missing"
-        checks.append({
-            "name": check.name, "points": round(check.points * outcome.share, 4), "of": check.points,
-            "reason": outcome.reason, "hint": check.hint if outcome.share < 1 else "",
-        })  # fmt: skip
+    """The result of a run: points by check with reasons, and what else is kept of it.
+
+    What students are shown of it are points, reasons of a few kinds, and words that stood in their file before it ran.
+    """
     answers = run.assignment.answers
     prose = {name: answer.points for name, answer in answers.items() if answer.prose}
     return {
-        "student": entry.student, "assignment": run.assignment.name, "key": key(entry, run.assignment),
-        "file": {"name": entry.path.name, "sha256": given.digest, "bytes": given.size},
-        "refused": given.refused, "notes": [*entry.notes, *given.notes], "readings": {},
-        "points": _points(run) if not given.refused else 0.0, "of": run.assignment.points, "checks": checks,
+        "student": entry.student, "assignment": run.assignment.name, "version": run.assignment.digest,
+        "key": key(entry, run.assignment),
+        "file": {"name": given.name or entry.path.name, "sha256": given.digest, "bytes": given.size},
+        "refused": given.refused, "seen": given.notes, "notes": [*entry.notes, *given.notes], "readings": {},
+        "points": _points(run) if not given.refused else 0.0, "of": run.assignment.points,
+        "checks": [_of_check(check, given, run) for check in run.assignment.checks.values()],
         "prose": [{"name": name, "of": points, "text": given.prose.get(name, "")} for name, points in prose.items()],
         "answers": {name: given.answers.get(name, "") for name in answers if name not in prose},
         "errors": run.errors, "seconds": 0.0,
     }  # fmt: skip
 
 
+def _of_check(check: Check, given: Submission, run: Run) -> dict[str, Any]:
+    """A check's part of a result."""
+    outcome = run.outcomes.get(check.name, Outcome(reason="refused" if given.refused else "died"))
+    right, answers = outcome.share == 1, run.assignment.answers
+    sources = {name: given.answers.get(name, "").strip() for name in check.of}
+    open_ = [name for name, source in sources.items() if source in ("", answers[name].stub.strip())]
+    if open_ and not right and not given.refused:
+        outcome.reason = "missing"
+    told = [
+        sentence for name in check.of if not right and not answers[name].prose
+        for sentence in matching.told(name, given.answers, given.needs, run.assignment)
+    ]  # fmt: skip
+    return {
+        "name": check.name, "points": round(check.points * outcome.share, 4), "of": check.points,
+        "reason": outcome.reason, "hint": "" if right else check.hint, "words": told,
+    }  # fmt: skip
+
+
 def key(entry: Entry, assignment: Assignment) -> str:
     """What a grade depends on, in one word: the files, the assignment, the kit and the rules of the grader."""
     told = hashlib.sha256(f"{VERSION} {version('roofline-kit')} {assignment.digest}".encode())
-    for path in (entry.path, *sorted(entry.files)):
+    for path in (entry.path, *entry.others, *sorted(entry.files)):
         told.update(os.fsencode(path.name))
         if path.is_symlink() or not path.is_file():
             continue
         with contextlib.suppress(OSError), path.open("rb") as file:  # of what cannot be read, the name
             told.update(hashlib.file_digest(file, "sha256").digest())
     return told.hexdigest()
-
-
-# --- files ------------------------------------------------------------------------------------------------
-
-
-def entries(folder: Path) -> list[Entry]:
-    """The submissions in a folder: a folder for each student, the files of Canvas's zip, or flat files.
-
-    Raises FileNotFoundError where there is no notebook. Links are not followed. Two notebooks of one student: the
-    newest in Canvas's sense (the largest id) is taken, and a note says so.
-    """
-    if not folder.is_dir():
-        known = dict.fromkeys((".zip", ".gz", ".tar"), ": unpack it first") | {".ipynb": ": --cells looks at one file"}
-        how = known.get(folder.suffix.lower(), "")
-        raise FileNotFoundError(f"{folder} is not a folder{how}")
-    folder = folder.resolve()
-    made = [_entry(student, paths, folder) for student, paths in _by_student(folder).items()]
-    if not (found := [entry for entry in made if entry is not None]):
-        raise FileNotFoundError(f"{folder} has no notebook: expected a folder for each student, or files *.ipynb")
-    return found
-
-
-def _by_student(folder: Path) -> dict[str, list[Path]]:
-    """All files of each student; of one whose folder has none, the folder: nobody is lost."""
-    found: dict[str, list[Path]] = {}
-    for path in sorted(_files(folder)):
-        below = path.relative_to(folder).parts
-        found.setdefault(below[0] if len(below) > 1 else student_of(path), []).append(path)
-    for path in folder.iterdir():
-        if path.is_dir() and not _skipped(path):
-            found.setdefault(path.name, [path])
-    return found
-
-
-def student_of(path: Path) -> str:
-    """Whose a flat file is: the student whom Canvas names in front, or who its name is."""
-    canvas = CANVAS.match(path.name)
-    return f"{canvas['who']}_{canvas['id']}" if canvas else path.stem
-
-
-def _entry(student: str, paths: list[Path], folder: Path) -> Entry | None:
-    """What a student handed in with some files; None for a flat file that is neither a notebook nor Canvas's."""
-    notebooks = sorted((path for path in paths if path.suffix.lower() == ".ipynb"), key=age)
-    if not notebooks:
-        first = paths[0]
-        handed_in = first.is_dir() or first.parent != folder or CANVAS.match(first.name)
-        return Entry(student, first, (), ("there is no notebook",)) if handed_in else None
-    rest = tuple(path for path in paths if path not in notebooks)
-    notes = (f"{len(notebooks)} notebooks: {notebooks[-1].name} was taken",) if len(notebooks) > 1 else ()
-    return Entry(student, notebooks[-1], rest, notes)
-
-
-def _skipped(path: Path) -> bool:
-    """Whether a path is a link, hidden, or a Mac's own."""
-    return path.is_symlink() or path.name.startswith((".", "__MACOSX"))
-
-
-def _files(folder: Path, deep: int = 6) -> Iterator[Path]:
-    """The files in a folder and in its folders, but for hidden ones and links; no deeper than anybody hands in."""
-    for path in folder.iterdir():
-        if _skipped(path):
-            continue
-        if path.is_file():
-            yield path
-        elif path.is_dir() and deep:
-            yield from _files(path, deep - 1)
-
-
-def name_of(student: str) -> str:
-    """A file name for a student, whose name may be anything.
-
-    >>> name_of("doejane_12345"), name_of("../x")
-    ('doejane_12345', '_x-...')
-    """
-    safe = re.sub(r"[^A-Za-z0-9._@-]", "_", student)[:80].lstrip(".")
-    if safe == student and student:
-        return safe
-    return f"{safe}-{hashlib.sha256(student.encode('utf-8', 'surrogateescape')).hexdigest()[:8]}"
 
 
 def stored(results: Path) -> dict[str, dict[str, Any]]:

@@ -67,3 +67,17 @@ def agree(received: Any, expected: Any, tolerance: float) -> bool:
         return math.isclose(received, expected, rel_tol=tolerance, abs_tol=0.0 if expected else tolerance)
     except OverflowError:  # ints that no float can hold
         return received == expected
+
+
+def failed(report: Any) -> bool:
+    """Whether a part of what a check reported could not be worked out, and is the name of an exception.
+
+    >>> failed({"flops": [1, {"error": "NameError"}]}), failed({"error": 1})
+    (True, False)
+    """
+    waiting = list(report.values()) if isinstance(report, Mapping) else []
+    for value in waiting:  # grows while it is read
+        if isinstance(value, Mapping) and "error" in value:
+            return True
+        waiting += value if isinstance(value, list) else ()
+    return False

@@ -9,7 +9,8 @@ from typing import Any
 
 from . import sandbox
 from .assignment import Assignment
-from .grade import Entry, begun, entries, opened, result_of, student_of
+from .grade import begun, opened, result_of
+from .handed_in import Entry, entries, student_of
 from .report import REASONS, needs_human, visible
 from .runner import Did, Run, execute
 from .submission import CANVAS

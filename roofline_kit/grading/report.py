@@ -1,18 +1,11 @@
-"""Pages and tables of what was graded: one page for each student, one for the instructor, and grades as CSV.
-
-What a person decides stands in two files in the folder of results, which a regrade never touches:
-
-    manual.csv    student, check, points, comment    points for a check or a prose answer; or, where check is empty,
-                                                     points added to the sum
-    late.csv      student, days                      how many days late; [late] in assignment.toml says what they cost
-"""
+"""Pages and tables of what was graded: one page for each student, one for the instructor, and grades as CSV."""
 
 from __future__ import annotations
 
 import csv
 import io
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,9 +13,11 @@ from typing import Any
 import jinja2
 
 from ..files import write
-from ..names import unknown
+from . import decisions
 from .assignment import Assignment
-from .grade import name_of, stored
+from .decisions import Decisions
+from .grade import stored
+from .handed_in import name_of
 
 REASONS = {
     "": "right",
@@ -39,7 +34,11 @@ REASONS = {
 
 @dataclass
 class Grade:
-    """What a student gets. automatic : from the checks. points : with what a person gave, and days late taken off."""
+    """What a student gets.
+
+    automatic : from the checks. points : with what a person gave, and days late taken off: the sum of all parts.
+    added : what a person added to the sum.
+    """
 
     result: dict[str, Any]
     automatic: float
@@ -49,6 +48,7 @@ class Grade:
     comments: list[str] = field(default_factory=list)
     parts: list[dict[str, Any]] = field(default_factory=list)
     humans: list[str] = field(default_factory=list)
+    added: float = 0.0
 
     @property
     def student(self) -> str:
@@ -69,26 +69,34 @@ class Summary:
         return [row.student for row in self.rows if row.humans]
 
 
-def needs_human(result: Mapping[str, Any]) -> list[str]:
-    """Why a person should look at a submission, in words; nothing if nobody has to."""
-    why = [f"refused: {result['refused']}"] if result["refused"] else []
-    why += result["notes"]
-    why += [f"read as {name} it would have {points:g}" for name, points in result["readings"].items()]
-    stopped = sorted({check["reason"] for check in result["checks"]} & {"died", "output"})
-    return [*why, *(REASONS[reason] for reason in stopped)]
+def needs_human(result: Mapping[str, Any], settled: Collection[str] = ()) -> list[str]:
+    """Why a person should look at a submission, in words; nothing if nobody has to.
+
+    settled : the checks and answers of which a person has decided; "" is the submission as a whole.
+    """
+    if "" in settled:
+        return []
+    why = [("", f"refused: {result['refused']}")] if result["refused"] else []
+    why += [(note.partition(": ")[0], note) for note in result["notes"]]
+    for name, points in result["readings"].items():
+        why.append((name.partition(": ")[0], f"read as {name} it would have {points:g}"))
+    for reason in ("died", "output"):
+        why += [(check["name"], REASONS[reason]) for check in result["checks"] if check["reason"] == reason]
+    return list(dict.fromkeys(text for about, text in why if not set(about.split(", ")) <= set(settled)))
 
 
 def write_all(assignment: Assignment, results: Path) -> Summary:
     """Writes all pages and tables.
 
-    Raises ValueError where there are no results, and where manual.csv or late.csv name somebody or something unknown.
+    Raises ValueError where there are no results, or some of another version of the assignment; and where manual.csv or
+    late.csv say what cannot be meant. Nothing is written then.
     """
     found = stored(results)
     if not found:
         raise ValueError(f"{results} has no results; grade submissions first")
-    manual = _table(results / "manual.csv", ("student", "check", "points", "comment"), found)
-    late = {row["student"]: row["days"] for row in _table(results / "late.csv", ("student", "days"), found)}
-    rows = [_graded(assignment, result, manual, late.get(student, 0)) for student, result in sorted(found.items())]
+    _same_version(found, assignment)
+    decided = decisions.read(results, assignment, found)
+    rows = [_graded(assignment, result, decided) for _, result in sorted(found.items())]
     checks = [
         {
             "name": name, "of": check.points, "shares": (shares := [_share(row.result, name) for row in rows]),
@@ -124,59 +132,43 @@ def _share(result: Mapping[str, Any], name: str) -> float:
     return next((check["points"] / check["of"] for check in result["checks"] if check["name"] == name), 0.0)
 
 
-def _graded(assignment: Assignment, result: dict[str, Any], manual: Iterable[Mapping[str, Any]], days: float) -> Grade:
-    mine = [row for row in manual if row["student"] == result["student"]]
-    given = {row["check"]: row for row in mine if row["check"]}
-    known = [*(check["name"] for check in result["checks"]), *(answer["name"] for answer in result["prose"])]
-    for name in given:
-        if name not in known:
-            raise ValueError(f"manual.csv: {unknown('check', name, known)}")
-    parts, humans = [], needs_human(result)
+def _same_version(found: Mapping[str, Mapping[str, Any]], assignment: Assignment) -> None:
+    """Raises ValueError if a result is not of the assignment as it is now: its points may mean something else."""
+    older = [student for student, result in found.items() if result.get("version") != assignment.digest]
+    if older:
+        names = ", ".join(map(visible, older[:5])) + (" and others" if len(older) > 5 else "")
+        raise ValueError(
+            f"{len(older)} of {len(found)} results are not of {assignment.name} as it is now ({names}), so nothing was "
+            "written: run `roofline-kit grade` again; whose file is no longer among the submissions, delete their "
+            "results/NAME.json"
+        )
+
+
+def _graded(assignment: Assignment, result: dict[str, Any], decided: Decisions) -> Grade:
+    mine = decided.manual.get(result["student"], [])
+    given = {row.check: row for row in mine}
+    parts, humans = [], needs_human(result, decisions.settled(mine, assignment))
     for check in result["checks"]:
         parts.append({**check, "told": REASONS[check["reason"]], "comment": ""})
     for answer in result["prose"]:
-        parts.append(
-            {**answer, "points": 0.0, "reason": "prose", "told": "to be read by a person", "hint": "", "comment": ""}
-        )
-        if answer["name"] not in given:
+        about = {"points": 0.0, "reason": "prose", "told": "to be read by a person", "hint": "", "comment": ""}
+        parts.append({**answer, **about, "words": []})
+        if answer["name"] not in given or given[answer["name"]].points is None:
             humans.append(f"{answer['name']}: prose to be read")
     for part in parts:
         if row := given.get(part["name"]):
-            part.update(points=row["points"], comment=row["comment"], reason="person", told="by a person", hint="")
-    total = sum(part["points"] for part in parts) + sum(row["points"] for row in mine if not row["check"])
-    policy = assignment.settings.get("late", {})
-    off = _late(policy, days) * total
-    comments = [row["comment"] for row in mine if not row["check"] and row["comment"]]
-    return Grade(result, result["points"], round(total - off, 4), result["of"], round(off, 4), comments, parts, humans)
-
-
-def _late(policy: Mapping[str, Any], days: float) -> float:
-    """Which share of the points so many days cost: per_day of them each, after the free ones, all after most_days."""
-    days = max(0.0, days - policy.get("free_days", 0))
-    return 1.0 if days > policy.get("most_days", float("inf")) else min(1.0, days * policy.get("per_day", 0.0))
-
-
-def _table(path: Path, columns: tuple[str, ...], students: Iterable[str]) -> list[dict[str, Any]]:
-    """The rows of a file that a person keeps; none if there is no such file."""
-    if not path.exists():
-        return []
-    rows = []
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        reader = csv.DictReader(file)
-        if set(reader.fieldnames or ()) != set(columns):
-            raise ValueError(f"{path.name}: expected the columns {', '.join(columns)}, not {reader.fieldnames}")
-        for line, row in enumerate(reader, start=2):
-            if row["student"] not in students:
-                raise ValueError(f"{path.name}, line {line}: {unknown('student', row['student'], list(students)[:20])}")
-            for number in {"points", "days"} & set(columns):
-                try:
-                    row[number] = float(row[number])
-                except (TypeError, ValueError):
-                    raise ValueError(
-                        f"{path.name}, line {line}: {number} must be a number, not {row[number]!r}"
-                    ) from None
-            rows.append(row)
-    return rows
+            part["comment"] = row.comment
+            if row.points is not None:
+                part.update(points=row.points, reason="person", told="by a person", hint="", words=[])
+    whole = given.get("")
+    added = (whole.points or 0.0) if whole else 0.0
+    total = sum(part["points"] for part in parts) + added
+    days = decided.days.get(result["student"], 0)
+    off = decisions.cost(assignment.settings.get("late", {}), days) * max(total, 0.0)
+    return Grade(
+        result, result["points"], round(total - off, 4), result["of"], round(off, 4),
+        [whole.comment] if whole and whole.comment else [], parts, humans, added,
+    )  # fmt: skip
 
 
 def _grades(results: Path, assignment: Assignment, rows: list[Grade]) -> None:

@@ -66,7 +66,8 @@ class Run:
 
     cells : what to run. seed : for what is drawn. expected : what the instructor's answers report at the same seed, or
     None to ask what these cells report. files : a folder that the submission brought along. outcomes : of the checks.
-    errors : why answers failed, in words that are no student's. did : what each cell did, in order.
+    errors : why answers failed: a reason, or one of Python's exceptions; which of them, a student chose. did : what
+    each cell did, in order.
     """
 
     assignment: Assignment
@@ -230,7 +231,7 @@ class GradedCell(IPyNbCell):  # type: ignore[misc]
             outcome.share = judge.share(reports[0], run.expected[check.name], check.tolerance)
         if outcome.share < 1:
             broken = [run.errors[name] for name in check.of if name in run.errors]
-            failed = any(out.output_type == "error" for out in test) or _failed(outcome.report)
+            failed = any(out.output_type == "error" for out in test) or judge.failed(outcome.report)
             known = [reason for reason in (ran.reason, *broken) if reason in ("time", "died", "output")]
             outcome.reason = known[0] if known else "error" if broken or failed else "values"
             if run.expected is not None and check.name not in run.expected:
@@ -244,19 +245,14 @@ class GradedCell(IPyNbCell):  # type: ignore[misc]
         return str(told) if told else super().repr_failure(excinfo)
 
 
-def _failed(report: Any) -> bool:
-    """Whether an answer raised an exception while it was reported."""
-    values = report.values() if isinstance(report, Mapping) else ()
-    leaves = [leaf for value in values for leaf in (value if isinstance(value, list) else [value])]
-    return any(isinstance(leaf, Mapping) and "error" in leaf for leaf in leaves)
-
-
 def _error(out: Any) -> str:
-    """The kind of an exception. A name of the student's own could say anything, so it is not repeated."""
+    """The kind of an exception, if it is one of Python's. A class of a student's own can be called anything."""
     import builtins
 
-    name = out.get("ename", "")
-    return name if isinstance(getattr(builtins, str(name), None), type) else "an exception of its own kind"
+    name = str(out.get("ename", ""))
+    kind = getattr(builtins, name, None)
+    ours = isinstance(kind, type) and issubclass(kind, BaseException)
+    return name if ours else "an exception of its own kind"
 
 
 def execute(run: Run) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-import json
+import logging
+import re
+import subprocess
 import tempfile
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,20 +15,30 @@ import nbformat
 from jupyter_client.kernelspec import KernelSpecManager
 from jupyter_client.manager import AsyncKernelManager
 from nbclient import NotebookClient
+from nbclient.exceptions import DeadKernelError
 
 from ..alone import environment
 from . import submission
-from .assignment import KEY, Answer, AssignmentError
+from .assignment import KEY, Answer, AssignmentError, fingerprint
+from .matching import Cell
+from .source import bound
 
 __all__ = ["AssignmentError", "looked_at"]
 
 
 @dataclass(frozen=True)
 class _Released:
-    """What a released notebook says of itself: as much of an assignment as reading a submission needs."""
+    """What a released notebook says of itself: as much of an assignment as reading a submission needs.
 
+    order : the cells that the grader runs, and what those that are no answers are known by; older releases do not say.
+    """
+
+    name: str
     answers: dict[str, Answer]
+    frame: dict[str, str]
+    visible: dict[str, str]
     submitted: tuple[str, ...]
+    order: dict[str, str]
 
 
 def looked_at(path: Path) -> tuple[list[str], bool]:
@@ -37,47 +50,67 @@ def looked_at(path: Path) -> tuple[list[str], bool]:
 
     Raises AssignmentError if this is no released notebook, and OSError if there is no such file.
     """
-    released, content = _released(path)
-    found = submission.read(path, released)  # type: ignore[arg-type]
-    lines = [f"! {note}" for note in found.notes]
+    content, cells = _content(path)
+    released = _released(path, content, cells)
+    found = submission.read(path, released)
+    steps = _steps(cells, found, released)
+    changed = [*_changed(steps, released)]
+    lines = [f"! {note}" for note in [*filter(None, [found.refused]), *found.notes, *changed]]
     open_ = [name for name, answer in released.answers.items() if _unanswered(found, name, answer)]
-    cells, names = _cells(content, found)
     errors: dict[str, str] = {}
-    for name, outputs in zip(names, _run(cells, path, released.submitted), strict=True):
-        for output in outputs:
-            if output.output_type == "error" and name not in open_:
-                slow = output.ename == "KeyboardInterrupt"
-                errors.setdefault(
-                    name, f"still at it after {PATIENCE} s" if slow else f"{output.ename}: {output.evalue}"
-                )
-            elif not name and output.output_type == "stream":
-                lines += output.text.rstrip().splitlines()
-            elif not name and "text/plain" in output.get("data", {}):
-                lines += str(output.data["text/plain"]).splitlines()
+    ran = _run(steps, path, released.submitted)
+    errors |= {step.name: "not run, since a cell before it ended Python" for step in steps[len(ran) :] if step.name}
+    for step, outputs in zip(steps, ran, strict=False):
+        failed = next((output for output in outputs if output.output_type == "error"), None)
+        if step.role:
+            lines += _shown(outputs)
+            lines += [f"! cell {step.number}, which is no answer: {_why(failed, cells, steps)}"] if failed else []
+        elif failed and step.name and step.name not in open_:
+            errors[step.name] = _why(failed, cells, steps)
     for name, answer in released.answers.items():
-        state = (
-            "not answered yet" if name in open_ else errors.get(name, "found" if answer.prose else "found, and it runs")
-        )
+        fine = "found" if answer.prose else "found, and it runs"
+        state = "not answered yet" if name in open_ else errors.get(name, fine)
         lines.append(f"{'✓' if name not in open_ and name not in errors else '✗'} {name}: {state}")
     if any(error.startswith(("NameError", "ModuleNotFoundError")) for error in errors.values()):
         lines.append("Only answer cells are handed to the grader: what an answer needs must stand in an answer cell.")
-    good = not errors and not open_ and not found.refused
+    good = not (errors or open_ or found.refused or found.notes or found.readings or changed)
     ready = "Ready to hand in: all answers are there and run. Whether they are right is not known here."
     lines.append(ready if good else "Not ready yet.")
     return lines, good
 
 
-def _released(path: Path) -> tuple[_Released, Any]:
+def _content(path: Path) -> tuple[Any, list[Cell]]:
     if path.stat().st_size > submission.LARGEST:
         raise AssignmentError(f"{path}: more than {submission.LARGEST // submission.MB} MB cannot be handed in")
     try:
-        content = json.loads(path.read_text("utf-8"))
+        content = submission.content_of(path.read_bytes())
+        return content, submission.cells_of(content)
+    except submission.Unreadable as error:
+        raise AssignmentError(f"{path} is not a notebook that was released as an assignment: {error}") from None
+
+
+def _released(path: Path, content: Any, cells: Sequence[Cell]) -> _Released:
+    try:
         told = content["metadata"][KEY]
         answers = {of["name"]: Answer(of["name"], of["cell"], "", of["stub"], of["prose"]) for of in told["answers"]}
-        submitted = tuple(map(str, told.get("submitted", ())))
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        name, submitted = str(told["assignment"]), tuple(map(str, told.get("submitted", ())))
+        order = {str(id_): str(known) for id_, known in told.get("order", ())}
+    except (ValueError, KeyError, TypeError, AttributeError):
         raise AssignmentError(f"{path} is not a notebook that was released as an assignment, or is damaged") from None
-    return _Released(answers, submitted), content
+    code = [cell for cell in cells if cell.kind == "code"]
+    frame = {cell.id or "": cell.source for cell in code if cell.role == "frame"}
+    visible = {cell.id or "": cell.source for cell in code if cell.role == "visible"}
+    return _Released(name, answers, frame, visible, submitted, order)
+
+
+def _changed(steps: Sequence[Cell], released: _Released) -> Iterator[str]:
+    """What is not as it was released, of the cells that the grader runs."""
+    order, ran = released.order, [step for step in steps if step.role != "visible"]
+    for cell in ran:
+        if (known := order.get(cell.id or "")) and fingerprint(cell.source) != known:
+            yield f"cell {cell.number} is not as it was released: the grader runs the released one"
+    if order and [cell.id for cell in ran] != [*order]:
+        yield "a cell is missing, or stands elsewhere: the grader runs all that were released, in their order"
 
 
 def _unanswered(found: submission.Submission, name: str, answer: Answer) -> bool:
@@ -99,20 +132,43 @@ finally:
 PATIENCE = 60  # seconds for a cell, as long as students wait
 
 
-def _cells(content: Any, found: submission.Submission) -> tuple[list[str], list[str]]:
-    """The sources to run, and the name of the answer that each is, or ""."""
-    sources, names = [], []
-    left = dict(found.answers)
-    for cell in nbformat.from_dict(content).cells:
-        grading = cell.get("metadata", {}).get(KEY, {})
-        if cell.get("cell_type") == "code" and ("frame" in grading or "visible" in grading):
-            source = "".join(cell.source)
-            sources.append(source if "frame" in grading else ALOOF.format(source))
-            names.append("")
-        elif (name := grading.get("answer")) in left:
-            sources.append(left.pop(name))
-            names.append(name)
-    return sources, names
+def _steps(cells: Sequence[Cell], found: submission.Submission, released: _Released) -> list[Cell]:
+    """The cells that are run, with the ids that they were released with, and what is run in their place."""
+    steps, left = [], dict(found.answers)
+    own = {answer.cell: name for name, answer in released.answers.items()}
+    for cell in cells:
+        name = own.get(cell.id or "", cell.name) or ""
+        if name in left:
+            steps.append(Cell(released.answers[name].cell, "code", name, left.pop(name), cell.number))
+        elif cell.kind == "code" and cell.role == "frame" and (cell.id in released.order or not released.order):
+            steps.append(Cell(cell.id, "code", None, cell.source, cell.number, "frame"))
+        elif cell.kind == "code" and cell.role == "visible":
+            steps.append(Cell(cell.id, "code", None, ALOOF.format(cell.source), cell.number, "visible"))
+    return steps
+
+
+def _shown(outputs: Sequence[Any]) -> Iterator[str]:
+    """What a cell prints, as lines."""
+    for output in outputs:
+        if output.output_type == "stream":
+            yield from output.text.rstrip().splitlines()
+        elif "text/plain" in output.get("data", {}):
+            yield from str(output.data["text/plain"]).splitlines()
+
+
+def _why(failed: Any, cells: Sequence[Cell], steps: Sequence[Cell]) -> str:
+    """An error in words. Of a name that is not defined, which cell has it that is not run, or not for answers."""
+    if failed.ename == "KeyboardInterrupt":
+        return f"still at it after {PATIENCE} s"
+    name = re.match(r"name '(\w+)' is not defined", failed.evalue) if failed.ename == "NameError" else None
+    ran = {step.number for step in steps if step.role != "visible"}
+    for cell in reversed(cells) if name else ():
+        if cell.number not in ran and cell.kind == "code" and name and name[1] in bound(cell.source):
+            return f"NameError: {name[1]} is not defined for the grader, which does not run cell {cell.number}"
+    return f"{failed.ename}: {failed.evalue}".removeprefix(": ")
+
+
+QUIET = logging.Logger("quiet", logging.CRITICAL + 1)  # what takes too long is said in our words
 
 
 class _Manager(AsyncKernelManager):
@@ -122,13 +178,20 @@ class _Manager(AsyncKernelManager):
         super().__init__(kernel_spec_manager=KernelSpecManager(kernel_dirs=[]), **settings)
 
 
-def _run(sources: list[str], path: Path, submitted: tuple[str, ...]) -> list[list[Any]]:
-    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in sources])
+def _run(steps: Sequence[Cell], path: Path, submitted: tuple[str, ...]) -> list[list[Any]]:
+    """The outputs of each step that began: none begins after one that ends Python."""
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(step.source) for step in steps])
+    begun: list[Any] = []
     beside = [file for file in path.resolve().parent.iterdir() if file.is_file() and not file.is_symlink()]
     with tempfile.TemporaryDirectory() as home, submission.brought(beside, submitted) as files:
         client = NotebookClient(
             notebook, kernel_manager_class=_Manager, allow_errors=True, timeout=PATIENCE, interrupt_on_timeout=True,
-            resources={"metadata": {"path": str(files or home)}}, extra_arguments=["--log-level=ERROR"],
+            resources={"metadata": {"path": str(files or home)}}, extra_arguments=["--log-level=ERROR"], log=QUIET,
+            on_cell_start=lambda cell, cell_index: begun.append(cell),
         )  # fmt: skip
-        client.execute(env={**environment(str(path.resolve().parent)), "IPYTHONDIR": str(Path(home, "ipython"))})
-    return [cell.outputs for cell in notebook.cells]
+        own = {**environment(str(path.resolve().parent)), "IPYTHONDIR": str(Path(home, "ipython"))}
+        try:  # what the kernel says beside its messages is not about the notebook: warnings of its parts
+            client.execute(env=own, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        except DeadKernelError:
+            begun[-1].outputs = [nbformat.v4.new_output("error", ename="", evalue="it ended Python", traceback=[])]
+    return [cell.outputs for cell in begun]

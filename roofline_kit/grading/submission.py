@@ -12,16 +12,16 @@ import json
 import re
 import shutil
 import tempfile
-import unicodedata
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from .assignment import KEY, Assignment
+from .assignment import KEY, Form
+from .matching import READINGS, Cell, Matched, matched
 
 MB = 10**6
-LARGEST, LONGEST, MOST = 10 * MB, 20_000, 5_000  # bytes of a file, characters of an answer, cells
+LARGEST, MOST, OTHERS = 10 * MB, 5_000, 5  # bytes of a file, cells, more notebooks of a student
 BRACKETS = 500_000  # of a file; three bytes of JSON can be a hundred of memory
 
 
@@ -31,41 +31,113 @@ class Submission:
 
     answers : the source of each answer that was found. readings : other ways to read the file, each with a name in
     words and its answers. notes : what a person should look at. refused : why the file could not be read at all.
+    needs : names that answers use and that only added cells define, each with the number of the cell. name, digest,
+    size : of the file.
     """
 
     answers: dict[str, str] = field(default_factory=dict)
     readings: dict[str, dict[str, str]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     refused: str = ""
+    name: str = ""
     digest: str = ""
     size: int = 0
     prose: dict[str, str] = field(default_factory=dict)
+    needs: dict[str, int] = field(default_factory=dict)
+    answered: bool = False
 
 
-def read(path: Path, assignment: Assignment) -> Submission:
-    """What a file gives, however odd it is. Raises nothing for what is in the file."""
+def read(path: Path, form: Form, others: Sequence[Path] = ()) -> Submission:
+    """What a file gives, however odd it is. Raises nothing for what is in the file.
+
+    others : more notebooks of the same student, the newest first. One that belongs to this assignment and has answers
+    in it is preferred to all that do not, and then the newer one; what the rest gives is kept as other readings.
+    """
+    found = [_read(one, form) for one in (path, *others[:OTHERS])]
+    taken = next((one for one in found if one.answered), next((one for one in found if not one.refused), found[0]))
+    if len(found) == 1:
+        return taken
+    rest = [one for one in found if one.answered and one.answers != taken.answers]
+    readings = {f"the notebook {one.name}": one.answers for one in rest} | taken.readings
+    note = f"{len(others) + 1} notebooks: {taken.name} was taken"
+    return replace(taken, notes=[note, *taken.notes], readings=dict(list(readings.items())[:READINGS]))
+
+
+def _read(path: Path, form: Form) -> Submission:
+    found: dict[str, Any] = {"name": path.name}
     if path.is_symlink() or not path.is_file():
-        return Submission(refused="there is no notebook: neither links nor pipes nor folders are read")
+        return Submission(refused="there is no notebook: neither links nor pipes nor folders are read", **found)
     if (size := path.stat().st_size) == 0:
-        return Submission(refused="it is empty")
+        return Submission(refused="it is empty", **found)
     if size > LARGEST:
         with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-        return Submission(refused=f"it has {size / MB:.0f} MB, and {LARGEST // MB} are read", digest=digest, size=size)
+            found |= {"digest": hashlib.file_digest(file, "sha256").hexdigest(), "size": size}
+        return Submission(refused=f"it has {size / MB:.0f} MB, and {LARGEST // MB} are read", **found)
     data = path.read_bytes()
-    found = {"digest": hashlib.sha256(data).hexdigest(), "size": size}
-    if (brackets := data.count(b"[") + data.count(b"{")) > BRACKETS:
-        refused = f"it has {brackets:,} brackets, and {BRACKETS:,} are read"
-        return Submission(refused=refused, **found)  # type: ignore[arg-type]
+    found |= {"digest": hashlib.sha256(data).hexdigest(), "size": size}
     try:
-        cells = _cells(json.loads(data.decode("utf-8-sig")))
+        content = content_of(data)
+        return _of_assignment(matched(cells_of(content), form), form, content, found)
+    except Unreadable as error:
+        return Submission(refused=str(error), **found)
+
+
+class Unreadable(ValueError):
+    """A file is no notebook of the assignment; the message says what it is instead, and begins with "it"."""
+
+
+KINDS = {  # how a file begins, in small letters, and what that makes it
+    b"pk\x03\x04": "a zip file or a document of an office program",
+    b"%pdf": "a PDF",
+    b"<!doctype": "a web page",
+    b"<html": "a web page",
+    b"<?xml": "a web page",
+    b"\x1f\x8b": "a compressed file",
+    b"\x89png": "a picture",
+    b"\xff\xd8\xff": "a picture",
+}
+
+
+def content_of(data: bytes) -> Any:
+    """What stands in a file of JSON. Raises Unreadable if it is none."""
+    begin = data[:64].lstrip().lower()
+    if kind := next((kind for begins, kind in KINDS.items() if begin.startswith(begins)), ""):
+        raise Unreadable(f"it is {kind}, and not a notebook (.ipynb)")
+    if (brackets := data.count(b"[") + data.count(b"{")) > BRACKETS:
+        raise Unreadable(f"it has {brackets:,} brackets, and {BRACKETS:,} are read")
+    try:
+        return json.loads(data.decode("utf-8-sig"))
     except UnicodeDecodeError:
-        return Submission(refused="it is not UTF-8", **found)  # type: ignore[arg-type]
+        raise Unreadable("it is not UTF-8") from None
     except RecursionError:
-        return Submission(refused="it is nested too deeply", **found)  # type: ignore[arg-type]
-    except ValueError as error:
-        return Submission(refused=str(error) if "cell" in str(error) else "it is not JSON", **found)  # type: ignore[arg-type]
-    return _matched(cells, assignment, found)
+        raise Unreadable("it is nested too deeply") from None
+    except ValueError:
+        raise Unreadable("it is not JSON, and so no notebook; was it cut off, or changed by hand?") from None
+
+
+def _of_assignment(given: Matched, form: Form, content: Any, found: dict[str, Any]) -> Submission:
+    """What a notebook gives. Raises Unreadable if it is another one, and says in one sentence if nothing was done."""
+    there = [*given.answers, *given.prose]
+    other = _assignment(content)
+    if other and other != form.name and 2 * len(there) < len(form.answers):
+        known = f", {other}" if re.fullmatch(r"[\w.-]{1,60}", other, re.ASCII) else ""
+        raise Unreadable(f"it is a notebook of another assignment{known}; expected {form.name}")
+    if not there:
+        raise Unreadable(f"all answer cells of {form.name} are missing: it is another notebook, or they were deleted")
+    texts = {**given.answers, **given.prose}
+    answered = any(texts[name].strip() not in ("", form.answers[name].stub.strip()) for name in there)
+    notes = given.notes if answered else ["nothing in it is answered: it is as it was released. Was it saved?"]
+    return Submission(
+        given.answers, given.readings, notes, prose=given.prose, needs=given.needs, answered=answered, **found
+    )
+
+
+def _assignment(content: Any) -> str:
+    """The assignment that a notebook says it was released for; "" if it says none."""
+    metadata = content.get("metadata")
+    grading = metadata.get(KEY) if isinstance(metadata, dict) else None
+    name = grading.get("assignment") if isinstance(grading, dict) else None
+    return name if isinstance(name, str) else ""
 
 
 CANVAS = re.compile(r"^(?P<who>[^_]+)_(?P<late>LATE_)?(?P<id>\d+)_(?P<file>\d+)_(?P<name>.*)$")
@@ -104,103 +176,31 @@ def age(path: Path) -> tuple[int, float]:
     return (int(canvas["file"]) if canvas else 0, path.stat().st_mtime)
 
 
-@dataclass
-class _Cell:
-    id: str | None
-    kind: Any
-    name: str | None
-    source: str
-
-
-def _cells(content: Any) -> list[_Cell]:
-    """The cells of a notebook in format 4, or in format 3, where they stood in worksheets."""
+def cells_of(content: Any) -> list[Cell]:
+    """The cells of a notebook in format 4, or in format 3, where they stood in worksheets. Raises Unreadable."""
     if not isinstance(content, dict):
-        raise ValueError("it has no cells: it is no notebook")
+        raise Unreadable("it has no cells: it is no notebook")
     cells = content.get("cells")
     if cells is None and isinstance(content.get("worksheets"), list):
         sheets = [sheet for sheet in content["worksheets"] if isinstance(sheet, dict)]
         cells = [cell for sheet in sheets if isinstance(sheet.get("cells"), list) for cell in sheet["cells"]]
     if not isinstance(cells, list):
-        raise ValueError("it has no cells: it is no notebook")
+        raise Unreadable("it has no cells: it is no notebook")
     if len(cells) > MOST:
-        raise ValueError(f"it has {len(cells):,} cells, and {MOST:,} are read")
-    read = []
-    for cell in cells:
-        if not isinstance(cell, dict):
-            continue
-        source = cell.get("source", cell.get("input"))
-        if isinstance(source, list) and all(isinstance(line, str) for line in source):
-            source = "".join(source)
-        metadata = cell.get("metadata")
-        grading = metadata.get(KEY) if isinstance(metadata, dict) else None
-        name = grading.get("answer") if isinstance(grading, dict) else None
-        named = cell.get("id")
-        kept = _Cell(
-            named if isinstance(named, str) else None, cell.get("cell_type"), name if isinstance(name, str) else None,
-            source if isinstance(source, str) else "",
-        )  # fmt: skip
-        read.append(kept)
-    return read
+        raise Unreadable(f"it has {len(cells):,} cells, and {MOST:,} are read")
+    return [_cell(cell, number) for number, cell in enumerate(cells, start=1) if isinstance(cell, dict)]
 
 
-def _matched(cells: list[_Cell], assignment: Assignment, found: dict[str, Any]) -> Submission:
-    answers: dict[str, str] = {}
-    prose: dict[str, str] = {}
-    choices: dict[str, dict[str, str]] = {}  # by answer, by what makes this reading different
-    notes = []
-    ids = {answer.cell: name for name, answer in assignment.answers.items()}
-    for name, answer in assignment.answers.items():
-        # JupyterLab gives a copy a new id and the same metadata, so the id is the better witness.
-        by_id = [i for i, cell in enumerate(cells) if cell.id == answer.cell]
-        by_name = [i for i, cell in enumerate(cells) if cell.name == name and ids.get(cell.id or "", name) == name]
-        places = sorted({*by_id, *by_name})
-        places = [i for i in places if cells[i].source.strip()] or places[:1]
-        if not places:
-            notes.append(f"{name}: its cell is missing")
-            continue
-        first = next((i for i in by_id if i in places), places[-1])
-        ways = {
-            f"the cell with the released id, number {first + 1}" if first in by_id else "the last of its cells": first
-        }
-        ways |= {f"cell {i + 1}": i for i in places if i != first}
-        texts = {way: cells[i].source for way, i in ways.items()}
-        if len(places) > 1:
-            notes.append(f"{name}: there are {len(places)} cells of this answer")
-            joined = "\n".join(cells[i].source for i in places)
-            if places == list(range(places[0], places[-1] + 1)):  # a cell that was split: its parts stand together
-                texts = {"its cells taken together": joined, **texts}
-            else:
-                texts["its cells taken together"] = joined
-        if not answer.prose and cells[first].kind != "code":
-            notes.append(f"{name}: its cell is not a code cell any more; it was read as code")
-        texts = {way: _clean(name, text, notes) for way, text in texts.items()}
-        (prose if answer.prose else answers)[name] = next(iter(texts.values()))
-        choices[name] = {way: text for way, text in texts.items() if text != next(iter(texts.values()))}
-    readings = {
-        f"{name}: {way}": {**answers, name: text}
-        for name, ways in choices.items() if not assignment.answers[name].prose for way, text in ways.items()
-    }  # fmt: skip
-    readings = dict(list(readings.items())[:6])
-    return Submission(answers, readings, list(dict.fromkeys(notes)), prose=prose, **found)
-
-
-def _clean(name: str, text: str, notes: list[str]) -> str:
-    """A source that can be sent to a kernel; what a reader could not see in it is noted."""
-    if len(text) > LONGEST:
-        notes.append(f"{name}: its {len(text):,} characters are too many ({LONGEST:,} are read)")
-        return f"raise ValueError('an answer of more than {LONGEST} characters')"
-    if any(
-        unicodedata.bidirectional(letter) in ("LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI")
-        for letter in text
-    ):
-        notes.append(f"{name}: it has characters that change the direction of writing")
-    code = re.sub(r"#.*|'[^'\n]*'|\"[^\"\n]*\"", "", text)
-    if any(
-        unicodedata.normalize("NFKC", letter) != letter or _looks_latin(letter) for letter in code if letter > "\x7f"
-    ):
-        notes.append(f"{name}: it has letters that look like others")
-    return text.encode("utf-8", "replace").decode()
-
-
-def _looks_latin(letter: str) -> bool:
-    return letter.isalpha() and unicodedata.name(letter, "").startswith(("CYRILLIC", "GREEK CAPITAL", "ARMENIAN"))
+def _cell(cell: Mapping[str, Any], number: int) -> Cell:
+    source = cell.get("source", cell.get("input"))
+    if isinstance(source, list) and all(isinstance(line, str) for line in source):
+        source = "".join(source)
+    metadata = cell.get("metadata")
+    grading = metadata.get(KEY) if isinstance(metadata, dict) else None
+    name = grading.get("answer") if isinstance(grading, dict) else None
+    role = next((role for role in ("frame", "visible") if isinstance(grading, dict) and role in grading), "")
+    named = cell.get("id")
+    return Cell(
+        named if isinstance(named, str) else None, cell.get("cell_type"), name if isinstance(name, str) else None,
+        source if isinstance(source, str) else "", number, role,
+    )  # fmt: skip

@@ -22,7 +22,7 @@ from roofline_kit.grading import assignment
 HERE = Path(__file__).parent
 KINDS = (
     "helpers", "transformers", "objects", "messages", "reading", "tampering", "dying", "resources", "late", "magics",
-    "cells", "files", "unicode", "guessing",
+    "cells", "files", "unicode", "guessing", "telling",
 )  # fmt: skip
 
 HONEST = {

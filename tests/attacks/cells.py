@@ -181,3 +181,21 @@ def copies_that_loop():
     cell["source"] = "while True: pass"
     content["cells"] += [{**cell, "id": f"copy-{number}", "source": f"while {number + 1}: pass"} for number in range(6)]
     return content
+
+
+@attack((0, 3), notes="added cells")
+def texts_that_cost_a_reader_seconds():
+    """Answers nothing but one, and adds cells whose text is too deep for a reader, too long, or no Python at all."""
+    content = answered({"flops": HONEST["flops"]})
+    deep = ["seconds = " + text for text in ("(" * 9000, "-" * 9000 + "1", "x" + "()" * 4000, "a" + "+a" * 4000)]
+    more = ["bound = " + "lambda: " * 900 + "1", "kv: " * 999, "kv = '\\d'", "\0", "%%kv\nkv = 1", "kv\n" * 19_000]
+    content["cells"] += [code(text) | {"id": f"deep-{number}"} for number, text in enumerate([*deep, *more])]
+    return content
+
+
+@attack(3, notes="may be in cells")
+def a_name_in_a_hundred_cells():
+    """Leaves an answer open, and adds a hundred cells that bind its name, each to something else."""
+    content = answered({"flops": HONEST["flops"]})
+    content["cells"] += [code(f"parameters = {number}") | {"id": f"one-{number}"} for number in range(100)]
+    return content

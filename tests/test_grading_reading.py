@@ -1,0 +1,182 @@
+"""Never 0 in silence, and never the wrong notebook: what is taken from files that people hand in."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+from attacks import HERE as ATTACKS
+from attacks import all_attacks, cell_of
+from test_assignments import ROOT
+
+from roofline_kit.grading import assignment, grade, handed_in, report
+
+HW1 = assignment.read(ROOT / "assignments" / "hw1_walk_through")
+SMALL = assignment.read(ATTACKS / "assignment")
+SOLVED = {name: answer.source for name, answer in HW1.answers.items()}
+Notebook = dict[str, Any]
+
+
+def code(text: str, **more: Any) -> Notebook:
+    """A cell that was added."""
+    cell = {"cell_type": "code", "id": "added", "metadata": {}, "source": text, "outputs": [], "execution_count": 1}
+    return {**cell, **more}
+
+
+@cache
+def _release(name: str) -> str:
+    return nbformat.writes(assignment.read(ROOT / "assignments" / name).release())
+
+
+def of_hw1(**answers: str) -> Notebook:
+    """A submission to homework 1; answers that are not given are right."""
+    content: Notebook = json.loads(_release(HW1.name))
+    for name, text in {**SOLVED, **answers}.items():
+        cell_of(content, name)["source"] = text
+    return content
+
+
+def below_the_stubs() -> Notebook:
+    """Each answer in a cell of its own below its stub; the formulas of the first in three cells."""
+    content = json.loads(_release(HW1.name))
+    for name, text in SOLVED.items():
+        place = content["cells"].index(cell_of(content, name)) + 1
+        parts = assignment.solution(text).splitlines() if name == "add" else [text]
+        content["cells"][place:place] = [code(part, id=f"{name}-{i}") for i, part in enumerate(parts)]
+    return content
+
+
+def tried_twice() -> Notebook:
+    """A first try and a second one below the stub."""
+    content = of_hw1(users="even_context = ...")
+    tries = [code("even_context = weights / per_token", id="first"), code(SOLVED["users"], id="second")]
+    content["cells"] += tries
+    return content
+
+
+def with_a_helper() -> Notebook:
+    """An answer that needs what an added cell defines, and it what another one defines."""
+    content = of_hw1(users="even_context = ratio(weights, users * per_token)")
+    content["cells"].insert(3, code("def ratio(a, b):\n    return a / b"))
+    return content
+
+
+MISSPELT = SOLVED["steps"].replace("scores_flops", "score_flops")
+NEEDLESS = SOLVED["machine"].replace("return min(peak,", "return min(peek,")
+HANDED_IN: dict[str, dict[str, Any]] = {  # by student, the notebooks, the oldest first
+    "misspelt": {"a": of_hw1(steps=MISSPELT, machine=NEEDLESS)},
+    "below": {"a": below_the_stubs()},
+    "twice": {"a": tried_twice()},
+    "helper": {"a": with_a_helper()},
+    "torn": {"a": of_hw1(users="even_context = (")},
+    "hw2": {"a": json.loads(_release("hw2_seven_billion"))},
+    "unsaved": {"a": json.loads(_release(HW1.name))},
+    "beside": {"hw1": of_hw1(), "hw2": json.loads(_release("hw2_seven_billion"))},
+    "again": {"hw1": of_hw1(), "blank": json.loads(_release(HW1.name))},
+    "older": {"older": of_hw1(), "newer": of_hw1(add="add_flops = add_bytes = add_intensity = n")},
+}
+
+
+TWICE = {"users: the first of the cells that could be it": 19, "users: the last of the cells that could be it": 20}
+
+
+@pytest.fixture(scope="module")
+def graded(walls: str, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, dict[str, Any]]]:
+    """All of them, graded in one run: the folder of results, and the results."""
+    here = tmp_path_factory.mktemp("reading")
+    for student, notebooks in HANDED_IN.items():
+        (here / "in" / student).mkdir(parents=True)
+        for age, (name, content) in enumerate(notebooks.items()):
+            path = here / "in" / student / f"{name}.ipynb"
+            path.write_text(json.dumps(content))
+            os.utime(path, (age, age))
+    (here / "in" / "essay").mkdir()
+    (here / "in" / "essay" / "essay.pdf").write_bytes(b"%PDF-1.7")
+    grade.grade_all(HW1, handed_in.entries(here / "in"), here / "out", 2, lambda result, new: None)
+    report.write_all(HW1, here / "out")
+    return here / "out", grade.stored(here / "out")
+
+
+@pytest.mark.parametrize(
+    ("student", "points", "readings", "told"),
+    [
+        ("misspelt", 18.5, {}, ""),
+        ("below", 20, {}, "users: its answer was taken from cell 62, which is not its own"),
+        ("twice", 19, TWICE, "users: its answer may be in cells 53, 54, which are not its own"),
+        ("helper", 19, {"users: with the added cells": 20}, "users: it needs ratio of cell 4"),
+        ("torn", 19, {}, ""),
+        ("hw2", 0, {}, "it is a notebook of another assignment, hw2_seven_billion; expected hw1_walk_through"),
+        ("unsaved", 0, {}, "nothing in it is answered: it is as it was released. Was it saved?"),
+        ("essay", 0, {}, "it is a PDF, and not a notebook"),
+        ("beside", 20, {}, "2 notebooks: hw1.ipynb was taken"),
+        ("again", 20, {}, "2 notebooks: hw1.ipynb was taken"),
+        ("older", 19, {"the notebook older.ipynb": 20}, "2 notebooks: newer.ipynb was taken"),
+    ],
+)  # fmt: skip
+def test_what_people_hand_in_gets_its_points_or_is_listed_with_the_points_of_each_reading(
+    student: str, points: float, readings: dict[str, float], told: str, graded: tuple[Path, Any]
+) -> None:
+    result = graded[1][student]
+    assert (result["points"], result["readings"]) == (points, readings), result
+    assert told in f"{result['refused']} {' '.join(result['notes'])}", result
+    assert bool(report.needs_human(result)) == bool(told), result["notes"]
+
+
+def page(graded: tuple[Path, Any], student: str) -> str:
+    """The words of a student's page."""
+    text = (graded[0] / "feedback" / f"{student}.html").read_text("utf-8")
+    return " ".join(re.sub("<[^>]*>", " ", text.partition("<body>")[2]).split())
+
+
+def test_feedback_says_which_name_is_not_defined_and_which_was_meant(graded: tuple[Path, Any]) -> None:
+    words = page(graded, "misspelt")
+    assert "scores_flops is not defined; did you mean it by score_flops?" in words
+    assert "peek is used and is not defined" in words
+    assert "users cannot be read as Python" in page(graded, "torn")
+    assert "ratio is used and is not defined for the grader, which does not run cell 4" in page(graded, "helper")
+
+
+@pytest.mark.parametrize(
+    ("student", "sentence"),
+    [
+        ("hw2", "Your file could not be graded: it is a notebook of another assignment, hw2_seven_billion"),
+        ("unsaved", "About your file: nothing in it is answered: it is as it was released. Was it saved?"),
+        ("essay", "Your file could not be graded: it is a PDF, and not a notebook (.ipynb)."),
+    ],
+)
+def test_a_wrong_file_is_called_what_it_is_in_one_sentence(
+    student: str, sentence: str, graded: tuple[Path, Any]
+) -> None:
+    words = page(graded, student)
+    assert words.count(sentence) == 1
+    assert "its cell is missing" not in words and "(there is no cell of this answer)" not in words
+    index = (graded[0] / "index.html").read_text("utf-8")
+    assert sentence.partition(": ")[2].split(";")[0].rstrip(".") in index
+
+
+def test_whatever_was_drawn_the_page_of_who_tries_to_tell_it_is_the_same(
+    walls: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Feedback has reasons of a few kinds, and words that stood in the file or the assignment before anything ran."""
+    attacks = [attack for attack in all_attacks() if attack.kind == "telling"]
+    for attack in attacks:
+        attack.make(tmp_path / "in" / attack.name)
+    pages, errors = [], []
+    for seed in ("one", "other"):
+        monkeypatch.setattr("roofline_kit.grading.grade.secrets.token_hex", lambda size, seed=seed: seed)
+        entries = handed_in.entries(tmp_path / "in")
+        grade.grade_all(SMALL, entries, tmp_path / seed, 2, lambda result, new: None)
+        report.write_all(SMALL, tmp_path / seed)
+        pages.append({path.name: path.read_text("utf-8") for path in (tmp_path / seed / "feedback").iterdir()})
+        errors.append({name: result["errors"] for name, result in grade.stored(tmp_path / seed).items()})
+    assert len(pages[0]) == len(attacks)
+    assert pages[0] == pages[1]
+    chosen = "exception_of_python_by_the_bits"
+    assert errors[0][chosen] != errors[1][chosen], "an instructor may know, and this shows that it was tried"
+    assert set(errors[0]["exception_called_like_a_type"].values()) == {"an exception of its own kind"}
