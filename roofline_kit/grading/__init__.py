@@ -8,14 +8,19 @@ where a student's code could read it.
     nursery      the warm parent of kernels                             (runs outside, with nothing in it)
     limits       what a submission may use
     assignment   the instructor's notebook, and the release made of it
+    platforms    what Canvas and Gradescope call a student's files
     submission   what is taken from a file that anybody may have written
+    archive      the files in a zip file
     handed_in    which files belong to whom
     sandbox      a kernel behind walls
     judge        the values of a check against the instructor's
     runner       nbval's collector and cell runner, on such a kernel
     grade        many submissions: processes, results, what was graded already
+    people       who is in the class
+    grades       what everybody gets
+    tables       grades for you, and for Canvas
     release      whether an assignment is fair, and the students' notebook
-    report       pages and tables
+    report       all pages and tables
     look         one submission, cell by cell
     selfcheck    a student's look at their own
     cluster      grading as a job array

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from .assignment import KEY, Assignment
+from .platforms import CANVAS
 
 MB = 10**6
 LARGEST, LONGEST, MOST = 10 * MB, 20_000, 5_000  # bytes of a file, characters of an answer, cells
@@ -49,9 +50,7 @@ def read(path: Path, assignment: Assignment) -> Submission:
     if (size := path.stat().st_size) == 0:
         return Submission(refused="it is empty")
     if size > LARGEST:
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-        return Submission(refused=f"it has {size / MB:.0f} MB, and {LARGEST // MB} are read", digest=digest, size=size)
+        return Submission(refused=f"it has {size / MB:.0f} MB, and {LARGEST // MB} are read", size=size)
     data = path.read_bytes()
     found = {"digest": hashlib.sha256(data).hexdigest(), "size": size}
     if (brackets := data.count(b"[") + data.count(b"{")) > BRACKETS:
@@ -66,9 +65,6 @@ def read(path: Path, assignment: Assignment) -> Submission:
     except ValueError as error:
         return Submission(refused=str(error) if "cell" in str(error) else "it is not JSON", **found)  # type: ignore[arg-type]
     return _matched(cells, assignment, found)
-
-
-CANVAS = re.compile(r"^(?P<who>[^_]+)_(?P<late>LATE_)?(?P<id>\d+)_(?P<file>\d+)_(?P<name>.*)$")
 
 
 @contextlib.contextmanager
@@ -94,13 +90,13 @@ def _brought_as(path: Path) -> str:
     >>> _brought_as(Path("doejane_LATE_12345_67890_sweep-1.json")), _brought_as(Path("sweep.json"))
     ('sweep.json', 'sweep.json')
     """
-    canvas = CANVAS.match(path.name)
+    canvas = CANVAS.fullmatch(path.name)
     return re.sub(r"-\d+(?=\.\w+$)", "", canvas["name"]) if canvas else path.name
 
 
 def age(path: Path) -> tuple[int, float]:
     """What is larger for the newer of two files: the number that Canvas gave it, or else when it was written."""
-    canvas = CANVAS.match(path.name)
+    canvas = CANVAS.fullmatch(path.name)
     return (int(canvas["file"]) if canvas else 0, path.stat().st_mtime)
 
 

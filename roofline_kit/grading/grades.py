@@ -1,0 +1,278 @@
+"""What does everybody get? The points of the checks, with what a person decided, and days late taken off.
+
+What a person decides stands in two files in the folder of results, which a regrade never touches:
+
+    manual.csv    student, check, points, comment    points for a check or a prose answer; or, where check is empty,
+                                                     points added to the sum
+    late.csv      student, days                      how many days late; [late] in assignment.toml says what they cost
+"""
+
+from __future__ import annotations
+
+import csv
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..names import unknown
+from . import people
+from .assignment import Assignment
+from .grade import stored
+from .people import Known
+from .platforms import Person
+
+REASONS = {
+    "": "right",
+    "values": "it ran, and not all of its values are right",
+    "error": "it ended with an error, or a part of it did",
+    "time": "it took too long, also when it ran alone",
+    "died": "it ended Python, or used more memory or processes than it may",
+    "output": "it wrote or printed more than it may",
+    "files": "the files that it is about were not handed in, or are not what they must be",
+    "missing": "not answered",
+    "refused": "the file could not be read",
+    "new": "this was graded before there was such a check; grade it again",
+    "nothing": "nothing was handed in",
+    "prose": "to be read by a person",
+}
+
+
+@dataclass
+class Grade:
+    """What a student gets. automatic : from the checks. points : with what a person gave, and days late taken off.
+
+    humans : why a person should look at it. remarks : what is worth knowing, and asks for nothing.
+    """
+
+    result: dict[str, Any]
+    automatic: float
+    points: float
+    of: float
+    late: float = 0.0
+    comments: list[str] = field(default_factory=list)
+    parts: list[dict[str, Any]] = field(default_factory=list)
+    humans: list[str] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
+    person: Person = field(default_factory=Person)
+
+    @property
+    def student(self) -> str:
+        """Who it is."""
+        return str(self.result["student"])
+
+    @property
+    def handed_in(self) -> bool:
+        """Whether there is a submission."""
+        return bool(self.result["file"]["name"])
+
+
+@dataclass
+class Summary:
+    """All grades; the distribution per check; who needs a person.
+
+    remarks : on the whole. identical : students whose files are the same, byte for byte.
+    """
+
+    rows: list[Grade]
+    checks: list[dict[str, Any]]
+    remarks: list[str]
+    identical: list[list[Grade]]
+
+    @property
+    def humans(self) -> list[str]:
+        """The students whose submission a person should look at."""
+        return [row.student for row in self.rows if row.humans]
+
+    @property
+    def handed_in(self) -> list[Grade]:
+        """The grades of those who handed in something."""
+        return [row for row in self.rows if row.handed_in]
+
+
+def needs_human(result: Mapping[str, Any]) -> list[str]:
+    """Why a person should look at a submission, in words; nothing if nobody has to."""
+    why = [f"refused: {result['refused']}"] if result["refused"] else []
+    why += result["notes"]
+    why += [f"read as {name} it would have {points:g}" for name, points in result["readings"].items()]
+    stopped = sorted({check["reason"] for check in result["checks"]} & {"died", "output"})
+    return [*why, *(REASONS[reason] for reason in stopped)]
+
+
+def summary(assignment: Assignment, results: Path) -> Summary:
+    """What everybody gets, those in the roster included who handed in nothing.
+
+    Raises ValueError where there are no results, and where manual.csv or late.csv name somebody or something unknown.
+    """
+    found, remarks = _results(assignment, results)
+    if not found:
+        raise ValueError(f"{results} has no results of {assignment.name}; grade submissions first")
+    who = people.known(results)
+    absent = who.absent(found)
+    found |= {student: _nothing(student, assignment) for student in absent}
+    manual = _table(results / "manual.csv", ("student", "check", "points", "comment"), found)
+    late = {row["student"]: row["days"] for row in _table(results / "late.csv", ("student", "days"), found)}
+    rows = []
+    for student, result in sorted(found.items(), key=lambda item: item[0].casefold()):
+        person = absent.get(student) or who.person(student)
+        days = late.get(student, person.late * assignment.settings.get("late", {}).get("canvas_late_days", 0))
+        row = _graded(assignment, result, manual, days)
+        row.person = person
+        _remark(row, who, student in absent)
+        rows.append(row)
+    return Summary(rows, list(_checks(assignment, rows)), [*remarks, *_on_all(assignment, rows, who)], _identical(rows))
+
+
+def _results(assignment: Assignment, results: Path) -> tuple[dict[str, dict[str, Any]], list[str]]:
+    """The results of this assignment by student, and remarks on what else lies there."""
+    all_found = stored(results)
+    found = {student: result for student, result in all_found.items() if result["assignment"] == assignment.name}
+    remarks = [
+        f"{student}: its result is of {result['assignment']}, and is left out; grade again to replace it"
+        for student, result in all_found.items() if student not in found
+    ]  # fmt: skip
+    files = [path for path in (results / "results").glob("*.json") if not path.name.startswith(".")]
+    if len(files) > len(all_found):
+        remarks.append(
+            f"{len(files) - len(all_found)} files in {results / 'results'} are no results: "
+            "grading again writes those that are missing"
+        )
+    return found, remarks
+
+
+def _nothing(student: str, assignment: Assignment) -> dict[str, Any]:
+    """A result of somebody who handed in nothing."""
+    prose = [answer for answer in assignment.answers.values() if answer.prose]
+    return {
+        "student": student, "assignment": assignment.name, "key": "", "file": {"name": "", "sha256": "", "bytes": 0},
+        "refused": "", "notes": [], "readings": {}, "points": 0.0, "of": assignment.points, "errors": {},
+        "checks": [
+            {"name": name, "points": 0.0, "of": check.points, "reason": "nothing", "hint": ""}
+            for name, check in assignment.checks.items()
+        ],
+        "prose": [{"name": answer.name, "of": answer.points, "text": ""} for answer in prose],
+        "answers": {}, "seconds": 0.0,
+    }  # fmt: skip
+
+
+def _remark(row: Grade, who: Known, absent: bool) -> None:
+    """Says what is worth knowing of somebody."""
+    if absent:
+        row.humans, row.remarks = [], ["nothing was handed in"]
+        return
+    if who.stranger(row.student):
+        row.humans.append("not in the roster, and so not in canvas.csv")
+    if who.gone(row.student):
+        row.remarks.append("was not among the submissions of the last run")
+    if row.person.late and not row.late:
+        row.remarks.append("LATE in Canvas")
+
+
+def _on_all(assignment: Assignment, rows: list[Grade], who: Known) -> list[str]:
+    """Remarks on the class."""
+    remarks = []
+    late = sum(row.person.late for row in rows)
+    if late and "canvas_late_days" not in assignment.settings.get("late", {}):
+        remarks.append(f"{late} are LATE in Canvas, and nothing is taken off: [late] has no canvas_late_days")
+    if gone := [row.student for row in rows if row.handed_in and who.gone(row.student)]:
+        remarks.append(f"{len(gone)} were not among the submissions of the last run, and are kept: {', '.join(gone)}")
+    if assignment.dropped:
+        remarks.append(f"dropped, and shown to nobody: {', '.join(assignment.dropped)}")
+    return remarks
+
+
+def _identical(rows: list[Grade]) -> list[list[Grade]]:
+    """Students whose files are the same, byte for byte; not those who handed in one file together."""
+    same: dict[str, list[Grade]] = defaultdict(list)
+    for row in rows:
+        if row.result["file"]["sha256"] and row.result["file"]["bytes"]:
+            same[row.result["file"]["sha256"]].append(row)
+    return [group for group in same.values() if len({row.person.file or row.student for row in group}) > 1]
+
+
+def _checks(assignment: Assignment, rows: list[Grade]) -> Iterable[dict[str, Any]]:
+    """How a check went, among those who handed in something."""
+    for name, check in assignment.checks.items():
+        if name in assignment.dropped:
+            continue
+        parts = [part for row in rows if row.handed_in for part in row.parts if part["name"] == name]
+        shares = [part["automatic"] / part["of"] for part in parts]
+        yield {
+            "name": name, "of": check.points, "shares": shares, "right": sum(share == 1 for share in shares),
+            "partly": sum(0 < share < 1 for share in shares), "mean": sum(shares) / max(1, len(shares)),
+        }  # fmt: skip
+
+
+def _graded(assignment: Assignment, result: dict[str, Any], manual: Iterable[Mapping[str, Any]], days: float) -> Grade:
+    mine = [row for row in manual if row["student"] == result["student"]]
+    given = {row["check"]: row for row in mine if row["check"]}
+    parts, humans = _parts(assignment, result), needs_human(result)
+    known = [part["name"] for part in parts]
+    for name in given:
+        if name not in known and name not in assignment.dropped:
+            raise ValueError(f"manual.csv: {unknown('check', name, known)}")
+    for part in parts:
+        if row := given.get(part["name"]):
+            part.update(points=row["points"], comment=row["comment"], reason="person", told="by a person", hint="")
+        elif part["reason"] == "prose":
+            humans.append(f"{part['name']}: prose to be read")
+        elif part["reason"] == "new":
+            humans.append(f"{part['name']}: {REASONS['new']}")
+    total = sum(part["points"] for part in parts) + sum(row["points"] for row in mine if not row["check"])
+    policy = assignment.settings.get("late", {})
+    off = _late(policy, days) * total
+    comments = [row["comment"] for row in mine if not row["check"] and row["comment"]]
+    automatic = round(sum(part["automatic"] for part in parts), 4)
+    of = sum(part["of"] for part in parts)
+    return Grade(result, automatic, round(total - off, 4), of, round(off, 4), comments, parts, humans)
+
+
+def _parts(assignment: Assignment, result: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What each check and prose answer of the assignment, as it is now, is worth to a student. None is a dropped one.
+
+    A check that is worth more or less than it was when this was graded keeps its share; one that was not there has 0
+    points and says so.
+    """
+    graded = {check["name"]: check for check in result["checks"]}
+    parts = []
+    for name, of in assignment.worth.items():
+        if name in assignment.checks:
+            old = graded.get(name) or {"points": 0.0, "of": of, "reason": "new", "hint": ""}
+            points = old["points"] if old["of"] == of else round(of * old["points"] / old["of"], 4)
+        else:
+            old, points = {"reason": "prose", "hint": ""}, 0.0
+        parts.append({
+            "name": name, "points": points, "of": of, "reason": old["reason"], "hint": old["hint"], "comment": "",
+            "told": REASONS.get(old["reason"], old["reason"]), "automatic": points,
+        })  # fmt: skip
+    return [part for part in parts if part["name"] not in assignment.dropped]
+
+
+def _late(policy: Mapping[str, Any], days: float) -> float:
+    """Which share of the points so many days cost: per_day of them each, after the free ones, all after most_days."""
+    days = max(0.0, days - policy.get("free_days", 0))
+    return 1.0 if days > policy.get("most_days", float("inf")) else min(1.0, days * policy.get("per_day", 0.0))
+
+
+def _table(path: Path, columns: tuple[str, ...], students: Iterable[str]) -> list[dict[str, Any]]:
+    """The rows of a file that a person keeps; none if there is no such file."""
+    if not path.exists():
+        return []
+    rows = []
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        reader = csv.DictReader(file)
+        if set(reader.fieldnames or ()) != set(columns):
+            raise ValueError(f"{path.name}: expected the columns {', '.join(columns)}, not {reader.fieldnames}")
+        for line, row in enumerate(reader, start=2):
+            if row["student"] not in students:
+                raise ValueError(f"{path.name}, line {line}: {unknown('student', row['student'], list(students)[:20])}")
+            for number in {"points", "days"} & set(columns):
+                try:
+                    row[number] = float(row[number])
+                except (TypeError, ValueError):
+                    raise ValueError(
+                        f"{path.name}, line {line}: {number} must be a number, not {row[number]!r}"
+                    ) from None
+            rows.append(row)
+    return rows
