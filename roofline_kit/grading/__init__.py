@@ -23,6 +23,7 @@ where a student's code could read it.
     report       all pages and tables
     look         one submission, cell by cell
     selfcheck    a student's look at their own
+    autograder   grading inside of Gradescope
     cluster      grading as a job array
     commands     the commands
 

@@ -15,7 +15,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from ..alone import exposed
-from ..terminal import one_line, out, refuse
+from ..terminal import in_words, one_line, out, refuse
 from . import assignment as assignments
 from .assignment import Assignment, AssignmentError
 
@@ -222,6 +222,40 @@ def report(name: Name, results: Results = None, roster: RosterFile = None) -> No
     _report(given, results)
 
 
+@app.command()
+def autograder(
+    name: Name,
+    folder: Annotated[Path, typer.Option("--to", help="where the zip file is written")] = Path("graded"),
+) -> None:
+    """Write a zip file that makes Gradescope grade each submission as it comes in.
+
+    It works where Gradescope's container allows a sandbox; where it does not, each student is told that nothing was
+    graded. Inside are your answers: it is for Gradescope, and not for students.
+
+    Example: `roofline-kit autograder hw1`
+    """
+    from .autograder import bundle
+
+    given = _found(name)
+    path = folder / f"{given.name}-gradescope.zip"
+    try:
+        bundle(given, path)
+    except OSError as error:
+        raise refuse(in_words(error)) from None
+    out.print(
+        f"{path}: upload it to Gradescope, under Configure Autograder, on an image with Python 3.11", soft_wrap=True
+    )
+
+
+@app.command(hidden=True)
+def autograde(folder: Path, submission: Path, results: Path) -> None:
+    """Grade one submission inside of Gradescope's container."""
+    from .autograder import autograded
+
+    for line in autograded(folder, submission, results):
+        out.print(escape(one_line(line)), highlight=False, soft_wrap=True, emoji=False)
+
+
 def _report(given: Assignment, results: Path) -> None:
     from . import report as pages
 
@@ -231,7 +265,10 @@ def _report(given: Assignment, results: Path) -> None:
         raise refuse(error) from None
     absent = len(summary.rows) - len(summary.handed_in)
     title = f"{given.settings.get('title', given.name)}: {len(summary.handed_in)} submissions"
-    table = Table(title=escape(title + (f", and {absent} who handed in nothing" if absent else "")))
+    out.print(
+        escape(title + (f", and {absent} who handed in nothing" if absent else "")), highlight=False, soft_wrap=True
+    )
+    table = Table()
     for column in ("check", "points", "all right", "mean"):
         table.add_column(column, justify="left" if column == "check" else "right")
     for check in summary.checks:

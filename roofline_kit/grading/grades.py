@@ -117,7 +117,7 @@ def summary(assignment: Assignment, results: Path) -> Summary:
     for student, result in sorted(found.items(), key=lambda item: item[0].casefold()):
         person = absent.get(student) or who.person(student)
         days = late.get(student, person.late * assignment.settings.get("late", {}).get("canvas_late_days", 0))
-        row = _graded(assignment, result, manual, days)
+        row = graded(assignment, result, manual, days)
         row.person = person
         _remark(row, who, student in absent)
         rows.append(row)
@@ -204,7 +204,8 @@ def _checks(assignment: Assignment, rows: list[Grade]) -> Iterable[dict[str, Any
         }  # fmt: skip
 
 
-def _graded(assignment: Assignment, result: dict[str, Any], manual: Iterable[Mapping[str, Any]], days: float) -> Grade:
+def graded(assignment: Assignment, result: dict[str, Any], manual: Iterable[Mapping[str, Any]], days: float) -> Grade:
+    """What a student gets, of a result, the rows of manual.csv, and days late."""
     mine = [row for row in manual if row["student"] == result["student"]]
     given = {row["check"]: row for row in mine if row["check"]}
     parts, humans = _parts(assignment, result), needs_human(result)
@@ -234,11 +235,11 @@ def _parts(assignment: Assignment, result: Mapping[str, Any]) -> list[dict[str, 
     A check that is worth more or less than it was when this was graded keeps its share; one that was not there has 0
     points and says so.
     """
-    graded = {check["name"]: check for check in result["checks"]}
+    then = {check["name"]: check for check in result["checks"]}
     parts = []
     for name, of in assignment.worth.items():
         if name in assignment.checks:
-            old = graded.get(name) or {"points": 0.0, "of": of, "reason": "new", "hint": ""}
+            old = then.get(name) or {"points": 0.0, "of": of, "reason": "new", "hint": ""}
             points = old["points"] if old["of"] == of else round(of * old["points"] / old["of"], 4)
         else:
             old, points = {"reason": "prose", "hint": ""}, 0.0

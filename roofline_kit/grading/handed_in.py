@@ -187,6 +187,13 @@ def _files(folder: Path, troubles: list[str], deep: int = DEEPEST) -> list[Path]
     return files[:MOST]
 
 
+def of_folder(folder: Path) -> Entry:
+    """What one student handed in, where a folder holds nothing else."""
+    pile = _Pile(folder)
+    pile.files = _files(folder, pile.troubles)
+    return _entry(folder.name, pile)
+
+
 def _entry(student: str, pile: _Pile) -> Entry:
     """What a student handed in with some files."""
     notebooks = sorted((path for path in pile.files if path.suffix.lower() == ".ipynb"), key=_age)
