@@ -103,8 +103,7 @@ def test_without_user_namespaces_nothing_is_graded_and_the_student_is_told_so(
 @pytest.mark.parametrize(
     ("files", "words"),
     [
-        ({}, "there is no notebook"),
-        ({"a.pdf": "%PDF"}, "no notebook, only a.pdf"),
+        ({"a.pdf": "%PDF"}, "there is no notebook, only a.pdf"),
         ({"a.ipynb": "{"}, "it is not JSON"),
     ],
 )
