@@ -9,6 +9,7 @@ import shutil
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from attacks import FULL, HERE, HONEST, answered
@@ -256,7 +257,53 @@ def test_a_roster_can_come_with_a_report_and_a_wrong_file_changes_nothing(course
     assert len((folder / "canvas.csv").read_text("utf-8").splitlines()) == 3
 
 
-def test_the_table_of_all_can_be_sorted_and_needs_nothing_of_the_net(course: Course) -> None:
-    page = (course.out / "index.html").read_text("utf-8")
-    assert 'class="all sortable"' in page
-    assert not re.findall(r'(?:src|href)="(?:https?:)?//', page)
+def test_results_of_an_assignment_that_has_changed_are_graded_again_first_or_of_those_who_are_gone_said(
+    course: Course,
+) -> None:
+    folder = course.folder / "older"
+    shutil.copytree(course.out, folder)
+    given = assignment.read(course.folder / "assignments" / "hw")
+    path = folder / "results" / f"{student(2)[1]}_902.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"version": "of last week"}))
+    before = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+    with pytest.raises(ValueError, match=r"1 of 25 results are not of hw as it is now .*grade. again"):
+        report.write_all(given, folder)
+    assert {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()} == before
+    kept = json.loads((folder / "students.json").read_text())
+    kept["here"].remove(f"{student(2)[1]}_902")
+    (folder / "students.json").write_text(json.dumps(kept))
+    summary = report.write_all(given, folder)
+    (row,) = [row for row in summary.rows if row.student == f"{student(2)[1]}_902"]
+    assert row.points == FULL and "graded when the assignment was another, and not handed in since" in row.humans
+
+
+def test_the_table_of_all_is_sorted_by_a_click_or_a_key_on_paper_it_is_whole_and_the_net_is_not_asked(
+    course: Course, chromium: Any
+) -> None:
+    page = chromium.new_page(viewport={"width": 1000, "height": 800})
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto((course.out / "index.html").as_uri())
+
+    def column(number: int) -> list[str]:
+        return page.evaluate(
+            "(number) => [...document.querySelectorAll('.all tbody tr')].map(row => row.cells[number].innerText)",
+            number,
+        )
+
+    points = [float(text) for text in column(1)]
+    assert points != sorted(points)
+    page.get_by_role("button", name="points").click()
+    assert [float(text) for text in column(1)] == sorted(points)
+    page.get_by_role("button", name="points").press("Enter")
+    assert [float(text) for text in column(1)] == sorted(points, reverse=True)
+    heads = page.locator(".all th")
+    assert heads.nth(1).get_attribute("aria-sort") == "descending" and heads.nth(0).get_attribute("aria-sort") is None
+    page.get_by_role("button", name="student").click()
+    assert column(0)[0].startswith("çelikögür2_902"), "numbers as numbers, and ç is sorted as a c"
+    for media, width in (("screen", 1000), ("print", 718)):  # of A4, in CSS's pixels
+        page.emulate_media(media=media)
+        page.set_viewport_size({"width": width, "height": 1000})
+        assert page.evaluate("document.querySelector('.all').scrollWidth") <= width
+    page.close()
+    assert asked == [(course.out / "index.html").as_uri()]

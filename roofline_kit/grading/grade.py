@@ -148,7 +148,8 @@ def result_of(entry: Entry, given: Submission, run: Run) -> dict[str, Any]:
     answers = run.assignment.answers
     prose = {name: answer.points for name, answer in answers.items() if answer.prose}
     return {
-        "student": entry.student, "assignment": run.assignment.name, "key": key(entry, run.assignment),
+        "student": entry.student, "assignment": run.assignment.name, "version": run.assignment.digest,
+        "key": key(entry, run.assignment),
         "file": {"name": entry.path.name, "sha256": given.digest, "bytes": given.size},
         "refused": given.refused, "notes": [*entry.notes, *given.notes], "readings": {},
         "points": _points(run) if not given.refused else 0.0, "of": run.assignment.points, "checks": checks,
@@ -160,7 +161,7 @@ def result_of(entry: Entry, given: Submission, run: Run) -> dict[str, Any]:
 
 def key(entry: Entry, assignment: Assignment) -> str:
     """What a grade depends on, in one word: the files, the assignment, the kit and the rules of the grader."""
-    files = fingerprint([entry.path], submission.LARGEST) + fingerprint(entry.files, submission.LARGEST)
+    files = [fingerprint(paths, submission.LARGEST) for paths in ([entry.path], entry.others, entry.files)]
     told = f"{VERSION} {version('roofline-kit')} {assignment.digest} {entry.refused} {files}"
     return hashlib.sha256(told.encode()).hexdigest()
 

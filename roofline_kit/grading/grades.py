@@ -109,6 +109,7 @@ def summary(assignment: Assignment, results: Path) -> Summary:
     if not found:
         raise ValueError(f"{results} has no results of {assignment.name}; grade submissions first")
     who = people.known(results)
+    _same_version(assignment, found, who)
     absent = who.absent(found)
     found |= {student: _nothing(student, assignment) for student in absent}
     manual = _table(results / "manual.csv", ("student", "check", "points", "comment"), found)
@@ -119,7 +120,7 @@ def summary(assignment: Assignment, results: Path) -> Summary:
         days = late.get(student, person.late * assignment.settings.get("late", {}).get("canvas_late_days", 0))
         row = graded(assignment, result, manual, days)
         row.person = person
-        _remark(row, who, student in absent)
+        _remark(row, assignment, who, student in absent)
         rows.append(row)
     return Summary(rows, list(_checks(assignment, rows)), [*remarks, *_on_all(assignment, rows, who)], _identical(rows))
 
@@ -141,6 +142,21 @@ def _results(assignment: Assignment, results: Path) -> tuple[dict[str, dict[str,
     return found, remarks
 
 
+def _same_version(assignment: Assignment, found: Mapping[str, Mapping[str, Any]], who: Known) -> None:
+    """Raises ValueError where results are of an assignment that has changed since, and can be made anew."""
+    older = [name for name, result in found.items() if _is_older(result, assignment) and not who.gone(name)]
+    if older:
+        names = ", ".join(older[:5]) + (" and others" if len(older) > 5 else "")
+        raise ValueError(
+            f"{len(older)} of {len(found)} results are not of {assignment.name} as it is now ({names}), so nothing was "
+            "written: run `roofline-kit grade` again"
+        )
+
+
+def _is_older(result: Mapping[str, Any], assignment: Assignment) -> bool:
+    return result.get("version") != assignment.digest
+
+
 def _nothing(student: str, assignment: Assignment) -> dict[str, Any]:
     """A result of somebody who handed in nothing."""
     prose = [answer for answer in assignment.answers.values() if answer.prose]
@@ -156,7 +172,7 @@ def _nothing(student: str, assignment: Assignment) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _remark(row: Grade, who: Known, absent: bool) -> None:
+def _remark(row: Grade, assignment: Assignment, who: Known, absent: bool) -> None:
     """Says what is worth knowing of somebody."""
     if absent:
         row.humans, row.remarks = [], ["nothing was handed in"]
@@ -165,6 +181,8 @@ def _remark(row: Grade, who: Known, absent: bool) -> None:
         row.humans.append("not in the roster, and so not in canvas.csv")
     if who.gone(row.student):
         row.remarks.append("was not among the submissions of the last run")
+        if _is_older(row.result, assignment):
+            row.humans.append("graded when the assignment was another, and not handed in since")
     if row.person.late and not row.late:
         row.remarks.append("LATE in Canvas")
 

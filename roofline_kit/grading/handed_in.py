@@ -28,15 +28,18 @@ LONGEST = 120  # bytes of a page's name; a digest and an ending come behind it
 
 @dataclass(frozen=True)
 class Entry:
-    """A submission as a file. student : who it is from. path : the notebook. files : what else was handed in.
+    """A submission as a file.
 
-    refused : why there is nothing to be read, if that is so. person : what a platform says of the student.
+    student : who it is from. path : the notebook, of several the newest. files : what else was handed in. others : the
+    other notebooks, the newest first. refused : why there is nothing to be read, if that is so. person : what a
+    platform says of the student.
     """
 
     student: str
     path: Path
     files: tuple[Path, ...] = ()
     notes: tuple[str, ...] = ()
+    others: tuple[Path, ...] = ()
     refused: str = ""
     person: Person = field(default_factory=Person)
 
@@ -199,14 +202,15 @@ def _entry(student: str, pile: _Pile) -> Entry:
     notebooks = sorted((path for path in pile.files if path.suffix.lower() == ".ipynb"), key=_age)
     rest = tuple(path for path in pile.files if path not in notebooks)
     if not notebooks:
-        others = ", ".join(one_line(path.name) for path in rest[:3])
-        why = f"there is no notebook{f', only {others}' if others else ''}"
-        return Entry(student, (rest or (pile.path,))[0], (), tuple(pile.troubles), why)
-    newest, notes = notebooks[-1], list(pile.troubles)
-    if len(notebooks) > 1:
+        only = ", ".join(one_line(path.name) for path in rest[:3])
+        why = f"there is no notebook{f', only {only}' if only else ''}"
+        return Entry(student, (rest or (pile.path,))[0], (), tuple(pile.troubles), refused=why)
+    newest, *others = reversed(notebooks)
+    notes = list(pile.troubles)
+    if others:
         notes.append(f"{len(notebooks)} notebooks: {one_line(newest.name)} was taken")
     refused = "" if os.access(newest, os.R_OK) else "it cannot be read: Permission denied"
-    return Entry(student, newest, rest, tuple(notes), refused)
+    return Entry(student, newest, rest, tuple(notes), tuple(others), refused)
 
 
 def _age(path: Path) -> tuple[int, float]:
