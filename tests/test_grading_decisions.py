@@ -14,7 +14,7 @@ from attacks import HERE
 from test_grading_commands import table
 
 from roofline_kit.grading import assignment, grade, report
-from roofline_kit.grading.handed_in import Entry
+from roofline_kit.grading.handed_in import Entry, name_of
 from roofline_kit.grading.submission import Submission
 
 POLICY = {"free_days": 1, "per_day": 0.1, "most_days": 5}
@@ -37,7 +37,7 @@ def of(
 def stored(folder: Path, *results: dict[str, Any]) -> Path:
     """A folder with these results; without any, with those of three students."""
     for result in results or [of(GRADED, student, {"flops": 3, "kv": 1.5}) for student in STUDENTS]:
-        path = folder / "results" / f"{result['student']}.json"
+        path = folder / "results" / f"{name_of(result['student'])}.json"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(result))
     return folder
@@ -127,7 +127,8 @@ def test_the_rows_of_a_page_add_up(tmp_path: Path) -> None:
     (tmp_path / "manual.csv").write_text(M + "ada,kv,2.5,Nearly\nada,,-0.5,By mail\nbob,flops,,Read the hint\n")
     (tmp_path / "late.csv").write_text(L + "ada,3\n")
     summary = report.write_all(GRADED, tmp_path)
-    for row, expected in zip(summary.rows[1:], (4, 4.5), strict=True):
+    rows = {row.student: row for row in summary.rows}
+    for row, expected in ((rows["ada"], 4), (rows["bob"], 4.5)):
         page = (tmp_path / "feedback" / f"{row.student}.html").read_text("utf-8")
         cells = re.findall(r'<td class="n">([^<]*)</td>', page)
         numbers = [float(cell.split(" of ")[0].replace("−", "-")) for cell in cells]
@@ -168,7 +169,7 @@ def test_results_of_an_assignment_as_it_was_are_not_mixed_in(tmp_path: Path) -> 
     changed = replace(GRADED, notebook=notebook)
     stored(tmp_path, of(changed, "ada", {"flops": 4}))
     newer = (tmp_path / "results" / "ada.json").read_bytes()
-    with pytest.raises(ValueError, match=r"2 of 3 results are not of assignment as it is now \( eve , bob\)"):
+    with pytest.raises(ValueError, match=r"2 of 3 results are not of assignment as it is now \(.*bob"):
         report.write_all(changed, tmp_path)
     after = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     assert after == {**before, tmp_path / "results" / "ada.json": newer}

@@ -15,7 +15,7 @@ from attacks import HERE as ATTACKS
 from attacks import all_attacks, cell_of
 from test_assignments import ROOT
 
-from roofline_kit.grading import assignment, grade, handed_in, report
+from roofline_kit.grading import assignment, grade, grades, handed_in, report
 
 HW1 = assignment.read(ROOT / "assignments" / "hw1_walk_through")
 SMALL = assignment.read(ATTACKS / "assignment")
@@ -113,7 +113,7 @@ def graded(walls: str, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, 
         ("torn", 19, {}, ""),
         ("hw2", 0, {}, "it is a notebook of another assignment, hw2_seven_billion; expected hw1_walk_through"),
         ("unsaved", 0, {}, "nothing in it is answered: it is as it was released. Was it saved?"),
-        ("essay", 0, {}, "it is a PDF, and not a notebook"),
+        ("essay", 0, {}, "there is no notebook, only essay.pdf"),
         ("beside", 20, {}, "2 notebooks: hw1.ipynb was taken"),
         ("again", 20, {}, "2 notebooks: hw1.ipynb was taken"),
         ("older", 19, {"the notebook older.ipynb": 20}, "2 notebooks: newer.ipynb was taken"),
@@ -125,7 +125,7 @@ def test_what_people_hand_in_gets_its_points_or_is_listed_with_the_points_of_eac
     result = graded[1][student]
     assert (result["points"], result["readings"]) == (points, readings), result
     assert told in f"{result['refused']} {' '.join(result['notes'])}", result
-    assert bool(report.needs_human(result)) == bool(told), result["notes"]
+    assert bool(grades.needs_human(result)) == bool(told), result["notes"]
 
 
 def page(graded: tuple[Path, Any], student: str) -> str:
@@ -147,7 +147,7 @@ def test_feedback_says_which_name_is_not_defined_and_which_was_meant(graded: tup
     [
         ("hw2", "Your file could not be graded: it is a notebook of another assignment, hw2_seven_billion"),
         ("unsaved", "About your file: nothing in it is answered: it is as it was released. Was it saved?"),
-        ("essay", "Your file could not be graded: it is a PDF, and not a notebook (.ipynb)."),
+        ("essay", "Your file could not be graded: there is no notebook, only essay.pdf."),
     ],
 )
 def test_a_wrong_file_is_called_what_it_is_in_one_sentence(

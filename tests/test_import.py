@@ -79,8 +79,8 @@ def test_what_refuses_bad_input_says_so_in_its_docstring(name: str) -> None:
     assert "Raises" in PUBLIC[name].__doc__
 
 
-def test_the_grader_does_not_wait_for_a_grammar_of_addresses() -> None:
-    assert "rfc3987_syntax" in imported_by("import jsonschema"), "JupyterLab has brought it, and it takes seconds"
-    loaded = imported_by("import roofline_kit.grading.grade")
+def test_no_command_that_reads_notebooks_waits_for_a_grammar_of_addresses() -> None:
+    """Which newer versions of jsonschema build whenever they are imported; see requirements.in."""
+    loaded = imported_by("import nbformat")
     assert "jsonschema" in loaded
     assert "rfc3987_syntax" not in loaded

@@ -13,42 +13,26 @@ where a student's code could read it.
     assignment   the instructor's notebook, and the release made of it
     source       what a text says without being run
     matching     which cell of a file is which answer
+    platforms    what Canvas and Gradescope call a student's files
     submission   what is taken from a file that anybody may have written
+    archive      the files in a zip file
     handed_in    which files belong to whom
     sandbox      a kernel behind walls
     judge        the values of a check against the instructor's
     runner       nbval's collector and cell runner, on such a kernel
     grade        many submissions: processes, results, what was graded already
+    people       who is in the class
+    decisions    what a person decided
+    grades       what everybody gets
+    tables       grades for you, and for Canvas
     release      whether an assignment is fair, and the students' notebook
     publish      the students' repository
-    decisions    what a person decided
-    report       pages and tables
+    report       all pages and tables
     look         one submission, cell by cell
     selfcheck    a student's look at their own
+    autograder   grading inside of Gradescope
     cluster      grading as a job array
     commands     the commands
 
 A module imports only what stands before it.
 """
-
-import sys
-from contextlib import suppress
-from importlib import import_module
-
-
-def _import_jsonschema_without_grammars() -> None:
-    """Imports jsonschema as it is where no rfc3987_syntax is installed; JupyterLab brings one.
-
-    All that reads notebooks imports jsonschema, and that would compile a grammar of internationalized addresses for
-    more than a second. No notebook is checked against it.
-    """
-    grammars = "rfc3987_syntax"
-    if "jsonschema" in sys.modules or grammars in sys.modules:
-        return
-    sys.modules[grammars] = None  # type: ignore[assignment]  # in Python's words: there is no such module
-    with suppress(ImportError):  # students need not have installed the grader
-        import_module("jsonschema")
-    del sys.modules[grammars]
-
-
-_import_jsonschema_without_grammars()

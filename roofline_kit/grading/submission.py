@@ -19,6 +19,7 @@ from typing import Any
 
 from .assignment import KEY, Form
 from .matching import READINGS, Cell, Matched, matched
+from .platforms import CANVAS
 
 MB = 10**6
 LARGEST, MOST, OTHERS = 10 * MB, 5_000, 5  # bytes of a file, cells, more notebooks of a student
@@ -70,9 +71,7 @@ def _read(path: Path, form: Form) -> Submission:
     if (size := path.stat().st_size) == 0:
         return Submission(refused="it is empty", **found)
     if size > LARGEST:
-        with path.open("rb") as file:
-            found |= {"digest": hashlib.file_digest(file, "sha256").hexdigest(), "size": size}
-        return Submission(refused=f"it has {size / MB:.0f} MB, and {LARGEST // MB} are read", **found)
+        return Submission(refused=f"it has {size / MB:.0f} MB, and {LARGEST // MB} are read", size=size, **found)
     data = path.read_bytes()
     found |= {"digest": hashlib.sha256(data).hexdigest(), "size": size}
     try:
@@ -140,9 +139,6 @@ def _assignment(content: Any) -> str:
     return name if isinstance(name, str) else ""
 
 
-CANVAS = re.compile(r"^(?P<who>[^_]+)_(?P<late>LATE_)?(?P<id>\d+)_(?P<file>\d+)_(?P<name>.*)$")
-
-
 @contextlib.contextmanager
 def brought(files: Iterable[Path], patterns: Iterable[str]) -> Iterator[Path | None]:
     """A folder with copies of the files that a submission may bring along, and that are not too large.
@@ -166,13 +162,13 @@ def _brought_as(path: Path) -> str:
     >>> _brought_as(Path("doejane_LATE_12345_67890_sweep-1.json")), _brought_as(Path("sweep.json"))
     ('sweep.json', 'sweep.json')
     """
-    canvas = CANVAS.match(path.name)
+    canvas = CANVAS.fullmatch(path.name)
     return re.sub(r"-\d+(?=\.\w+$)", "", canvas["name"]) if canvas else path.name
 
 
 def age(path: Path) -> tuple[int, float]:
     """What is larger for the newer of two files: the number that Canvas gave it, or else when it was written."""
-    canvas = CANVAS.match(path.name)
+    canvas = CANVAS.fullmatch(path.name)
     return (int(canvas["file"]) if canvas else 0, path.stat().st_mtime)
 
 
