@@ -10,7 +10,6 @@ import contextlib
 import hashlib
 import os
 import re
-import tempfile
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
@@ -20,6 +19,7 @@ from pathlib import Path
 from ..terminal import one_line
 from .archive import unpacked
 from .platforms import METADATA, Person, of_canvas, of_gradescope
+from .sandbox import workplace
 from .submission import age
 
 DEEPEST, MOST = 6, 2000  # folders in one another, and files of one student
@@ -64,8 +64,8 @@ def submissions(path: Path) -> Iterator[list[Entry]]:
     if path.suffix.lower() != ".zip" or path.is_dir():
         yield entries(path)
         return
-    with tempfile.TemporaryDirectory(prefix="handed-in-") as folder:
-        yield entries(Path(folder), unpacked(path, Path(folder)), str(path))
+    with workplace() as folder:  # which the next run removes, should this one be killed
+        yield entries(folder, unpacked(path, folder), str(path))
 
 
 def entries(folder: Path, troubles: Mapping[Path, str] | None = None, called: str = "") -> list[Entry]:
