@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from ..names import unknown
+from ..terminal import one_line
 
 CANVAS = re.compile(
     r"(?:(?:LATE_)?(?P<hidden>anon_[A-Za-z0-9]{5})|(?P<who>[-\w]+?)_(?:LATE_|late_)?(?P<id>\d+))"
@@ -201,5 +202,7 @@ def _people(rows: Iterable[dict[str, str]]) -> Iterator[Person]:
         if not number or number in seen or _name(row) in ("Points Possible", "Student, Test"):
             continue
         seen.add(number)
-        sid, login, section = (row.get(title, "").strip() for title in ("SIS User ID", "SIS Login ID", "Section"))
-        yield Person(name=_name(row), canvas=number, sid=sid, login=login, section=section)
+        sid, login, section = (
+            one_line(row.get(title, "")).strip() for title in ("SIS User ID", "SIS Login ID", "Section")
+        )
+        yield Person(name=one_line(_name(row)), canvas=number, sid=sid, login=login, section=section)
