@@ -15,7 +15,8 @@ from typing import Any
 
 import pytest
 from attacks import FULL, HERE, HONEST, answered
-from test_grading_commands import command
+from test_grading_commands import command, table
+from test_platforms import gradebook
 
 from roofline_kit.grading import autograder
 from roofline_kit.grading.sandbox import program
@@ -65,6 +66,32 @@ def gradescope(walls: str, tmp_path_factory: pytest.TempPathFactory) -> Callable
         return found
 
     return run
+
+
+def test_an_export_is_graded_once_for_each_who_handed_in_together(walls: str, tmp_path: Path) -> None:
+    members = {"1": ("jane@x.edu",), "2": ("max@x.edu", "o@x.edu"), "3": ("eve@x.edu",)}
+    text = "".join(
+        f"submission_{number}:\n  :submitters:\n"
+        + "".join(f"  - :name: {mail[0].upper()}\n    :sid: 's{mail}'\n    :email: {mail}\n" for mail in mails)
+        for number, mails in members.items()
+    )
+    content = json.dumps(answered(HONEST))
+    with zipfile.ZipFile(tmp_path / "export.zip", "w") as made:
+        made.writestr("assignment_5_export/submission_metadata.yml", text)
+        made.writestr("assignment_5_export/submission_1/hw.ipynb", content + " ")
+        made.writestr("assignment_5_export/submission_2/hw.ipynb", content)
+    gradebook(tmp_path / "g.csv", [["J", "11", "", "jane", "A", "", ""], ["O", "12", "so@x.edu", "", "A", "", ""]])
+    words = ("grade", HERE / "assignment", "export.zip", "--roster", "g.csv", "--results", "out")
+    done = command(*words, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    rows = table(tmp_path / "out" / "grades.csv")
+    assert {who: (float(row["points"]), row["name"]) for who, row in rows.items()} == {
+        "jane@x.edu": (FULL, "J"), "max@x.edu": (FULL, "M"), "o@x.edu": (FULL, "O"), "eve@x.edu": (0, "E"),
+    }  # fmt: skip
+    assert "submission_metadata.yml names submission_3" in rows["eve@x.edu"]["needs a person"]
+    assert "not in the roster" in rows["max@x.edu"]["needs a person"]
+    assert [row["ID"] for row in table(tmp_path / "out" / "canvas.csv").values()] == ["", "11", "12"]
+    assert "byte for byte" not in (tmp_path / "out" / "index.html").read_text("utf-8"), "they did it together"
 
 
 def well_formed(told: dict[str, Any]) -> None:

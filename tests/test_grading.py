@@ -6,6 +6,8 @@ import errno
 import json
 import math
 import os
+import unicodedata
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -225,8 +227,8 @@ def test_an_empty_file_is_called_empty(tmp_path: Path) -> None:
 @given(st.lists(st.text(st.characters(codec="utf-8", exclude_characters="/\0"), max_size=100), unique=True))
 def test_names_of_files_are_safe_and_different(students: list[str]) -> None:
     names = [handed_in.name_of(student) for student in students]
-    assert len(set(names)) == len(students)
-    assert all(name and not name.startswith(".") and "/" not in name and len(name) < 100 for name in names)
+    assert len({unicodedata.normalize("NFC", name).casefold() for name in names}) == len(students)
+    assert all(name and not name.startswith(".") and "/" not in name and len(name.encode()) < 200 for name in names)
 
 
 def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -243,10 +245,12 @@ def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pyte
 
 def test_the_key_changes_with_what_a_grade_depends_on(tmp_path: Path) -> None:
     (entry,) = made(tmp_path, "ada/a.ipynb", "ada/run.json")
-    keys = [grade.key(entry, GRADED)]
+    about_runs = replace(GRADED, settings={**GRADED.settings, "submitted": ["*.json"]})
+    keys = [grade.key(entry, GRADED), grade.key(entry, about_runs)]
     assert grade.key(entry, assignment.read(HERE / "assignment")) == keys[0]
     entry.files[0].write_text("[]")
-    keys.append(grade.key(entry, GRADED))
+    keys.append(grade.key(entry, about_runs))
+    assert grade.key(entry, GRADED) == keys[0], "a file that belongs to no submission has no effect"
     entry.path.write_text("[]")
     keys.append(grade.key(entry, GRADED))
     other = assignment.read(HERE / "assignment")

@@ -235,9 +235,9 @@ def a_file_of_20_gb_beside_the_notebook(base: Path) -> None:
     put(base / "a_file_of_20_gb_beside_the_notebook" / "hw.ipynb")
 
 
-@case(points=FULL, told="of 2,501 files in three_thousand_files, 2,000 were looked at")
+@case(points=FULL, told="of 2,501 files in three_thousand_files, 500 were looked at")
 def three_thousand_files(base: Path) -> None:
-    put(base / "three_thousand_files" / "0.ipynb")
+    put(base / "three_thousand_files" / "last.ipynb")
     for number in range(2500):
         (base / "three_thousand_files" / f"{number:04}.txt").touch()
 

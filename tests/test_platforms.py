@@ -5,7 +5,11 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
+import signal
 import stat
+import subprocess
+import sys
 import zipfile
 from collections.abc import Iterable
 from pathlib import Path
@@ -15,6 +19,7 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
+from test_assignments import ROOT
 
 from roofline_kit.grading import archive, handed_in, platforms
 from roofline_kit.grading.handed_in import Entry
@@ -123,8 +128,7 @@ def test_the_export_of_gradescope_says_who_handed_in_together_or_nothing(tmp_pat
         "submission_104": ("", "", "hw.ipynb"),
     }  # fmt: skip
     assert found["max@x.edu"].path == found["o@x.edu"].path
-    assert found["gone@x.edu"].refused == "there is no notebook"
-    assert found["gone@x.edu"].notes == ("submission_metadata.yml names submission_103, and there is no such folder",)
+    assert "submission_metadata.yml names submission_103, and there is no such folder" in found["gone@x.edu"].refused
 
 
 TEXTS = st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Zl", "Zp"]), max_size=40)
@@ -239,6 +243,41 @@ def test_nothing_in_a_zip_file_leads_out_of_it_fills_the_disk_or_hides_anybody(t
     assert told == {"bomb": "", "back": "", "file": "", "b⏎z: 0 of 20": "", "honest": ""}
 
 
+def test_what_was_unpacked_is_gone_after_the_run_that_comes_after_one_that_was_killed(tmp_path: Path) -> None:
+    path = zipped(tmp_path / "c.zip", {"ada/hw.ipynb": NOTEBOOK})
+    (tmp_path / "tmp").mkdir()
+    program = (
+        "import os, signal, sys\nfrom pathlib import Path\nfrom roofline_kit.grading import handed_in\n"
+        "with handed_in.submissions(Path(sys.argv[1])): os.kill(os.getpid(), int(sys.argv[2]))"
+    )
+    for number, left in ((signal.SIGKILL, 1), (0, 0)):
+        words = [sys.executable, "-c", program, path, f"{number}"]
+        subprocess.run(words, env={**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": str(tmp_path / "tmp")})
+        assert len([*(tmp_path / "tmp").iterdir()]) == left
+
+
+def locked(path: Path, but: int = 0) -> Path:
+    """Sets the bit that says "encrypted" in a zip file, of all files but a few at the end."""
+    head, *files = path.read_bytes().split(b"PK\x01\x02")
+    last = len(files) - but
+    path.write_bytes(
+        b"PK\x01\x02".join([head, *(file[:4] + b"\x01\x00" + file[6:] for file in files[:last]), *files[last:]])
+    )
+    return path
+
+
+def test_an_encrypted_zip_is_refused_and_one_encrypted_file_is_its_students_trouble(tmp_path: Path) -> None:
+    names = ["class/ada/hw.ipynb", "class/__MACOSX/x", "class/.DS_Store", "class/readme.txt", "class/bob/hw.ipynb"]
+    path = zipped(tmp_path / "z.zip", dict.fromkeys([*names, "class/cyd/hw.ipynb"], NOTEBOOK))
+    found = read(locked(path, but=2))
+    assert {student: (entry.refused, entry.notes) for student, entry in found.items()} == {
+        "ada": ("there is no notebook that can be read: hw.ipynb: it is encrypted in the zip file", ()),
+        "bob": ("", ()), "cyd": ("", ()),
+    }  # fmt: skip
+    with pytest.raises(ValueError, match=r"z\.zip is encrypted: unpack it with its password"):
+        read(locked(path))
+
+
 def test_names_that_a_zip_file_does_not_say_to_be_utf_8_are_read_as_that(tmp_path: Path) -> None:
     path = zipped(tmp_path / "z.zip", {"cafe-000/hw.ipynb": NOTEBOOK, "bad-000/hw.ipynb": NOTEBOOK})
     data = path.read_bytes().replace(b"cafe-000", "caf\u00e9-00".encode()).replace(b"bad-000", b"bad-\xff00")
@@ -316,11 +355,19 @@ def test_a_student_is_found_by_the_number_of_canvas_or_else_by_an_id_of_the_univ
         ("remy@x.edu", platforms.Person(email="remy@x.edu"), "Roe, Remy"),
         ("jane@x.edu", platforms.Person(email="jane@x.edu"), "Doe, Jane"),
         ("anything", platforms.Person(sid="s1"), "Doe, Jane"),
+        ("Jane Doe", platforms.Person(), "Doe, Jane"),
+        ("roe_remy", platforms.Person(), None),
+        ("x", platforms.Person(name="Remy Roe", email="other@y.edu"), "Roe, Remy"),
         ("jane", platforms.Person(canvas="9999"), None),
         ("eve", platforms.Person(), None),
     ):
         found = course.find(student, person)
         assert (found.name if found else None) == name, student
+
+
+def test_a_name_that_two_have_is_nobodys(tmp_path: Path) -> None:
+    twice = [["Doe, Jane", number, "", f"login{number}", "A", "", ""] for number in ("1", "2")]
+    assert platforms.roster(gradebook(tmp_path / "g.csv", twice)).find("Jane Doe", platforms.Person()) is None
 
 
 def test_what_is_known_of_a_submission_can_be_kept() -> None:

@@ -16,8 +16,8 @@ where a student's code could read it.
     platforms    what Canvas and Gradescope call a student's files
     submission   what is taken from a file that anybody may have written
     archive      the files in a zip file
-    handed_in    which files belong to whom
     sandbox      a kernel behind walls
+    handed_in    which files belong to whom
     judge        the values of a check against the instructor's
     runner       nbval's collector and cell runner, on such a kernel
     grade        many submissions: processes, results, what was graded already

@@ -170,7 +170,7 @@ def grade(
     except BlockingIOError:
         raise refuse(f"another grader is at work in {results}") from None
     except (AssignmentError, NoSandbox, OSError, ValueError, RuntimeError) as error:
-        raise refuse(error) from None
+        raise refuse(in_words(error)) from None
     if not part:
         _report(given, results)
 
@@ -249,7 +249,7 @@ def report(name: Name, results: Results = None, roster: RosterFile = None) -> No
         if roster:
             _keep(results, None, roster)
     except (OSError, ValueError) as error:
-        raise refuse(error) from None
+        raise refuse(in_words(error)) from None
     _report(given, results)
 
 
@@ -293,7 +293,7 @@ def _report(given: Assignment, results: Path) -> None:
     try:
         summary = pages.write_all(given, results)
     except (AssignmentError, OSError, ValueError) as error:
-        raise refuse(error) from None
+        raise refuse(in_words(error)) from None
     absent = len(summary.rows) - len(summary.handed_in)
     title = f"{given.settings.get('title', given.name)}: {len(summary.handed_in)} submissions"
     out.print(

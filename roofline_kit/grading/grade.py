@@ -176,12 +176,17 @@ def _of_check(check: Check, given: Submission, run: Run) -> dict[str, Any]:
 
 def key(entry: Entry, assignment: Assignment) -> str:
     """What a grade depends on, in one word: the files, the assignment, the kit and the rules of the grader."""
-    files = [fingerprint(paths, submission.LARGEST) for paths in ([entry.path], entry.others, entry.files)]
+    patterns = assignment.settings.get("submitted", ())
+    brought = [path for path in entry.files if submission.belongs(path, patterns)]
+    files = [fingerprint(paths, submission.LARGEST) for paths in ([entry.path], entry.others, brought)]
     told = f"{VERSION} {version('roofline-kit')} {assignment.digest} {entry.refused} {files}"
     return hashlib.sha256(told.encode()).hexdigest()
 
 
-WHOLE = {"student", "assignment", "key", "file", "refused", "seen", "notes", "readings", "checks", "answers", "errors"}
+WHOLE = {
+    "student", "assignment", "key", "file", "refused", "seen", "notes", "readings", "points", "of", "checks", "prose",
+    "answers", "errors", "seconds",
+}  # fmt: skip
 CHECK = {"name", "points", "of", "reason", "hint", "words"}
 
 

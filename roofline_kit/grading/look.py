@@ -26,6 +26,8 @@ def single(path: Path) -> Entry:
     """
     if path.is_dir():
         raise ValueError(f"{path} is a folder, and --cells looks at one notebook, as in {entries(path)[0].path}")
+    if path.suffix.lower() == ".zip":
+        raise ValueError(f"{path} is a zip file, and --cells looks at one notebook: unpack it first")
     if not path.exists():
         raise FileNotFoundError(f"{path} is not there: expected a notebook that was handed in")
     beside = [file for file in path.resolve().parent.iterdir() if file.is_file() and not file.is_symlink()]

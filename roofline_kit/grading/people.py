@@ -6,7 +6,6 @@ students.json    who handed in, in the last run or before it; and the roster, on
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import Any
 
 from ..files import write
 from .handed_in import Entry
-from .platforms import Person, Roster
+from .platforms import Person, Roster, letters
 
 FILE = "students.json"
 
@@ -51,8 +50,7 @@ class Known:
 
 def _called(person: Person, by_canvas: bool) -> str:
     """What a student is called who handed in nothing: as in Canvas's files, where there are such, or by their login."""
-    letters = re.sub(r"\W", "", person.name).lower()
-    return f"{letters}_{person.canvas}" if by_canvas or not person.login else person.login
+    return f"{letters(person.name)}_{person.canvas}" if by_canvas or not person.login else person.login
 
 
 def known(results: Path) -> Known:

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from ..names import unknown
+from ..terminal import one_line
 
 CANVAS = re.compile(
     r"(?:(?:LATE_)?(?P<hidden>anon_[A-Za-z0-9]{5})|(?P<who>[-\w]+?)_(?:LATE_|late_)?(?P<id>\d+))"
@@ -129,16 +130,39 @@ class Roster:
     columns: dict[str, str] | None = None
 
     def find(self, student: str, person: Person) -> Person | None:
-        """Somebody in the course: by Canvas's number or, where there is none, by one of the ids of a university."""
-        if person.canvas:
-            return self._by(canvas={person.canvas})
-        ids = {person.sid, person.email, person.login, student} - {""}
-        return self._by(sid=ids) or self._by(login=ids | {id.partition("@")[0] for id in ids if "@" in id})
+        """Somebody in the course: by Canvas's number or, where there is none, by an id of the university, or by name.
 
-    def _by(self, **wanted: Iterable[str]) -> Person | None:
-        ((field, ids),) = wanted.items()
-        found = [person for person in self.people if getattr(person, field) in ids]
+        A name is that of one person in the course, as "Doe, Jane" or "Jane Doe"; of nobody, where two have it.
+        """
+        if person.canvas:
+            return self._one(listed.canvas == person.canvas for listed in self.people)
+        ids = {person.sid, person.email, person.login, student} - {""}
+        logins = ids | {id.partition("@")[0] for id in ids if "@" in id}
+        names = {letters(person.name), letters(student)} - {""}
+        return (
+            self._one(listed.sid in ids for listed in self.people)
+            or self._one(listed.login in logins for listed in self.people)
+            or self._one(bool(names & _orders(listed.name)) for listed in self.people)
+        )
+
+    def _one(self, fits: Iterable[bool]) -> Person | None:
+        found = [listed for listed, fit in zip(self.people, fits, strict=True) if fit]
         return found[0] if len(found) == 1 else None
+
+
+def letters(name: str) -> str:
+    """What Canvas makes of a name in the name of a file: its letters and digits, and no capitals.
+
+    >>> letters("O'Neil, Max")
+    'oneilmax'
+    """
+    return re.sub(r"\W", "", name).lower()
+
+
+def _orders(name: str) -> set[str]:
+    """A name with what stands after its comma behind it, and before it."""
+    last, _, first = name.partition(",")
+    return {letters(last + first), letters(first + last)}
 
 
 def roster(path: Path) -> Roster:
@@ -178,5 +202,7 @@ def _people(rows: Iterable[dict[str, str]]) -> Iterator[Person]:
         if not number or number in seen or _name(row) in ("Points Possible", "Student, Test"):
             continue
         seen.add(number)
-        sid, login, section = (row.get(title, "").strip() for title in ("SIS User ID", "SIS Login ID", "Section"))
-        yield Person(name=_name(row), canvas=number, sid=sid, login=login, section=section)
+        sid, login, section = (
+            one_line(row.get(title, "")).strip() for title in ("SIS User ID", "SIS Login ID", "Section")
+        )
+        yield Person(name=one_line(_name(row)), canvas=number, sid=sid, login=login, section=section)
