@@ -34,7 +34,7 @@ from .runner import Outcome, Reports, Run, execute
 from .sandbox import walls
 from .submission import Submission
 
-VERSION = 1  # to be raised when the same submission would be graded differently
+VERSION = 2  # to be raised when the same submission would be graded differently
 
 
 @dataclass(frozen=True)

@@ -51,25 +51,19 @@ class Matched:
 
 def matched(cells: Sequence[Cell], form: Form) -> Matched:
     """The answers in some cells."""
-    found, choices, places = Matched(), dict[str, dict[str, str]](), dict[str, list[Cell]]()
-    for name, answer in form.answers.items():
-        places[name], first = _places(cells, form, name)
-        if first is None:
-            found.notes.append(f"{name}: its cell is missing")
-            continue
-        if len(places[name]) > 1:
-            found.notes.append(f"{name}: there are {len(places[name])} cells of this answer")
-        if not answer.prose and first.kind != "code":
-            found.notes.append(f"{name}: its cell is not a code cell any more; it was read as code")
-        ways = _ways(places[name], first, form, name)
-        texts = {way: _clean(name, text, found.notes) for way, text in ways.items()}
-        taken = next(iter(texts.values()))
-        (found.prose if answer.prose else found.answers)[name] = taken
-        if not answer.prose:
-            choices[name] = {way: text for way, text in texts.items() if text != taken}
+    found, others = Matched(), dict[str, dict[str, str]]()
+    places = {name: _places(cells, form, name) for name in form.answers}
+    for name in form.answers:
+        if places[name]:
+            others[name] = _take_own(found, places[name], form, name)
+    gone = [name for name, own in places.items() if not own]
+    if len(gone) > 2:
+        found.notes.append(f"{len(gone)} of {len(places)} answer cells are missing: {', '.join(gone)}")
+    else:
+        found.notes += [f"{name}: its cell is missing" for name in gone]
     _look_outside(found, cells, places, form)
-    for name, others in choices.items():
-        found.readings |= {f"{name}: {way}": {**found.answers, name: text} for way, text in others.items()}
+    for name, texts in others.items():
+        found.readings |= {f"{name}: {way}": {**found.answers, name: text} for way, text in texts.items()}
     if len(found.readings) > READINGS:
         found.notes.append(f"it can be read in {len(found.readings)} more ways, of which {READINGS} are graded")
     found.readings = dict(list(found.readings.items())[:READINGS])
@@ -80,19 +74,32 @@ def matched(cells: Sequence[Cell], form: Form) -> Matched:
 # --- the cells that were released for it ------------------------------------------------------------------
 
 
-def _places(cells: Iterable[Cell], form: Form, name: str) -> tuple[list[Cell], Cell | None]:
-    """The cells of an answer, empty ones only if there is no other; and the one that is the best witness."""
+def _places(cells: Iterable[Cell], form: Form, name: str) -> list[Cell]:
+    """The cells of an answer, empty ones only if there is no other."""
     ids, own = {answer.cell: name for name, answer in form.answers.items()}, form.answers[name].cell
     # JupyterLab gives a copy a new id and the same metadata, so the id is the better witness.
     places = [cell for cell in cells if cell.id == own or (cell.name == name and ids.get(cell.id or "", name) == name)]
-    places = [cell for cell in places if cell.source.strip()] or places[:1]
-    return places, next((cell for cell in places if cell.id == own), places[-1] if places else None)
+    return [cell for cell in places if cell.source.strip()] or places[:1]
 
 
-def _ways(places: list[Cell], first: Cell, form: Form, name: str) -> dict[str, str]:
+def _take_own(found: Matched, places: list[Cell], form: Form, name: str) -> dict[str, str]:
+    """Takes an answer from its cells, notes what is odd, and returns the other ways to read it."""
+    prose = form.answers[name].prose
+    first = next((cell for cell in places if cell.id == form.answers[name].cell), places[-1])
+    if len(places) > 1:
+        found.notes.append(f"{name}: there are {len(places)} cells of this answer")
+    if not prose and first.kind != "code":
+        found.notes.append(f"{name}: its cell is not a code cell any more; it was read as code")
+    ways = _ways(places, first, form.answers[name].cell)
+    texts = {way: _clean(name, text, found.notes) for way, text in ways.items()}
+    taken = next(iter(texts.values()))
+    (found.prose if prose else found.answers)[name] = taken
+    return {} if prose else {way: text for way, text in texts.items() if text != taken}
+
+
+def _ways(places: list[Cell], first: Cell, released: str) -> dict[str, str]:
     """Ways to read the cells of an answer, in words, each with its source; the one that is taken comes first."""
-    released = first.id == form.answers[name].cell
-    own = f"the cell with the released id, number {first.number}" if released else "the last of its cells"
+    own = f"the cell with the released id, number {first.number}" if first.id == released else "the last of its cells"
     texts = {own: first.source} | {f"cell {cell.number}": cell.source for cell in places if cell is not first}
     if len(places) == 1:
         return texts
@@ -118,13 +125,14 @@ def _look_outside(found: Matched, cells: Sequence[Cell], places: Mapping[str, Se
     released = {source.strip() for source in (*form.frame.values(), *form.visible.values())}
     code = [cell for cell in cells if cell.kind == "code" and cell.source.strip()]
     added = [cell for cell in code if cell.number not in of and cell.source.strip() not in released]
-    if sum(len(cell.source) for cell in added) > ADDED:
-        found.notes.append(f"its added cells have more than {ADDED:,} characters, and were not looked at")
-        return
     open_ = {
         name: names for name, answer in form.answers.items()
         if not answer.prose and (names := unbound(found.answers.get(name, ""), answer.stub))
     }  # fmt: skip
+    if sum(len(cell.source) for cell in added) > ADDED:
+        if open_ or any(missing(source, found.answers, form) for source in found.answers.values()):
+            found.notes.append(f"its added cells have more than {ADDED:,} characters, and were not looked at")
+        return
     if open_:
         inside = [cell for cell in code if cell.number in of and len(cell.source) <= LONGEST]
         asked = {number: bound(form.answers[name].stub).keys() for number, name in of.items()}
