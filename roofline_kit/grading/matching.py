@@ -15,6 +15,7 @@ from .source import bound, is_python, unbound, used
 LONGEST = 20_000  # characters of an answer
 ADDED = 100_000  # characters of all cells that were added; to look at one of them can take a second
 READINGS = 6  # of a file are graded
+FEW = 8  # cells are named by their numbers
 
 
 @dataclass(eq=False)
@@ -161,7 +162,8 @@ def _take(found: Matched, open_: Mapping[str, Sequence[str]], binders: Binders, 
         numbers = sorted({cell.number for cells in choices for cell in cells})
         where = f"cell {numbers[0]}, which is not its own"
         if len(numbers) > 1:
-            where = f"cells {', '.join(map(str, numbers))}, which are not its own"
+            more = f" and {len(numbers) - FEW} more" if len(numbers) > FEW else ""
+            where = f"cells {', '.join(map(str, numbers[:FEW]))}{more}, which are not its own"
         own = found.answers.get(name, stub)
         first, last = (_joined(own, [cells[i] for cells in choices]) for i in (0, -1))
         if first == last:
