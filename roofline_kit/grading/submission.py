@@ -112,7 +112,7 @@ def content_of(data: bytes) -> Any:
     except RecursionError:
         raise Unreadable("it is nested too deeply") from None
     except ValueError:
-        raise Unreadable("it is not JSON, and so no notebook; was it cut off, or changed by hand?") from None
+        raise Unreadable("it is not JSON, as a notebook is") from None
 
 
 def _of_assignment(given: Matched, form: Form, content: Any, found: dict[str, Any]) -> Submission:
