@@ -152,30 +152,57 @@ def _binders(cells: Iterable[Cell], asked: Mapping[int, Collection[str]]) -> dic
 
 
 def _take(found: Matched, open_: Mapping[str, Sequence[str]], binders: Binders, form: Form) -> None:
-    """Takes what answers leave open from the only cell that has it; where there are several, adds readings."""
+    """Takes what answers leave open from the only cell that has it; where there are several, adds readings.
+
+    So it does where that cell would change what is not open: an answer never has less than by itself.
+    """
+    taken: dict[str, str] = {}
     readings: dict[str, dict[str, str]] = {"the first": {}, "the last": {}}
     for name, names in open_.items():
         stub = form.answers[name].stub
+        own = found.answers.get(name, stub)
         meant = ([cell for cell in binders.get(one, ()) if one not in unbound(cell.source, stub)] for one in names)
         if not (choices := [cells for cells in meant if cells]):
             continue
         numbers = sorted({cell.number for cells in choices for cell in cells})
-        where = f"cell {numbers[0]}, which is not its own"
-        if len(numbers) > 1:
-            more = f" and {len(numbers) - FEW} more" if len(numbers) > FEW else ""
-            where = f"cells {', '.join(map(str, numbers[:FEW]))}{more}, which are not its own"
-        own = found.answers.get(name, stub)
-        first, last = (_joined(own, [cells[i] for cells in choices]) for i in (0, -1))
-        if first == last:
-            found.answers[name] = _clean(name, first, found.notes)
-            found.notes.append(f"{name}: its answer was taken from {where}")
+        first, last = ([cells[i] for cells in choices] for i in (0, -1))
+        changed = {one for cell in last for one in bound(cell.source)} & (bound(own).keys() - set(names))
+        if first == last and not changed:
+            found.answers[name] = _clean(name, _joined(own, first), found.notes)
+            taken[name] = _numbers(numbers)
         else:
-            readings["the first"][name] = _clean(name, first, found.notes)
-            readings["the last"][name] = _clean(name, last, found.notes)
-            found.notes.append(f"{name}: its answer may be in {where}")
+            readings["the first"][name] = _clean(name, _joined(own, first), found.notes)
+            readings["the last"][name] = _clean(name, _joined(own, last), found.notes)
+            found.notes.append(f"{name}: its answer may be in {_numbers(numbers)}, and not in its own")
+    if len(taken) > 2:
+        told = ", ".join(f"{name} ({where})" for name, where in taken.items())
+        found.notes.append(f"{len(taken)} answers were taken from cells that are not their own: {told}")
+    else:
+        found.notes += [
+            f"{name}: its answer was taken from {where}, and not from its own" for name, where in taken.items()
+        ]
+    _add_readings(found, readings)
+
+
+def _add_readings(found: Matched, readings: Mapping[str, dict[str, str]]) -> None:
+    """Adds the ways to read answers from other cells, which are one way if no answer has several cells."""
+    same = readings["the first"] == readings["the last"]
     for way, texts in readings.items():
+        which = "the cells" if same else f"{way} of the cells"
         if texts:
-            found.readings[f"{', '.join(texts)}: {way} of the cells that could be it"] = {**found.answers, **texts}
+            found.readings[f"{', '.join(texts)}: {which} that could be it"] = {**found.answers, **texts}
+
+
+def _numbers(numbers: Sequence[int]) -> str:
+    """Cells by their numbers, in words.
+
+    >>> _numbers([4]), _numbers(range(1, 99))
+    ('cell 4', 'cells 1, 2, 3, 4, 5, 6, 7, 8 and 90 more')
+    """
+    if len(numbers) == 1:
+        return f"cell {numbers[0]}"
+    more = f" and {len(numbers) - FEW} more" if len(numbers) > FEW else ""
+    return f"cells {', '.join(map(str, numbers[:FEW]))}{more}"
 
 
 def _joined(own: str, cells: Iterable[Cell]) -> str:
