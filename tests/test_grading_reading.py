@@ -13,9 +13,12 @@ import nbformat
 import pytest
 from attacks import HERE as ATTACKS
 from attacks import all_attacks, cell_of
+from hypothesis import given
+from hypothesis import strategies as st
 from test_assignments import ROOT
 
-from roofline_kit.grading import assignment, grade, grades, handed_in, report
+from roofline_kit.grading import assignment, cells, grade, grades, handed_in, matching, report, source, submission
+from roofline_kit.grading.enclosed import enclosed
 
 HW1 = assignment.read(ROOT / "assignments" / "hw1_walk_through")
 SMALL = assignment.read(ATTACKS / "assignment")
@@ -107,8 +110,8 @@ def graded(walls: str, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, 
     ("student", "points", "readings", "told"),
     [
         ("misspelt", 18.5, {}, ""),
-        ("below", 20, {}, "users: its answer was taken from cell 62, which is not its own"),
-        ("twice", 19, TWICE, "users: its answer may be in cells 53, 54, which are not its own"),
+        ("below", 20, {}, "11 answers were taken from cells that are not their own: add (cells 10, 11, 12), saxpy"),
+        ("twice", 19, TWICE, "users: its answer may be in cells 53, 54, and not in its own"),
         ("helper", 19, {"users: with the added cells": 20}, "users: it needs ratio of cell 4"),
         ("torn", 19, {}, ""),
         ("hw2", 0, {}, "it is a notebook of another assignment, hw2_seven_billion; expected hw1_walk_through"),
@@ -180,3 +183,145 @@ def test_whatever_was_drawn_the_page_of_who_tries_to_tell_it_is_the_same(
     chosen = "exception_of_python_by_the_bits"
     assert errors[0][chosen] != errors[1][chosen], "an instructor may know, and this shows that it was tried"
     assert set(errors[0]["exception_called_like_a_type"].values()) == {"an exception of its own kind"}
+
+
+# --- texts, without running them --------------------------------------------------------------------------
+
+DEEP = (
+    "(" * 9000, "-" * 9000 + "1", "not " * 4000 + "1", "x" + "()" * 5000, "a" + "+a" * 5000, "[" * 9000, "a.b" * 5000,
+    "lambda:" * 2000 + "1", "f'{" * 3000, "a=" * 5000 + "1", "\0", "\ud800", "x = '\\d'", "%%time\nx = 1", "!ls\nx = 1",
+    "x?", "return 1", "await x", "nonlocal x", "global x; x = 1", "from os import *", "del x", "x: int", "*a, = b",
+)  # fmt: skip
+
+
+@pytest.mark.filterwarnings("error")
+@given(st.text(max_size=60) | st.sampled_from(DEEP))
+def test_no_text_ends_or_warns_who_reads_it(text: str) -> None:
+    for stub in ("x = ...", text):
+        assert isinstance(source.bound(text), dict) and isinstance(source.used(text), set)
+        assert isinstance(source.unbound(text, stub), list)
+    assert isinstance(matching.told("users", {**SOLVED, "users": text}, {}, HW1), list)
+
+
+@pytest.mark.parametrize(
+    ("text", "binds", "needs"),
+    [
+        ("a, (b, *c) = f(x)", "a b c", "f x"),
+        ("for i in range(n):\n    with y as z:\n        t += i", "i z t", "n y"),
+        ("if (w := v):\n    import p.q, r as s\nelse:\n    from m import k", "w p s k", "v"),
+        ("def f(a, *, b=d):\n    c = a + e\n    return [g for g in c]\nclass K(B):\n    m = n", "f K", "d e B n"),
+        ("%matplotlib inline\na = [b for b in c]", "a", "c"),
+        ("def f():\n    def g():\n        return h\n    return g", "f", "h"),
+        ("a = (", "", ""),
+    ],
+)
+def test_names_of_a_text(text: str, binds: str, needs: str) -> None:
+    assert (set(source.bound(text)), source.used(text)) == (set(binds.split()), set(needs.split()))
+
+
+@pytest.mark.parametrize("alias", ["", " as put"])
+@pytest.mark.parametrize("gone", ["", "f", "g", "work", "f g", "f g work"])
+def test_each_value_of_a_check_is_worked_out_on_its_own(gone: str, alias: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is drawn for a value, too, does not depend on whether those before it could be worked out."""
+    check = (
+        f"""
+from roofline_kit.grading.cells import at{alias}, draw, report
+pairs = [at(work, **draw(n=(1, 10**9))) for _ in range(2)]
+report(
+    a=[at(f, **draw(n=(1, 10**9))) for _ in range(3)], b=f(**draw(n=(1, 10**9))), c=at(g, **draw(n=(1, 10**9))),
+    d=[pair[1] for pair in pairs], e=(x := draw(n=(1, 10**9))["n"]), **{{"z": draw(n=(1, 10**9))["n"]}},
+)""".replace(" at(", " put(" if alias else " at(")
+        .replace("[at(", "[put(" if alias else "[at(")
+        .replace("=at(", "=put(" if alias else "=at(")
+    )
+    reports: list[Any] = []
+    monkeypatch.setattr("IPython.display.display", lambda data, raw: reports.append(data[cells.MIME]))
+    answers = {"f": lambda n: n + 0.5, "g": lambda n: 2 * n, "work": lambda n: (n, n + 1)}
+    for left_out in ([], gone.split()):
+        cells.begin("seed")
+        exec(enclosed(check), {name: answer for name, answer in answers.items() if name not in left_out})
+    needed = {"a": "f", "b": "f", "c": "g", "d": "work"}
+    for name, value in reports[0].items():
+        failed = needed.get(name) in gone.split()
+        assert ("error" in json.dumps(reports[1][name])) if failed else reports[1][name] == value, name
+
+
+@pytest.mark.parametrize(
+    ("data", "refused"),
+    [
+        (b"", "it is empty"),
+        (b"PK\x03\x04rest", "it is a zip file or a document of an office program, and not a notebook (.ipynb)"),
+        (b"%PDF-1.7", "it is a PDF, and not a notebook (.ipynb)"),
+        (b"\n<!DOCTYPE html>", "it is a web page, and not a notebook (.ipynb)"),
+        (b"import math", "it is not JSON, as a notebook is"),
+        (b"<<<<<<< HEAD\n{}", "it is not JSON, as a notebook is"),
+        (b'{"cells": []}',
+         "all answer cells of hw1_walk_through are missing: it is another notebook, or they were deleted"),
+        (b'{"cells": [{"cell_type": "code", "source": "1"}], "metadata": {"grading": {"assignment": "<b>\\u001b[2J"}}}',
+         "it is a notebook of another assignment; expected hw1_walk_through"),
+    ],
+)  # fmt: skip
+def test_a_file_that_is_no_submission_is_called_what_it_is(data: bytes, refused: str, tmp_path: Path) -> None:
+    (tmp_path / "a.ipynb").write_bytes(data)
+    read = submission.read(tmp_path / "a.ipynb", HW1)
+    assert (read.refused, read.answers, read.name) == (refused, {}, "a.ipynb")
+
+
+def read(content: Notebook, folder: Path) -> submission.Submission:
+    (folder / "a.ipynb").write_text(json.dumps(content))
+    return submission.read(folder / "a.ipynb", HW1)
+
+
+def test_what_needs_no_person_bothers_none(tmp_path: Path) -> None:
+    """Scratch cells, also ones that bind names of answers or of Python, and ones that are long."""
+    content = of_hw1()
+    scratch = ["flops = 7", "add_flops = 3", "sum = max = 1", "steps = []", "1/0", "x = '" + "x" * 200_000 + "'"]
+    for i, text in enumerate(scratch):
+        content["cells"].append(code(text, id=f"s{i}"))
+        found = read(content, tmp_path)
+        assert (found.refused, found.notes, found.readings, found.answers) == ("", [], {}, SOLVED)
+
+
+def test_a_notebook_that_lost_all_its_metadata_is_read_by_its_names(tmp_path: Path) -> None:
+    content = of_hw1()
+    content["metadata"] = {}
+    for cell in content["cells"]:
+        cell["metadata"] = {}
+        del cell["id"]
+    found = read(content, tmp_path)
+    assert found.notes[0].startswith("11 of 11 answer cells are missing: add, saxpy,")
+    assert found.notes[1].startswith("11 answers were taken from cells that are not their own: add (cell 9), ")
+    assert len(found.notes) == 2
+    assert not found.readings and found.answers.keys() == SOLVED.keys()
+    assert all(SOLVED[name] in text for name, text in found.answers.items())
+
+
+def test_all_answers_in_one_cell_are_found_there(tmp_path: Path) -> None:
+    content = json.loads(_release(HW1.name))
+    cell_of(content, "add")["source"] = "\n".join(
+        assignment.solution(SOLVED[name]) for name in ("add", "saxpy", "users")
+    )
+    found = read(content, tmp_path)
+    assert "even_context = weights" in found.answers["users"] and "saxpy_flops = 2" in found.answers["saxpy"]
+    assert [note.partition(":")[0] for note in found.notes] == ["saxpy", "users"]
+
+
+def test_a_cell_that_would_change_what_an_answer_already_says_is_not_taken_but_read_as_well(tmp_path: Path) -> None:
+    own = "add_flops = n\nadd_bytes = 3 * n * w\nadd_intensity = ..."
+    content = of_hw1(add=own)
+    content["cells"].append(code("add_flops = 7\nadd_intensity = n"))
+    found = read(content, tmp_path)
+    assert found.answers["add"] == own
+    assert list(found.readings) == ["add: the cells that could be it"]
+    content["cells"][-1] = code("add_intensity = n")
+    found = read(content, tmp_path)
+    assert (found.answers["add"], found.readings) == (f"{own}\nadd_intensity = n", {})
+    assert found.notes == ["add: its answer was taken from cell 53, and not from its own"]
+
+
+def test_cells_that_were_added_and_are_too_long_to_be_read_are_listed_where_they_could_matter(tmp_path: Path) -> None:
+    content = of_hw1(users="even_context = ...")
+    content["cells"].append(code(f"even_context = {'1 + ' * 30_000} 1"))
+    assert read(content, tmp_path).notes == [
+        "its added cells have more than 100,000 characters, and were not looked at"
+    ]

@@ -35,7 +35,7 @@ from .sandbox import walls
 from .shown import keep_apart
 from .submission import Submission
 
-VERSION = 1  # to be raised when the same submission would be graded differently
+VERSION = 2  # to be raised when the same submission would be graded differently
 
 
 @dataclass(frozen=True)

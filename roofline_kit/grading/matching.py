@@ -15,6 +15,7 @@ from .source import bound, is_python, unbound, used
 LONGEST = 20_000  # characters of an answer
 ADDED = 100_000  # characters of all cells that were added; to look at one of them can take a second
 READINGS = 6  # of a file are graded
+FEW = 8  # cells are named by their numbers
 
 
 @dataclass(eq=False)
@@ -51,25 +52,19 @@ class Matched:
 
 def matched(cells: Sequence[Cell], form: Form) -> Matched:
     """The answers in some cells."""
-    found, choices, places = Matched(), dict[str, dict[str, str]](), dict[str, list[Cell]]()
-    for name, answer in form.answers.items():
-        places[name], first = _places(cells, form, name)
-        if first is None:
-            found.notes.append(f"{name}: its cell is missing")
-            continue
-        if len(places[name]) > 1:
-            found.notes.append(f"{name}: there are {len(places[name])} cells of this answer")
-        if not answer.prose and first.kind != "code":
-            found.notes.append(f"{name}: its cell is not a code cell any more; it was read as code")
-        ways = _ways(places[name], first, form, name)
-        texts = {way: _clean(name, text, found.notes) for way, text in ways.items()}
-        taken = next(iter(texts.values()))
-        (found.prose if answer.prose else found.answers)[name] = taken
-        if not answer.prose:
-            choices[name] = {way: text for way, text in texts.items() if text != taken}
+    found, others = Matched(), dict[str, dict[str, str]]()
+    places = {name: _places(cells, form, name) for name in form.answers}
+    for name in form.answers:
+        if places[name]:
+            others[name] = _take_own(found, places[name], form, name)
+    gone = [name for name, own in places.items() if not own]
+    if len(gone) > 2:
+        found.notes.append(f"{len(gone)} of {len(places)} answer cells are missing: {', '.join(gone)}")
+    else:
+        found.notes += [f"{name}: its cell is missing" for name in gone]
     _look_outside(found, cells, places, form)
-    for name, others in choices.items():
-        found.readings |= {f"{name}: {way}": {**found.answers, name: text} for way, text in others.items()}
+    for name, texts in others.items():
+        found.readings |= {f"{name}: {way}": {**found.answers, name: text} for way, text in texts.items()}
     if len(found.readings) > READINGS:
         found.notes.append(f"it can be read in {len(found.readings)} more ways, of which {READINGS} are graded")
     found.readings = dict(list(found.readings.items())[:READINGS])
@@ -80,19 +75,32 @@ def matched(cells: Sequence[Cell], form: Form) -> Matched:
 # --- the cells that were released for it ------------------------------------------------------------------
 
 
-def _places(cells: Iterable[Cell], form: Form, name: str) -> tuple[list[Cell], Cell | None]:
-    """The cells of an answer, empty ones only if there is no other; and the one that is the best witness."""
+def _places(cells: Iterable[Cell], form: Form, name: str) -> list[Cell]:
+    """The cells of an answer, empty ones only if there is no other."""
     ids, own = {answer.cell: name for name, answer in form.answers.items()}, form.answers[name].cell
     # JupyterLab gives a copy a new id and the same metadata, so the id is the better witness.
     places = [cell for cell in cells if cell.id == own or (cell.name == name and ids.get(cell.id or "", name) == name)]
-    places = [cell for cell in places if cell.source.strip()] or places[:1]
-    return places, next((cell for cell in places if cell.id == own), places[-1] if places else None)
+    return [cell for cell in places if cell.source.strip()] or places[:1]
 
 
-def _ways(places: list[Cell], first: Cell, form: Form, name: str) -> dict[str, str]:
+def _take_own(found: Matched, places: list[Cell], form: Form, name: str) -> dict[str, str]:
+    """Takes an answer from its cells, notes what is odd, and returns the other ways to read it."""
+    prose = form.answers[name].prose
+    first = next((cell for cell in places if cell.id == form.answers[name].cell), places[-1])
+    if len(places) > 1:
+        found.notes.append(f"{name}: there are {len(places)} cells of this answer")
+    if not prose and first.kind != "code":
+        found.notes.append(f"{name}: its cell is not a code cell any more; it was read as code")
+    ways = _ways(places, first, form.answers[name].cell)
+    texts = {way: _clean(name, text, found.notes) for way, text in ways.items()}
+    taken = next(iter(texts.values()))
+    (found.prose if prose else found.answers)[name] = taken
+    return {} if prose else {way: text for way, text in texts.items() if text != taken}
+
+
+def _ways(places: list[Cell], first: Cell, released: str) -> dict[str, str]:
     """Ways to read the cells of an answer, in words, each with its source; the one that is taken comes first."""
-    released = first.id == form.answers[name].cell
-    own = f"the cell with the released id, number {first.number}" if released else "the last of its cells"
+    own = f"the cell with the released id, number {first.number}" if first.id == released else "the last of its cells"
     texts = {own: first.source} | {f"cell {cell.number}": cell.source for cell in places if cell is not first}
     if len(places) == 1:
         return texts
@@ -118,13 +126,14 @@ def _look_outside(found: Matched, cells: Sequence[Cell], places: Mapping[str, Se
     released = {source.strip() for source in (*form.frame.values(), *form.visible.values())}
     code = [cell for cell in cells if cell.kind == "code" and cell.source.strip()]
     added = [cell for cell in code if cell.number not in of and cell.source.strip() not in released]
-    if sum(len(cell.source) for cell in added) > ADDED:
-        found.notes.append(f"its added cells have more than {ADDED:,} characters, and were not looked at")
-        return
     open_ = {
         name: names for name, answer in form.answers.items()
         if not answer.prose and (names := unbound(found.answers.get(name, ""), answer.stub))
     }  # fmt: skip
+    if sum(len(cell.source) for cell in added) > ADDED:
+        if open_ or any(missing(source, found.answers, form) for source in found.answers.values()):
+            found.notes.append(f"its added cells have more than {ADDED:,} characters, and were not looked at")
+        return
     if open_:
         inside = [cell for cell in code if cell.number in of and len(cell.source) <= LONGEST]
         asked = {number: bound(form.answers[name].stub).keys() for number, name in of.items()}
@@ -143,29 +152,57 @@ def _binders(cells: Iterable[Cell], asked: Mapping[int, Collection[str]]) -> dic
 
 
 def _take(found: Matched, open_: Mapping[str, Sequence[str]], binders: Binders, form: Form) -> None:
-    """Takes what answers leave open from the only cell that has it; where there are several, adds readings."""
+    """Takes what answers leave open from the only cell that has it; where there are several, adds readings.
+
+    So it does where that cell would change what is not open: an answer never has less than by itself.
+    """
+    taken: dict[str, str] = {}
     readings: dict[str, dict[str, str]] = {"the first": {}, "the last": {}}
     for name, names in open_.items():
         stub = form.answers[name].stub
+        own = found.answers.get(name, stub)
         meant = ([cell for cell in binders.get(one, ()) if one not in unbound(cell.source, stub)] for one in names)
         if not (choices := [cells for cells in meant if cells]):
             continue
         numbers = sorted({cell.number for cells in choices for cell in cells})
-        where = f"cell {numbers[0]}, which is not its own"
-        if len(numbers) > 1:
-            where = f"cells {', '.join(map(str, numbers))}, which are not its own"
-        own = found.answers.get(name, stub)
-        first, last = (_joined(own, [cells[i] for cells in choices]) for i in (0, -1))
-        if first == last:
-            found.answers[name] = _clean(name, first, found.notes)
-            found.notes.append(f"{name}: its answer was taken from {where}")
+        first, last = ([cells[i] for cells in choices] for i in (0, -1))
+        changed = {one for cell in last for one in bound(cell.source)} & (bound(own).keys() - set(names))
+        if first == last and not changed:
+            found.answers[name] = _clean(name, _joined(own, first), found.notes)
+            taken[name] = _numbers(numbers)
         else:
-            readings["the first"][name] = _clean(name, first, found.notes)
-            readings["the last"][name] = _clean(name, last, found.notes)
-            found.notes.append(f"{name}: its answer may be in {where}")
+            readings["the first"][name] = _clean(name, _joined(own, first), found.notes)
+            readings["the last"][name] = _clean(name, _joined(own, last), found.notes)
+            found.notes.append(f"{name}: its answer may be in {_numbers(numbers)}, and not in its own")
+    if len(taken) > 2:
+        told = ", ".join(f"{name} ({where})" for name, where in taken.items())
+        found.notes.append(f"{len(taken)} answers were taken from cells that are not their own: {told}")
+    else:
+        found.notes += [
+            f"{name}: its answer was taken from {where}, and not from its own" for name, where in taken.items()
+        ]
+    _add_readings(found, readings)
+
+
+def _add_readings(found: Matched, readings: Mapping[str, dict[str, str]]) -> None:
+    """Adds the ways to read answers from other cells, which are one way if no answer has several cells."""
+    same = readings["the first"] == readings["the last"]
     for way, texts in readings.items():
+        which = "the cells" if same else f"{way} of the cells"
         if texts:
-            found.readings[f"{', '.join(texts)}: {way} of the cells that could be it"] = {**found.answers, **texts}
+            found.readings[f"{', '.join(texts)}: {which} that could be it"] = {**found.answers, **texts}
+
+
+def _numbers(numbers: Sequence[int]) -> str:
+    """Cells by their numbers, in words.
+
+    >>> _numbers([4]), _numbers(range(1, 99))
+    ('cell 4', 'cells 1, 2, 3, 4, 5, 6, 7, 8 and 90 more')
+    """
+    if len(numbers) == 1:
+        return f"cell {numbers[0]}"
+    more = f" and {len(numbers) - FEW} more" if len(numbers) > FEW else ""
+    return f"cells {', '.join(map(str, numbers[:FEW]))}{more}"
 
 
 def _joined(own: str, cells: Iterable[Cell]) -> str:

@@ -111,7 +111,7 @@ def content_of(data: bytes) -> Any:
     except RecursionError:
         raise Unreadable("it is nested too deeply") from None
     except ValueError:
-        raise Unreadable("it is not JSON, and so no notebook; was it cut off, or changed by hand?") from None
+        raise Unreadable("it is not JSON, as a notebook is") from None
 
 
 def _of_assignment(given: Matched, form: Form, content: Any, found: dict[str, Any]) -> Submission:
@@ -124,8 +124,12 @@ def _of_assignment(given: Matched, form: Form, content: Any, found: dict[str, An
     if not there:
         raise Unreadable(f"all answer cells of {form.name} are missing: it is another notebook, or they were deleted")
     texts = {**given.answers, **given.prose}
-    answered = any(texts[name].strip() not in ("", form.answers[name].stub.strip()) for name in there)
-    notes = given.notes if answered else ["nothing in it is answered: it is as it was released. Was it saved?"]
+    done = [name for name in there if texts[name].strip() not in ("", form.answers[name].stub.strip())]
+    answered = bool(done or given.readings)
+    notes = given.notes
+    if not answered:
+        notes = ["nothing in it is answered: it is as it was released. Was it saved?"]
+        notes += [note for note in given.notes if "missing" not in note]
     return Submission(
         given.answers, given.readings, notes, prose=given.prose, needs=given.needs, answered=answered, **found
     )

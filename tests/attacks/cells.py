@@ -183,12 +183,12 @@ def copies_that_loop():
     return content
 
 
-@attack((0, 3), notes="added cells")
+@attack(3)
 def texts_that_cost_a_reader_seconds():
     """Answers nothing but one, and adds cells whose text is too deep for a reader, too long, or no Python at all."""
     content = answered({"flops": HONEST["flops"]})
     deep = ["seconds = " + text for text in ("(" * 9000, "-" * 9000 + "1", "x" + "()" * 4000, "a" + "+a" * 4000)]
-    more = ["bound = " + "lambda: " * 900 + "1", "kv: " * 999, "kv = '\\d'", "\0", "%%kv\nkv = 1", "kv\n" * 19_000]
+    more = ["bound = " + "lambda: " * 900 + "1", "kv: " * 999, "kv = '\\d'", "\0", "%%kv\nkv = 1", "kv\n" * 9_000]
     content["cells"] += [code(text) | {"id": f"deep-{number}"} for number, text in enumerate([*deep, *more])]
     return content
 
