@@ -405,10 +405,14 @@ def test_a_page_with_an_answer_is_refused_and_nothing_is_published(tmp_path: Pat
     solved = (ours / "assignments" / "hw2" / "hw2.ipynb").read_text("utf-8")
     (ours / "notebooks" / "11_solved.ipynb").write_text(solved, "utf-8")
     (ours / "notebooks" / "12_unmarked.ipynb").write_text(re.sub("### (BEGIN|END) SOLUTION", "#", solved), "utf-8")
+    (ours / "notebooks" / "helper.py").write_text("def gb(params, width):\n    return params * width / 1024**3\n")
+    answer = next(of for of in assignment.read(ours / "assignments" / "hw2").answers.values() if not of.prose)
+    (ours / "notebooks" / "13_helper.py").write_text(assignment.solution(answer.source), "utf-8")
     with pytest.raises(assignment.AssignmentError) as refused:
         published(students)
     said = str(refused.value)
     assert "notebooks/11_solved.ipynb: it has '### BEGIN SOLUTION'" in said
+    assert f"notebooks/13_helper.py: hw2: answer {answer.name!r}" in said and "/helper.py" not in said
     assert "notebooks/12_unmarked.ipynb: hw2: answer " in said and "12_unmarked.ipynb: it has" not in said
     assert git(students, "rev-parse", "HEAD") == before and git(students, "status", "--porcelain") == ""
 
