@@ -100,6 +100,7 @@ def test_help_lists_all_commands_whatever_is_installed(typed: Command) -> None:
     [
         (("grade", "hw1", "assignments"), "grading"),
         (("release", "hw1"), "grading"),
+        (("publish", "students"), "grading"),
         (("report", "hw1"), "grading"),
         (("check", "assignments/hw1_walk_through/hw1_walk_through.ipynb"), "grading"),
         (("measure", "--cluster", "slurm"), "cluster"),

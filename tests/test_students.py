@@ -167,6 +167,7 @@ def test_an_update_arrives_beside_what_was_changed_and_loses_nothing(upstream: P
     course = source(upstream)
     (course / "roofline_kit").mkdir()
     (course / kit).write_text("A10 = 1\n")
+    shutil.copy(course / third, course / "notebooks" / "11_old.ipynb")
     published(upstream)
     git(tmp_path, "clone", "--quiet", str(upstream), mine.name)
 
@@ -183,6 +184,7 @@ def test_an_update_arrives_beside_what_was_changed_and_loses_nothing(upstream: P
         edit(course / path, lambda cells: cells[2].update(source=["a correction"]))
     shutil.copy(course / third, course / more)
     (course / kit).write_text("A10 = 3\n")
+    (course / "notebooks" / "11_old.ipynb").unlink()
     published(upstream)
 
     done = typed("update", cwd=mine)
@@ -196,7 +198,12 @@ def test_an_update_arrives_beside_what_was_changed_and_loses_nothing(upstream: P
     assert work["hardware-mine.py"] == "A10 = 2\n"
     for name in (second, more, kit):
         assert f"You changed {name.as_posix()}: what you had is now work/{name.stem}-mine{name.suffix}." in done.stdout
-    assert first.name in done.stdout.splitlines()[-1] and "You changed " + first.as_posix() not in done.stdout
+    assert "You changed " + first.as_posix() not in done.stdout
+    assert done.stdout.splitlines()[-3:] == [
+        f"New: {more.as_posix()}.",
+        f"Corrected: {first.as_posix()}, {second.as_posix()}, 1 other file.",
+        "Gone: notebooks/11_old.ipynb.",
+    ]
     assert typed("update", cwd=mine).stdout == "Nothing is new.\n"
 
 

@@ -43,3 +43,13 @@ def in_short(files: list[str]) -> str:
     more = len(files) - len(pages)
     others = [] if more == 0 else ["1 other file" if more == 1 else f"{more} other files"]
     return ", ".join([*pages, *others])
+
+
+def news(folder: Path, before: str, after: str) -> list[str]:
+    """What differs between two commits of a course, in a sentence each for what is new, corrected and gone."""
+    said = []
+    for word, kinds in {"New": "A", "Corrected": "MT", "Gone": "D"}.items():
+        between = ("--name-only", "--relative", "--no-renames", f"--diff-filter={kinds}", before, after)
+        if files := names(folder, "diff", *between):
+            said.append(f"{word}: {in_short(files)}.")
+    return said

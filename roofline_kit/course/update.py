@@ -7,7 +7,7 @@ import os
 import shutil
 from pathlib import Path
 
-from .git import git, in_short, names
+from .git import git, names, news
 from .start import course_folder, create, from_there
 
 
@@ -24,11 +24,11 @@ def update(into: Path | str = "work", course: Path | None = None) -> list[str]:
     _git(course, "fetch", "--quiet")
     if _git(course, "rev-list", "@{upstream}..HEAD"):
         raise ValueError("the course's folder has commits of its own: `git pull` joins them with the update")
-    news = names(course, "diff", "--name-only", "--relative", "--no-renames", "HEAD", "@{upstream}")
-    if not news:
+    files = names(course, "diff", "--name-only", "--relative", "--no-renames", "HEAD", "@{upstream}")
+    if not files:
         return ["Nothing is new."]
-    changed = names(course, "diff", "--name-only", "--relative", "--no-renames", "HEAD", "--", *news)
-    strange = names(course, "ls-files", "--others", "--", *news)
+    changed = names(course, "diff", "--name-only", "--relative", "--no-renames", "HEAD", "--", *files)
+    strange = names(course, "ls-files", "--others", "--", *files)
     kept = {
         name: _copied(course / name, course / Path(into).expanduser())
         for name in changed + strange
@@ -38,9 +38,10 @@ def update(into: Path | str = "work", course: Path | None = None) -> list[str]:
         (course / name).unlink()
     if changed:
         _git(course, "checkout", "--quiet", "HEAD", "--", *changed)
+    told = news(course, "HEAD", "@{upstream}")
     _git(course, "merge", "--ff-only", "--quiet", "@{upstream}")
     said = [f"You changed {name}: what you had is now {os.path.relpath(copy, course)}." for name, copy in kept.items()]
-    return [*said, f"New or corrected: {in_short(news)}."]
+    return [*said, *told]
 
 
 def _git(course: Path, *words: str) -> str:

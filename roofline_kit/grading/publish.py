@@ -11,10 +11,11 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import nbformat
 
-from ..course.git import git, in_short, names
+from ..course.git import git, in_short, names, news
 from ..files import write
 from .assignment import BEGIN, Assignment, AssignmentError, read
 from .release import given_away
@@ -24,6 +25,7 @@ PUBLISHED = (
     ".gitignore", "LICENSE", "Makefile", "README.md", "docs/images", "environment.yml", "measurements", "notebooks",
     "pyproject.toml", "requirements.txt", "roofline_kit", "roofline_lab",
 )  # fmt: skip
+KIT = ("roofline_kit/", "roofline_lab/")
 RELEASES = "release"
 SEAL = ".published"
 SEALED = """\
@@ -136,15 +138,27 @@ def _release_all(course: Path, made: Path, unsafe: bool) -> list[str]:
 
 
 def _leaks(given: list[Assignment], made: Path) -> Iterator[str]:
-    """Where else an answer stands: on a page, in the release of another assignment, or in a notebook with its marks."""
-    for path in sorted(made.rglob("*.ipynb")):
+    """Where else an answer stands: on a page, in the release of another assignment, or in a text beside the kit.
+
+    The kit itself is not looked at: its algorithms are the course's, and a formula is one whoever writes it.
+    """
+    for path in sorted(path for path in made.rglob("*") if path.suffix in (".ipynb", ".md", ".py")):
         name = path.relative_to(made).as_posix()
-        if BEGIN in path.read_text("utf-8"):
-            yield f"{name}: it has {BEGIN!r}, so it is an instructor's notebook"
-        page = nbformat.read(path, as_version=4)
+        if name.startswith(KIT):
+            continue
+        text = path.read_text("utf-8")
+        if BEGIN in text:
+            yield f"{name}: it has {BEGIN!r}, so it is an instructor's"
         for assignment in given:
-            for fault in given_away(assignment, page):
+            for fault in given_away(assignment, _as_notebook(text, path.suffix)):
                 yield f"{name}: {assignment.name}: {fault}"
+
+
+def _as_notebook(text: str, suffix: str) -> Any:
+    if suffix == ".ipynb":
+        return nbformat.reads(text, as_version=4)
+    cell = nbformat.v4.new_code_cell(text) if suffix == ".py" else nbformat.v4.new_markdown_cell(text)
+    return nbformat.v4.new_notebook(cells=[cell])
 
 
 def _begun(folder: Path) -> str:
@@ -176,13 +190,6 @@ def _news(folder: Path, before: str, commit: str) -> Iterator[str]:
     if not before:
         yield f"{folder} is new: {in_short(names(folder, 'ls-files'))}."
         return
-    changed = {
-        kind: names(folder, "diff", "--name-only", "--no-renames", f"--diff-filter={kind}", before, commit)
-        for kind in "AMD"
-    }
-    for kind, words in {"A": "New", "M": "Corrected", "D": "Gone"}.items():
-        if changed[kind]:
-            yield f"{words}: {in_short(changed[kind])}."
-    for name in changed["M"]:
-        if name.startswith(f"{RELEASES}/"):
-            yield f"{name} was released before: students who have begun it keep what they have, so tell them."
+    yield from news(folder, before, commit)
+    for name in names(folder, "diff", "--name-only", "--diff-filter=M", before, commit, "--", RELEASES):
+        yield f"{name} was released before: students who have begun it keep what they have, so tell them."
