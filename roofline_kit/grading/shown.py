@@ -80,6 +80,10 @@ def packages() -> list[Path]:
 def _python() -> list[Path]:
     """This interpreter: its program, what says where its environment is, its own modules and libraries."""
     own = [Path(sys.executable), Path(sys.prefix, "pyvenv.cfg"), Path(sys.base_prefix, "lib")]
+    mapped = [line.split()[-1] for line in Path("/proc/self/maps").read_text().splitlines()]
+    own += [
+        Path(name) for name in {*mapped} if "/libpython" in name
+    ]  # where the program looks for it, wherever that is
     return [*own, Path(sysconfig.get_path("stdlib")), Path(sysconfig.get_path("platstdlib", vars=_BASE))]
 
 
