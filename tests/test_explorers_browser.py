@@ -33,6 +33,8 @@ ALL = FOUR | {
     "batch, causal and fused": lambda **how: rk.explore_batch(causal=True, fused=True, logits="last", **how),
     "roofline of a cost": lambda **how: rk.explore_roofline(ATTENTION, h=4096, **how),
     "roofline of two costs": lambda **how: rk.explore_roofline({"dense": LINEAR, "attention": ATTENTION}, **how),
+    "batch, widths apart": lambda **how: rk.explore_batch(weights="int4", cache=["fp8", "fp16", "int4"], **how),
+    "roofline, widths apart": lambda **how: rk.explore_roofline(weights=["mxfp4", "fp16"], cache="nvfp4", **how),
     "sparse, other blocks": lambda **how: rk.explore_sparse(block=16, stride=8, select_block=32, **how),
 }
 MAIN = [*FOUR.values(), ALL["batch of plain layers"], ALL["roofline of a cost"]]
@@ -173,6 +175,19 @@ def test_a_model_brings_its_number_of_heads_along(offline: Any) -> None:
         assert shown.state == explorer.checked({"model": name}, shown.state)
         assert shown.state["kv_heads"] == rk.model(name).kv_heads
         shown.agrees()
+
+
+def test_widths_of_less_than_a_byte_stand_in_the_formulas_as_they_are(offline: Any) -> None:
+    explorer = rk.explore_batch(weights="int4", cache=["fp8", "nvfp4"])
+    shown = Shown(explorer, offline(as_page(explorer)).locator("[data-rk]"))
+    formulas = shown.root.locator(".rk-formulas")
+    formulas.get_by_text("0.515625").first.wait_for()
+    assert "u weight bytes" in formulas.text_content() and "c cache bytes" in formulas.text_content()
+    assert "0.5625" not in formulas.text_content()
+    shown.choose("cache", "nvfp4")
+    formulas.get_by_text("0.5625").first.wait_for()
+    shown.agrees()
+    assert shown.ask("x.python()").startswith('rk.explore_batch(weights="int4", cache=["nvfp4", "fp8"], ')
 
 
 def test_what_cannot_be_is_said_in_words(offline: Any) -> None:

@@ -43,6 +43,7 @@ function format(value, kind) {
   if (kind === "%") return grouped(Number((100 * value).toPrecision(2))) + " %";
   if (kind === "int")
     return Math.abs(value) < 1e15 ? grouped(Math.floor(value + 0.5)) : format(value, "si").trim();
+  if (kind === "exact") return grouped(value);
   if (kind === "size") return grouped(Number(value.toFixed(4)));
   if (!kind)
     return value >= 1e6 || (value > 0 && value < 1e-3)
@@ -877,7 +878,7 @@ function mount(root, options) {
             [open, put] = [0, 1].map(() => inLines(f.math));
           const row = h("p", {}, f.label, " ", open, " = ", put, " =\u00a0", result);
           for (const mi of put.querySelectorAll("mi[data-s]"))
-            symbols.push([mi, mi.dataset.s, "int"]);
+            symbols.push([mi, mi.dataset.s, "exact"]);
           symbols.push([result, f.value, f.kind]);
           return row;
         }),
@@ -908,8 +909,12 @@ function mount(root, options) {
           : v === false
             ? "False"
             : String(v);
+    const others = (name) => CONTROLS[name].values.filter((v) => v !== state[name]);
+    const listed = (name) => [state[name], ...others(name)].map(quoted).join(", ");
     const parts = SPEC.call.map((part) =>
-      part.replace(/\{([^{}]+)\}/g, (_, name) => quoted(state[name])),
+      part.replace(/\{([^{}.]+)(\.\.\.)?\}/g, (_, name, all) =>
+        all ? listed(name) : quoted(state[name]),
+      ),
     );
     for (const c of SPEC.controls)
       if (c.name in SPEC.defaults && state[c.name] !== SPEC.defaults[c.name])
