@@ -390,6 +390,7 @@ def test_nothing_is_cut_or_covered(make: Any, offline: Any) -> None:
         for width in (1000, 700, 390, 320):
             page.set_viewport_size({"width": width, "height": 800})
             page.wait_for_function(DRAWN_AS_WIDE_AS_ITS_PLACE)
+            page.wait_for_function(WHOLE)  # formulas take their time
             found = page.evaluate(f"() => {{ const cut = {CUT}, covered = {COVERED}; {AT_BOTH_PLACES} }}")
             assert found == [width, "", "", ""], "what the page is wide, and what is cut, covered, or cut after a drag"
 
@@ -397,6 +398,10 @@ def test_nothing_is_cut_or_covered(make: Any, offline: Any) -> None:
 DRAWN_AS_WIDE_AS_ITS_PLACE = """() => {
   const figure = document.querySelector(".rk-figure");
   return figure.firstChild.viewBox.baseVal.width === Math.max(320, Math.round(figure.clientWidth));
+}"""
+WHOLE = """() => {
+  const all = document.querySelector(".rk-formulas"), edge = all.getBoundingClientRect().right + 1;
+  return [...all.querySelectorAll("math")].every(part => part.getBoundingClientRect().right <= edge);
 }"""
 # Where the first slider stands, and where it is after a drag.
 AT_BOTH_PLACES = """
@@ -415,7 +420,7 @@ CUT = """() => {
   for (const cell of numbers.querySelectorAll("th, td")) wide(cell, cell);
   for (const name of numbers.querySelectorAll("th")) if (name.offsetHeight > 80) out.push(name.textContent);
   const edge = formulas.getBoundingClientRect().right + 1;
-  for (const part of formulas.querySelectorAll("p:not(:has(mfrac)) math"))
+  for (const part of formulas.querySelectorAll("math"))
     if (part.getBoundingClientRect().right > edge) out.push(part.textContent);
   for (const text of document.querySelectorAll(".rk-figure text")) {
     const { left, right } = text.getBoundingClientRect();
@@ -433,6 +438,31 @@ COVERED = """() => {
   }));
   return out.join("; ");
 }"""
+
+
+LIMITS = {
+    "attention": lambda: rk.explore_attention(N=65536, h=4096, heads=1),
+    "attention of many heads": lambda: rk.explore_attention(heads=128, N=2048),
+    "intensity": lambda: rk.explore_batch(show="intensity"),
+    "memory": lambda: rk.explore_batch(show="memory"),
+}
+
+
+@pytest.mark.parametrize("make", LIMITS.values(), ids=LIMITS)
+def test_no_curve_goes_through_the_name_of_a_limit_and_long_fractions_are_whole(make: Any, offline: Any) -> None:
+    explorer = make()
+    page = offline(as_page(explorer))
+    shown = Shown(explorer, page.locator("[data-rk]"))
+    first = explorer.controls[0]
+    states = [{first.name: value} for value in first.values[::8]]
+    for width in (390, 1000):
+        page.set_viewport_size({"width": width, "height": 800})
+        page.wait_for_function(DRAWN_AS_WIDE_AS_ITS_PLACE)
+        through = CROSSED.replace("polyline:not([opacity])", "polyline[opacity]")
+        crossed = shown.ask(f"given.map(state => (x.set(state), ({through})()))", states)
+        assert not [words for words in crossed if "ridge" in words or "memory" in words], (width, crossed)
+        shown.ask("x.set(given)", explorer.state)
+        page.wait_for_function(f"() => ({CUT})() === ''")
 
 
 @pytest.mark.parametrize("cards", [("A10", "A100-40GB"), ("H100-SXM", "A10"), ("A10", "L4"), ("A10", "none")], ids=str)

@@ -96,12 +96,13 @@ def _views(name: str) -> dict[str, View]:
     intensity = View(
         on + "dense layers {dense_bound:bound}, self-attention {attention_bound:bound}",
         X, Axis("arithmetic intensity [FLOPs per byte]"),
-        _marks(_of_parts("intensity"), limit("ridge", "ridge point of {accelerator}: {ridge}")),
+        _marks(_of_parts("intensity"), limit("ridge", "ridge point of {accelerator}: {ridge}", "ridge {ridge}")),
     )  # fmt: skip
     held = {"weights_held": "weights", "cache_held": "KV cache", "needed": "weights + cache"}
+    size = limit("memory", "memory of {accelerator}: {memory:B}", "memory {memory:B}")
     memory = View(
         on + "weights and KV cache take {memory_share:%} of the card's memory",
-        X, Axis("memory", "B"), _marks(held, limit("memory", "memory of {accelerator}: {memory:B}")), margin=132,
+        X, Axis("memory", "B"), _marks(held, size), margin=132,
     )  # fmt: skip
     return {"latency": latency, "throughput": throughput, "intensity": intensity, "memory": memory}
 

@@ -106,9 +106,9 @@ def cost_table(parts: Mapping[str, str]) -> dict[str, Any]:
     return {"columns": ["", *(name for name, _, _ in COLUMNS)], "rows": rows}
 
 
-def limit(y: str, text: str) -> Line:
-    """A horizontal line with its name on it, at the left."""
-    return Line([("x0", y), ("x1", y)], "ink", 1.6, "7,4", [Label(text, ("x0", y), 6, -6)])
+def limit(y: str, text: str, brief: str) -> Line:
+    """A horizontal line with its name on it, at the left if there is room; brief : on a phone."""
+    return Line([("x0", y), ("x1", y)], "ink", 1.6, "7,4", [Label(text, ("x0", y), 6, -6, brief=brief, moves=True)])
 
 
 def differing(**given: tuple[Any, Any]) -> list[str]:

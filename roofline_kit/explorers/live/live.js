@@ -226,6 +226,13 @@ function draw(view, now, ghost, message, frame) {
   const ended = [],
     pointed = [],
     taken = [];
+  const curves = view.marks
+    .filter((mark) => mark.kind === "curve" && mark.label)
+    .flatMap((mark) => {
+      const all = now.sweeps[mark.over].map((a) => pixels([mark.x, mark.y], a));
+      const there = all.filter((p) => p.every(Number.isFinite));
+      return there.slice(1).map((point, i) => [there[i], point]);
+    });
   const roofs = [],
     dotted = []; // pieces of lines, and of those that are only dotted
   const take = (x, y, w, h) => taken.push([x, y, x + w, y + h]);
@@ -267,17 +274,24 @@ function draw(view, now, ghost, message, frame) {
               const angle = Math.atan2(yb - ya, xb - xa);
               more.transform = `rotate(${tenth((angle * 180) / Math.PI)} ${tenth(x)} ${tenth(y)})`;
               takeAlong(x, y, angle, (dy - 4) * k, w);
-            } else
-              take(
-                x +
-                  label.dx * k -
-                  (label.anchor === "end" ? w : label.anchor === "middle" ? w / 2 : 0),
-                y + dy * k - 11 * k,
-                w,
-                15 * k,
-              );
-            if (more.transform) write(x, y + dy * k, text, label.fill, more);
-            else write(x + label.dx * k, y + dy * k, text, label.fill, more);
+              write(x, y + dy * k, text, label.fill, more);
+              continue;
+            }
+            const places = [[x + label.dx * k, y + dy * k, label.anchor]];
+            if (label.moves) {
+              const end = right - label.dx * k;
+              places.push([places[0][0], y + 16 * k, label.anchor]);
+              places.push([end, y + label.dy * k, "end"], [end, y + 16 * k, "end"]);
+            }
+            const box = ([a, b, anchor]) => {
+              const from = a - (anchor === "end" ? w : anchor === "middle" ? w / 2 : 0);
+              return [from, b - 11 * k, from + w, b + 4 * k];
+            };
+            const isFree = (place) => !curves.some((piece) => isCrossed(piece, box(place)));
+            const place = places.find(isFree) ?? places[0];
+            const [a, b] = box(place);
+            take(a, b, w, 15 * k);
+            write(place[0], place[1], text, label.fill, { ...more, "text-anchor": place[2] });
           }
       }
       if (mark.kind === "curve") {
@@ -898,6 +912,19 @@ function mount(root, options) {
       const text = format(typeof at[name] === "number" ? at[name] : Number(at[name]), kind);
       if (node.textContent !== text) node.textContent = text;
     }
+    shrink();
+  }
+
+  // A fraction cannot be broken: one that is wider than its place is written smaller.
+  function shrink() {
+    const parts = [...formulas.querySelectorAll("math")];
+    for (const part of parts) part.style.fontSize = "";
+    const sizes = parts.map((part) => part.getBoundingClientRect().width * 1.02); // not all of it scales
+    parts.forEach((part, i) => {
+      const share = formulas.clientWidth / sizes[i];
+      if (share < 1)
+        part.style.fontSize = `${parseFloat(getComputedStyle(part).fontSize) * share}px`;
+    });
   }
 
   function python() {
