@@ -24,6 +24,7 @@ from roofline_kit.explorers import of_models
 from roofline_kit.explorers.live import Program, mathml
 from roofline_kit.explorers.live.program import PRELUDE
 from roofline_kit.models import SIZES
+from roofline_kit.sizes import BITS, bytes_of
 from roofline_kit.tensor import leaves
 
 KIT = Path(rk.__file__).parent
@@ -37,6 +38,9 @@ SPARSE = rk.explore_sparse()
 COST = rk.explore_roofline(LINEAR)
 HOW = {"logits": "last", "causal": True, "fused": True}
 OTHER_WAY = rk.explore_batch(**HOW)
+NARROW = {"weights": ["int4", "fp16", "mxfp4", "nvfp4", "int8"], "cache": ["fp8", "fp16", "int4"]}
+APART = rk.explore_batch(**NARROW)
+ROOFLINE_APART = rk.explore_roofline(**NARROW)
 
 
 # An example takes as long as a model takes to trace: to shrink one would take minutes.
@@ -56,14 +60,15 @@ def dtype_of(state: dict[str, Any]) -> str | None:
     return state["dtype"] if state["dtype"] in rk.accelerator(state["accelerator"]).peaks else None
 
 
-def heads_cache(model: Any, state: dict[str, Any], dtype: str) -> Any:
+def heads_cache(model: Any, state: dict[str, Any], dtype: str, cached: str) -> Any:
     """Attention of one layer of a model, traced by itself: all heads beside the cache."""
     initial = state["stage"] == "initial"
     rows = state["context"] if initial else 1
     lead, groups, d = (state["batch"], model.kv_heads), model.heads // model.kv_heads, model.head_dim
     Q = rk.Tensor("Q", (*lead, groups, rows, d), dtype)
     keys = (*lead, 1, min(state["context"], model.window or state["context"]) if not initial else rows, d)
-    return rk.trace(rk.attention, Q, rk.Tensor("K", keys, dtype), rk.Tensor("V", keys, dtype))
+    kept = {"dtype": dtype} if initial else {"dtype": cached, "role": "cache"}
+    return rk.trace(rk.attention, Q, rk.Tensor("K", keys, **kept), rk.Tensor("V", keys, **kept))
 
 
 def compare_part(at: Any, part: str, cost: Any, roof: Any, times: int = 1) -> None:
@@ -77,7 +82,13 @@ def compare_part(at: Any, part: str, cost: Any, roof: Any, times: int = 1) -> No
     assert ("compute" if at[f"{part}_bound"] >= 1 else "memory") == roof.bound(cost)
 
 
-@pytest.mark.parametrize("explorer", [MODELS, ROOFLINE, OTHER_WAY], ids=["batch", "roofline", "batch, other way"])
+OF_MODELS = {
+    "batch": MODELS, "roofline": ROOFLINE, "batch, other way": OTHER_WAY, "batch, widths apart": APART,
+    "roofline, widths apart": ROOFLINE_APART,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("explorer", OF_MODELS.values(), ids=OF_MODELS)
 def test_numbers_of_a_model_are_those_of_its_cost_its_memory_and_its_roofline(explorer: Any) -> None:
     TRACED(given(states(explorer))(lambda state: compare_model(explorer, state)))()
 
@@ -100,23 +111,24 @@ def compare_model(explorer: Any, state: dict[str, Any]) -> None:
     fused = {name: way[name] for name in ("fused",) if name in way}
     initial = state["stage"] == "initial"
     make, how = (model.prefill, way) if initial else (model.decode, fused)
-    one = make(batch, context, dtype=dtype, **how)
+    apart = {name: state[name] for name in ("weights", "cache") if name in state}
+    one = make(batch, context, dtype=dtype, **how, **apart)
     roof = rk.roofline(state["accelerator"], dtype)
     compare_part(at, "whole", one, roof)
     if explorer is not OTHER_WAY:
-        attention = heads_cache(model, state, dtype)
+        attention = heads_cache(model, state, dtype, apart.get("cache", dtype))
         compare_part(at, "attention", attention, roof, model.layers)
         products = sum(step.flops for step in one.steps if step.matmul_flops)
         assert at["dense_flops"] == near(products - model.layers * attention.matmul_flops)
     assert at["whole_throughput"] == near(batch * (context if initial else 1) / roof.time(one))
-    assert at["cache"] == near(model.kv_cache_bytes(context, batch, dtype))
-    assert at["needed"] == near(model.memory_bytes(context, batch, dtype))
+    assert at["cache_held"] == near(model.kv_cache_bytes(context, batch, apart.get("cache", dtype)))
+    assert at["needed"] == near(model.memory_bytes(context, batch, dtype, **apart))
     try:
-        assert at["largest"] == model.largest_batch(state["accelerator"], context, dtype)
+        assert at["largest"] == model.largest_batch(state["accelerator"], context, dtype, **apart)
     except ValueError:
         assert at["largest"] < 1
     try:
-        model.check_memory(state["accelerator"], context, batch, dtype)
+        model.check_memory(state["accelerator"], context, batch, dtype, **apart)
         assert message is None
     except ValueError as error:
         fits = str(error).split("; ")[1]
@@ -143,7 +155,7 @@ def test_numbers_of_plain_layers_are_what_one_more_layer_adds_to_a_model(state: 
     assert at["whole_flops"] == near(flops)
     assert at["whole_bytes"] == near(moved)
     assert at["whole_time"] == pytest.approx(seconds, rel=1e-6)  # a difference of two that are nearly the same
-    assert at["weights"] == near(weights * at["dtype_bytes"])
+    assert at["weights_held"] == near(weights * at["dtype_bytes"])
     assert at["cache_of_one"] == near(cache)
 
 
@@ -198,6 +210,27 @@ def test_numbers_of_a_cost_are_those_of_the_cost_at_these_sizes(state: dict[str,
     compare_part(at, "part0", rk.trace(rk.linear, X, W), rk.roofline(state["accelerator"], dtype))
 
 
+@pytest.mark.parametrize("width", sorted(BITS))
+def test_a_width_reaches_the_formulas_exactly_whether_it_is_given_or_chosen(width: str) -> None:
+    shape, exact = rk.model("gpt2"), bytes_of(width)
+    given = rk.explore_batch("gpt2", weights=width, cache=width)
+    chosen = rk.explore_batch("gpt2", weights=["fp16", width], cache=["fp16", width])
+    for at in (given.values(), chosen.values(weights=width, cache=width)):
+        assert sympy.Rational(at["weight_bytes"]) == sympy.Rational(at["cache_bytes"]) == exact
+        assert at["weights_held"] == float(shape.parameters * exact)
+        assert at["cache_held"] == float(shape.kv_cache_bytes(1000, 32, width))
+    assert {"weights", "cache"} & {control.name for control in given.controls} == set()
+    assert f"fp16, weights in {width}, cache in {width}, " in repr(given)
+    assert "weights in fp16, cache in fp16, " in repr(chosen)
+
+
+def test_widths_are_offered_only_where_a_list_asks_for_them() -> None:
+    offered = {control.name: control.values for control in APART.controls}
+    assert {name: set(offered[name]) for name in NARROW} == {name: set(of) for name, of in NARROW.items()}
+    assert {name: APART.state[name] for name in NARROW} == {"weights": "int4", "cache": "fp8"}
+    assert {"weights", "cache"} & {control.name for control in [*MODELS.controls, *ROOFLINE.controls]} == set()
+
+
 EXACT = {
     "cost": lambda N: rk.explore_roofline(rk.trace(rk.attention, *rk.tensors("Q K V", (rk.symbols("N"), 64))), N=N),
     "plain layers": lambda h: rk.explore_batch(h=h, heads=1),
@@ -248,6 +281,13 @@ def test_a_size_that_is_no_whole_number_is_said_exactly(n: int) -> None:
         (lambda: rk.explore_batch(dtype="fp12"), ValueError, "fp12"),
         (lambda: rk.explore_batch(logits="first"), ValueError, "logits"),
         (lambda: rk.explore_batch("gpt2", h=1024), ValueError, "either a model or plain layers"),
+        (lambda: rk.explore_batch(weights="int5"), ValueError, "explore_batch, weights: unknown dtype 'int5'; did you"),
+        (lambda: rk.explore_batch(cache=["fp8", "fp9"]), ValueError, "explore_batch, cache: unknown dtype 'fp9'; did"),
+        (lambda: rk.explore_batch(cache=[]), ValueError, "cache must be the name of a dtype or a list of them, not []"),
+        (lambda: rk.explore_batch(weights=4), ValueError, "weights: dtype must be given by its name, not as 4"),
+        (lambda: rk.explore_roofline(cache="int3"), ValueError, "explore_roofline, cache: unknown dtype 'int3'; did"),
+        (lambda: rk.explore_roofline(wights="int4"), ValueError, "did you mean 'weights'?"),
+        (lambda: rk.explore_batch(weights=["int4", "fp16"]).values(weights="fp8"), ValueError, "weights 'fp8'"),
         (lambda: rk.explore_batch(frozen={"bach": 1}), ValueError, "bach.*did you mean 'batch'"),
         (lambda: rk.explore_batch(frozen={"batch": -1}), ValueError, "not -1"),
         (lambda: rk.explore_batch(frozen=[1]), TypeError, r"frozen must be \{control: value\}, not \[1\]"),

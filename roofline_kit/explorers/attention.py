@@ -112,5 +112,5 @@ def _view() -> View:
     return View(
         "N = {N:int}: attention does {whole_intensity} FLOPs per byte, {whole_bound:bound} on {accelerator}",
         Axis("tokens N", "int", 16, 65536, [4**k for k in range(2, 9)]), Axis("arithmetic intensity [FLOPs per byte]"),
-        [limit("ridge", "ridge point of {accelerator}: {ridge}"), *curves, *points], margin=92,
+        [limit("ridge", "ridge point of {accelerator}: {ridge}", "ridge {ridge}"), *curves, *points], margin=92,
     )  # fmt: skip

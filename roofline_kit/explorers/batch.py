@@ -11,7 +11,7 @@ from ..names import choose
 from .formulas import differing, inputs_of, limit
 from .live import Area, Axis, Control, Curve, Explorer, Line, Point, View
 from .machines import machine_controls, name_of
-from .of_models import PARTS, STAGES, a_model, layer_controls, model_controls, model_programs, step_controls
+from .of_models import PARTS, STAGES, a_model, apart, layer_controls, model_controls, model_programs, step_controls
 
 X = Axis("batch size", lo=1, hi=512, ticks=[2**k for k in range(10)])
 COLORS = ("memory", "compute", "path")
@@ -25,7 +25,7 @@ def explore_batch(
     model: Model | str | None = None, accelerator: Accelerator | str = "A100-40GB", *, batch: int = 32,
     context: int = 1000, stage: str = "auto-regressive", show: str = "latency", h: int | None = None, heads: int = 32,
     kv_heads: int | None = None, layers: int = 32, dtype: str = "fp16", logits: str = "all", causal: bool = False,
-    fused: bool = False, frozen: Mapping[str, Any] | None = None,
+    fused: bool = False, weights: Any = None, cache: Any = None, frozen: Mapping[str, Any] | None = None,
 ) -> Explorer:  # fmt: skip
     """What a batch makes faster, and what not: time, throughput, intensity and memory of one step against batch size.
 
@@ -34,7 +34,9 @@ def explore_batch(
     many, of plain layers. kv_heads : another number of K and V heads. batch : contexts. context : tokens of each.
     stage : "initial" (prefill) or "auto-regressive" (decode), of which one step is predicted. accelerator, dtype :
     whose dense peak, bandwidth and memory. show : "latency", "throughput", "intensity" or "memory". logits, causal,
-    fused : as `Model.prefill` takes them. frozen : {control: value}, a state to compare with.
+    fused : as `Model.prefill` takes them. weights, cache : dtypes of their own, where they are not stored in `dtype`;
+    of a list of dtypes one can choose, and the first is where it begins. frozen : {control: value}, a state to compare
+    with.
 
     The dense layers are all products with weights; self-attention is the products with K and V and the softmax; the
     whole step has the cheap steps too. Predicted times are bounds, as `Roofline.time` says.
@@ -43,22 +45,32 @@ def explore_batch(
 
     >>> explore_batch(batch=64)
     llama-2-7b on A100-40GB, fp16, auto-regressive stage, batch 64, context 1,000: a step takes ...
+    >>> explore_batch(weights="int4", cache=["fp8", "fp16"])
+    llama-2-7b on A100-40GB, fp16, weights in int4, cache in fp8, auto-regressive stage, batch 32, context 1,000: ...
     """
     if h is not None and model is not None:
         raise ValueError(f"either a model or plain layers of width h, not both: model is {model!r} and h is {h!r}")
     of = a_model(model) if h is None else None
     shape, start = model_controls(of, kv_heads) if of else layer_controls(h, heads, kv_heads, layers)
     machines, peaks = machine_controls([accelerator])
+    widths = apart("explore_batch", weights=weights, cache=cache)
     name = "{model}" if of else "{layers:int} layers of width {h:int}"
     views = _views(name)
-    controls = [*step_controls(batch, context), Control("show", "show", list(views), "choice"), *shape, *machines]
-    state = {"batch": batch, "context": context, "stage": stage, "show": show, **start, "dtype": dtype}
+    controls = [
+        *step_controls(batch, context),
+        Control("show", "show", list(views), "choice"),
+        *shape,
+        *machines,
+        *widths.controls,
+    ]
+    state = {"batch": batch, "context": context, "stage": stage, "show": show, **start, "dtype": dtype} | widths.start
     how = {"logits": choose("logits", logits, ("all", "last")), "causal": causal, "fused": fused}
-    call = differing(logits=(logits, "all"), causal=(causal, False), fused=(fused, False))
+    call = differing(logits=(logits, "all"), causal=(causal, False), fused=(fused, False)) + widths.call
+    sentence = name + SENTENCE.replace("{dtype}", "{dtype}" + widths.said)
     return Explorer(
         name="explore_batch", call=call if of else [*call, "h={h}"], controls=controls, views=views,
-        sentence=name + SENTENCE, state=state | {"accelerator": name_of(accelerator)}, defaults=DEFAULTS,
-        tables=[peaks], show="show", frozen=frozen, **model_programs(of, inputs_of(controls, "peak"), how, {}),
+        sentence=sentence, state=state | {"accelerator": name_of(accelerator)}, defaults=DEFAULTS,
+        tables=[peaks], show="show", frozen=frozen, **model_programs(of, inputs_of(controls, "peak"), how, {}, widths),
     )  # fmt: skip
 
 
@@ -84,12 +96,13 @@ def _views(name: str) -> dict[str, View]:
     intensity = View(
         on + "dense layers {dense_bound:bound}, self-attention {attention_bound:bound}",
         X, Axis("arithmetic intensity [FLOPs per byte]"),
-        _marks(_of_parts("intensity"), limit("ridge", "ridge point of {accelerator}: {ridge}")),
+        _marks(_of_parts("intensity"), limit("ridge", "ridge point of {accelerator}: {ridge}", "ridge {ridge}")),
     )  # fmt: skip
-    held = {"weights": "weights", "cache": "KV cache", "needed": "weights + cache"}
+    held = {"weights_held": "weights", "cache_held": "KV cache", "needed": "weights + cache"}
+    size = limit("memory", "memory of {accelerator}: {memory:B}", "memory {memory:B}")
     memory = View(
         on + "weights and KV cache take {memory_share:%} of the card's memory",
-        X, Axis("memory", "B"), _marks(held, limit("memory", "memory of {accelerator}: {memory:B}")), margin=132,
+        X, Axis("memory", "B"), _marks(held, size), margin=132,
     )  # fmt: skip
     return {"latency": latency, "throughput": throughput, "intensity": intensity, "memory": memory}
 

@@ -17,11 +17,14 @@ from ..tensor import Step
 from .live import Control, Formula, Label, Line, Message, mathml
 from .machines import BANDWIDTH, PEAK, WIDTH
 
+Widths = Mapping[str, sympy.Expr]  # bytes per element, by the role of an array; those of the dtype unless given
 
-def moved_bytes(step: Step) -> sympy.Expr:
+
+def moved_bytes(step: Step, widths: Widths | None = None) -> sympy.Expr:
     """The bytes of a step traced in half precision, for any bytes per element: dtype scales bytes alone."""
-    arrays = (*step.reads, *step.writes)
-    return step.count * sympy.Add(*(x.size * WIDTH if x.dtype == "fp16" else x.nbytes for x in arrays))
+    arrays, apart = (*step.reads, *step.writes), widths or {}
+    each = (x.size * apart.get(x.role, WIDTH) if x.dtype == "fp16" else x.nbytes for x in arrays)
+    return step.count * sympy.Add(*each)
 
 
 def intensity(cost: Cost) -> sympy.Expr:
@@ -29,7 +32,7 @@ def intensity(cost: Cost) -> sympy.Expr:
     return tidy(cost.flops) / tidy(sympy.Add(*map(moved_bytes, cost.steps)))
 
 
-def cost_formulas(parts: Mapping[str, Sequence[Step]]) -> dict[str, sympy.Expr]:
+def cost_formulas(parts: Mapping[str, Sequence[Step]], widths: Widths | None = None) -> dict[str, sympy.Expr]:
     """For each part its FLOPs, bytes, intensity, time, and where that puts it on the roofline, as a program's formulas.
 
     A part's time is the sum over its steps, as `Roofline.time` takes it.
@@ -41,7 +44,8 @@ def cost_formulas(parts: Mapping[str, Sequence[Step]]) -> dict[str, sympy.Expr]:
             names[id(step)] = i = str(len(names))
             flops, moved = sympy.symbols(f"flops{i} bytes{i}")  # that they are positive helps nobody, and takes long
             # At least a byte: at an end of its slider a size may be 0, and the rest of the curve is still right.
-            made |= {f"flops{i}": step.flops, f"bytes{i}": sympy.Max(moved_bytes(step), 1, evaluate=False)}
+            read = moved_bytes(step, widths)
+            made |= {f"flops{i}": step.flops, f"bytes{i}": sympy.Max(read, 1, evaluate=False)}
             amounts, rates = {"compute": flops, "memory": moved}, {"compute": PEAK, "memory": BANDWIDTH}
             made[f"time{i}"] = step_time(amounts, rates, evaluate=False)
     for part, of in parts.items():
@@ -102,9 +106,9 @@ def cost_table(parts: Mapping[str, str]) -> dict[str, Any]:
     return {"columns": ["", *(name for name, _, _ in COLUMNS)], "rows": rows}
 
 
-def limit(y: str, text: str) -> Line:
-    """A horizontal line with its name on it, at the left."""
-    return Line([("x0", y), ("x1", y)], "ink", 1.6, "7,4", [Label(text, ("x0", y), 6, -6)])
+def limit(y: str, text: str, brief: str) -> Line:
+    """A horizontal line with its name on it, at the left if there is room; brief : on a phone."""
+    return Line([("x0", y), ("x1", y)], "ink", 1.6, "7,4", [Label(text, ("x0", y), 6, -6, brief=brief, moves=True)])
 
 
 def differing(**given: tuple[Any, Any]) -> list[str]:

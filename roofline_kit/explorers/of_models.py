@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
@@ -11,9 +11,10 @@ import sympy
 
 from ..cost import Cost
 from ..models import SIZES, Model, model, models
-from ..sizes import bytes_of, symbols
+from ..names import choose
+from ..sizes import BITS, bytes_of, symbols
 from ..tensor import Step, leaves
-from .formulas import as_formula, cost_formulas, cost_outputs, cost_table, moved_bytes, whole_sizes
+from .formulas import Widths, as_formula, cost_formulas, cost_outputs, cost_table, moved_bytes, whole_sizes
 from .live import Control, Formula, Message, Program, slider, stops
 from .machines import BANDWIDTH, MEMORY, NO_PEAK, PEAK, WIDTH
 
@@ -89,34 +90,93 @@ def _of_all(first: Model | None) -> Model:
     return Model("model", **names, **{what: getattr(first, what) for what in LOOKS})
 
 
+# --- how wide weights and cache are -------------------------------------------------------------------
+
+APART = {"weights": ("weight", "weight_bytes"), "cache": ("cache", "cache_bytes")}
+"""Arguments, the role of the arrays that each is about, and the bytes of one of their elements in formulas."""
+
+
+@dataclass(frozen=True)
+class Apart:
+    """The widths of weights and cache where they have their own, by the parts of an `Explorer`.
+
+    of : {role: bytes per element}, open in formulas. fixed : the bytes of those that cannot be chosen, exact. said : a
+    part of a sentence, after the dtype that is computed in.
+    """
+
+    of: dict[str, sympy.Expr]
+    fixed: dict[str, sympy.Expr]
+    controls: list[Control]
+    start: dict[str, str]
+    call: list[str]
+    said: str
+
+
+def apart(function: str, **given: Any) -> Apart:
+    """What `weights` and `cache` ask for: the name of a dtype; a list of them to choose from, the first to begin with.
+
+    None leaves them as wide as the dtype. Raises ValueError for an unknown dtype, naming the argument of `function`.
+    """
+    found = Apart({}, {}, [], {}, [], "")
+    said = ""
+    for name, of in given.items():
+        if of is None:
+            continue
+        role, width = APART[name]
+        found.of[role] = symbols(width)
+        dtypes = _dtypes(f"{function}, {name}", of)
+        if isinstance(of, str):
+            found.fixed[width] = bytes_of(dtypes[0])
+            found.call.append(f'{name}="{dtypes[0]}"')
+            said += f", {name} in {dtypes[0]}"
+        else:
+            values = [dtype for dtype in BITS if dtype in dtypes]
+            sets = {dtype: {width: float(bytes_of(dtype))} for dtype in values}  # exact: parts of 2, 4, 8 …
+            found.controls.append(Control(name, f"dtype of {name}", values, "choice", sets))
+            found.start[name] = dtypes[0]
+            found.call.append(f"{name}=[{{{name}...}}]")
+            said += f", {name} in {{{name}}}"
+    return replace(found, said=said)
+
+
+def _dtypes(whose: str, given: Any) -> list[str]:
+    """The dtypes that an argument names. Raises ValueError where there is none, and for what is no dtype."""
+    if isinstance(given, (list, tuple)) and not given:
+        raise ValueError(f"{whose} must be the name of a dtype or a list of them, not {given!r}")
+    names = given if isinstance(given, (list, tuple)) else [given]
+    return [choose("dtype", name, BITS, f"{whose}: ") for name in names]
+
+
 # --- what their steps cost ----------------------------------------------------------------------------
 
 
 def model_programs(
-    first: Model | None, inputs: Sequence[str], how: Mapping[str, Any], more: Mapping[str, Any]
+    first: Model | None, inputs: Sequence[str], how: Mapping[str, Any], more: Mapping[str, Any], widths: Apart
 ) -> dict[str, Any]:
     """The programs of both stages, the messages, and the formulas to show, by the fields of an `Explorer`.
 
     first : a model, or None for plain layers. how : logits, causal and fused, as `Model.prefill` takes them. more :
-    formulas that only one explorer needs.
+    formulas that only one explorer needs. widths : of weights and cache.
     """
     every = _of_all(first)
     stages = {stage: _stage_parts(every, first is not None, stage, **how) for stage in STAGES}
     sizes, broken = whole_sizes([Cost(tuple(parts["whole"]), "step") for parts in stages.values()])
     b, context = symbols("batch context")
+    weight_width, cache_width = (widths.of.get(role, WIDTH) for role in ("weight", "cache"))
     weights = every.parameters
     if first is None:
         weights = every.layers * sympy.Add(*(t.size for t in leaves(every.layer_weights())))
     one_cache = every.kv_cache_bytes(context) / bytes_of("fp16")
-    cache = as_formula("KV cache, bytes:", b * one_cache * WIDTH, "cache", "B")
+    cache = as_formula("KV cache, bytes:", b * one_cache * cache_width, "cache_held", "B")
     programs, formulas = {}, {}
     for stage, parts in stages.items():
         extra = {
-            **_memory_formulas(weights * WIDTH, one_cache * WIDTH),
+            **_memory_formulas(weights * weight_width, one_cache * cache_width),
             **_shares(b * context if stage == "initial" else b), "ridge": PEAK / BANDWIDTH, **more,
         }  # fmt: skip
-        programs[stage] = Program(inputs, sizes | cost_formulas(parts) | extra, cost_outputs(parts, *sizes, *extra))
-        formulas[stage] = [*_flops_and_bytes(parts), cache]
+        made = widths.fixed | sizes | cost_formulas(parts, widths.of) | extra
+        programs[stage] = Program(inputs, made, cost_outputs(parts, *sizes, *extra, *widths.fixed))
+        formulas[stage] = [*_flops_and_bytes(parts, widths.of), cache]
     return {
         "programs": programs, "messages": [NO_PEAK, *broken, *_fits()], "formulas": formulas, "select": ("stage",),
         "table": cost_table(PARTS),
@@ -145,9 +205,9 @@ def _stage_parts(every: Model, ends: bool, stage: str, logits: str, causal: bool
 def _memory_formulas(weights: sympy.Expr, cache_of_one: sympy.Expr) -> dict[str, sympy.Expr]:
     """Bytes on the card, of a batch and of the largest batch that fits."""
     b = symbols("batch")
-    held, one, needed, largest = sympy.symbols("weights cache_of_one needed largest")
+    held, one, needed, largest = sympy.symbols("weights_held cache_of_one needed largest")
     return {
-        "weights": weights, "cache_of_one": cache_of_one, "cache": b * one, "needed": held + b * one,
+        "weights_held": weights, "cache_of_one": cache_of_one, "cache_held": b * one, "needed": held + b * one,
         "largest": sympy.floor((MEMORY - held) / one, evaluate=False), "excess": needed - MEMORY,
         "hopeless": 1 - largest, "memory_share": needed / MEMORY,
     }  # fmt: skip
@@ -169,12 +229,12 @@ def _fits() -> list[Message]:
     ]
 
 
-def _flops_and_bytes(parts: Mapping[str, Sequence[Step]]) -> list[Formula]:
+def _flops_and_bytes(parts: Mapping[str, Sequence[Step]], widths: Widths) -> list[Formula]:
     """The formulas of the dense layers and of self-attention, to show."""
     shown = []
     for part in ("dense", "attention"):
         flops = _by_layer(parts[part], {id(step): step.flops for step in parts[part]})
-        moved = _by_layer(parts[part], {id(step): moved_bytes(step) for step in parts[part]})
+        moved = _by_layer(parts[part], {id(step): moved_bytes(step, widths) for step in parts[part]})
         shown.append(as_formula(f"{PARTS[part]}, FLOPs:", flops, f"{part}_flops", "FLOP"))
         shown.append(as_formula(f"{PARTS[part]}, bytes:", moved, f"{part}_bytes", "B"))
     return shown

@@ -16,7 +16,7 @@ from ..sizes import symbols
 from .formulas import as_formula, cost_formulas, cost_outputs, cost_table, inputs_of, intensity, whole_sizes
 from .live import Axis, Control, Curve, Explorer, Label, Line, Lookup, Point, Program, Region, View, slider, stops
 from .machines import BANDWIDTH, CHIP, NO_PEAK, PEAK, machine_controls, name_of
-from .of_models import PARTS, STAGES, a_model, model_controls, model_programs, step_controls
+from .of_models import APART, PARTS, STAGES, a_model, apart, model_controls, model_programs, step_controls
 
 START = sympy.Rational(1, 20)  # FLOPs per byte, where the picture of a roofline begins
 OTHER_PEAK, OTHER_BANDWIDTH = symbols("other_peak other_bandwidth")
@@ -33,7 +33,8 @@ def explore_roofline(
     ("llama-2-7b" unless said), of which dense layers, self-attention and the whole step are points.
     accelerators : one or two, by name or as `Accelerator`; the second may be "none". dtype : of the peaks, and of what
     is traced in half precision. sizes : the values to begin with: of the costs' symbols, 1024 unless said; or batch,
-    context, stage and kv_heads of a model, as `explore_batch` takes them. frozen : {control: value}, to compare with.
+    context, stage, kv_heads, weights and cache of a model, as `explore_batch` takes them. frozen : {control: value},
+    to compare with.
 
     A point stands at its intensity and at FLOPs / predicted time, the time summed over its steps. The bands behind the
     points are their paths as the first slider goes from end to end.
@@ -54,7 +55,7 @@ def explore_roofline(
         for part, label in subject.parts.items()
     )
     return Explorer(
-        name="explore_roofline", call=[subject.call, "accelerators=[{accelerator}, {compare}]"],
+        name="explore_roofline", call=[*subject.call, "accelerators=[{accelerator}, {compare}]"],
         controls=subject.controls, views={"": _view(subject)}, sentence=f"{subject.where}: {said}.",
         state=subject.start | cards | {"dtype": dtype}, defaults=subject.defaults | {"dtype": "fp16"}, tables=peaks,
         frozen=frozen, **subject.computed,
@@ -92,13 +93,13 @@ class _Subject:
     """What stands on the roofline.
 
     parts : {part: label}. named : the parts that the title names. where : the beginning of the sentence. call : the
-    first argument. computed : the fields of an `Explorer` that say what is computed and shown beside the picture.
+    first arguments. computed : the fields of an `Explorer` that say what is computed and shown beside the picture.
     """
 
     parts: Mapping[str, str]
     named: Sequence[str]
     where: str
-    call: str
+    call: Sequence[str]
     controls: Sequence[Control]
     start: dict[str, Any]
     defaults: dict[str, Any]
@@ -110,16 +111,18 @@ def _of_model(what: Any, sizes: Mapping[str, Any], machines: Sequence[Control]) 
     of = a_model(what)
     defaults: dict[str, Any] = {"batch": 16, "context": 1000, "stage": STAGES[1], "kv_heads": None}
     for name in sizes:
-        if name not in defaults:
-            raise ValueError(f"explore_roofline of a model: {unknown('size', name, defaults)}")
-    start = {**defaults, **sizes}
+        if name not in (known := [*defaults, *APART]):
+            raise ValueError(f"explore_roofline of a model: {unknown('argument', name, known)}")
+    widths = apart("explore_roofline", **{name: sizes[name] for name in APART if name in sizes})
+    start = defaults | {name: value for name, value in sizes.items() if name not in APART} | widths.start
     shape, shape_start = model_controls(of, start["kv_heads"])
-    controls = [*step_controls(start["batch"], start["context"]), *shape, *machines]
+    controls = [*step_controls(start["batch"], start["context"]), *shape, *machines, *widths.controls]
     how = {"logits": "all", "causal": False, "fused": False}
+    where = "{model}, {stage} stage, {dtype}" + widths.said
     return _Subject(
-        parts=PARTS, named=("dense", "attention"), call="{model}", controls=controls, start=start | shape_start,
-        where="{model}, {stage} stage, {dtype} on {accelerator}, batch {batch:int}, context {context:int}",
-        defaults=defaults, computed=model_programs(of, inputs_of(controls, "peak", "other_peak"), how, RIDGES),
+        parts=PARTS, named=("dense", "attention"), call=["{model}", *widths.call], controls=controls, defaults=defaults,
+        where=where + " on {accelerator}, batch {batch:int}, context {context:int}", start=start | shape_start,
+        computed=model_programs(of, inputs_of(controls, "peak", "other_peak"), how, RIDGES, widths),
     )  # fmt: skip
 
 
@@ -139,7 +142,7 @@ def _of_costs(what: Any, sizes: Mapping[str, Any], machines: Sequence[Control]) 
     ]
     one = isinstance(what, Cost)
     return _Subject(
-        parts=parts, named=list(parts)[-1:] if one else list(parts)[:2], call="cost" if one else "costs",
+        parts=parts, named=list(parts)[-1:] if one else list(parts)[:2], call=["cost" if one else "costs"],
         controls=controls, start=start, defaults=dict.fromkeys(names, 1024),
         where="{dtype} on {accelerator}, " + ", ".join(f"{name} = {{{name}:int}}" for name in names),
         computed={

@@ -43,6 +43,7 @@ function format(value, kind) {
   if (kind === "%") return grouped(Number((100 * value).toPrecision(2))) + " %";
   if (kind === "int")
     return Math.abs(value) < 1e15 ? grouped(Math.floor(value + 0.5)) : format(value, "si").trim();
+  if (kind === "exact") return grouped(value);
   if (kind === "size") return grouped(Number(value.toFixed(4)));
   if (!kind)
     return value >= 1e6 || (value > 0 && value < 1e-3)
@@ -225,6 +226,13 @@ function draw(view, now, ghost, message, frame) {
   const ended = [],
     pointed = [],
     taken = [];
+  const curves = view.marks
+    .filter((mark) => mark.kind === "curve" && mark.label)
+    .flatMap((mark) => {
+      const all = now.sweeps[mark.over].map((a) => pixels([mark.x, mark.y], a));
+      const there = all.filter((p) => p.every(Number.isFinite));
+      return there.slice(1).map((point, i) => [there[i], point]);
+    });
   const roofs = [],
     dotted = []; // pieces of lines, and of those that are only dotted
   const take = (x, y, w, h) => taken.push([x, y, x + w, y + h]);
@@ -266,17 +274,24 @@ function draw(view, now, ghost, message, frame) {
               const angle = Math.atan2(yb - ya, xb - xa);
               more.transform = `rotate(${tenth((angle * 180) / Math.PI)} ${tenth(x)} ${tenth(y)})`;
               takeAlong(x, y, angle, (dy - 4) * k, w);
-            } else
-              take(
-                x +
-                  label.dx * k -
-                  (label.anchor === "end" ? w : label.anchor === "middle" ? w / 2 : 0),
-                y + dy * k - 11 * k,
-                w,
-                15 * k,
-              );
-            if (more.transform) write(x, y + dy * k, text, label.fill, more);
-            else write(x + label.dx * k, y + dy * k, text, label.fill, more);
+              write(x, y + dy * k, text, label.fill, more);
+              continue;
+            }
+            const places = [[x + label.dx * k, y + dy * k, label.anchor]];
+            if (label.moves) {
+              const end = right - label.dx * k;
+              places.push([places[0][0], y + 16 * k, label.anchor]);
+              places.push([end, y + label.dy * k, "end"], [end, y + 16 * k, "end"]);
+            }
+            const box = ([a, b, anchor]) => {
+              const from = a - (anchor === "end" ? w : anchor === "middle" ? w / 2 : 0);
+              return [from, b - 11 * k, from + w, b + 4 * k];
+            };
+            const isFree = (place) => !curves.some((piece) => isCrossed(piece, box(place)));
+            const place = places.find(isFree) ?? places[0];
+            const [a, b] = box(place);
+            take(a, b, w, 15 * k);
+            write(place[0], place[1], text, label.fill, { ...more, "text-anchor": place[2] });
           }
       }
       if (mark.kind === "curve") {
@@ -877,7 +892,7 @@ function mount(root, options) {
             [open, put] = [0, 1].map(() => inLines(f.math));
           const row = h("p", {}, f.label, " ", open, " = ", put, " =\u00a0", result);
           for (const mi of put.querySelectorAll("mi[data-s]"))
-            symbols.push([mi, mi.dataset.s, "int"]);
+            symbols.push([mi, mi.dataset.s, "exact"]);
           symbols.push([result, f.value, f.kind]);
           return row;
         }),
@@ -897,6 +912,19 @@ function mount(root, options) {
       const text = format(typeof at[name] === "number" ? at[name] : Number(at[name]), kind);
       if (node.textContent !== text) node.textContent = text;
     }
+    shrink();
+  }
+
+  // A fraction cannot be broken: one that is wider than its place is written smaller.
+  function shrink() {
+    const parts = [...formulas.querySelectorAll("math")];
+    for (const part of parts) part.style.fontSize = "";
+    const sizes = parts.map((part) => part.getBoundingClientRect().width * 1.02); // not all of it scales
+    parts.forEach((part, i) => {
+      const share = formulas.clientWidth / sizes[i];
+      if (share < 1)
+        part.style.fontSize = `${parseFloat(getComputedStyle(part).fontSize) * share}px`;
+    });
   }
 
   function python() {
@@ -908,8 +936,12 @@ function mount(root, options) {
           : v === false
             ? "False"
             : String(v);
+    const others = (name) => CONTROLS[name].values.filter((v) => v !== state[name]);
+    const listed = (name) => [state[name], ...others(name)].map(quoted).join(", ");
     const parts = SPEC.call.map((part) =>
-      part.replace(/\{([^{}]+)\}/g, (_, name) => quoted(state[name])),
+      part.replace(/\{([^{}.]+)(\.\.\.)?\}/g, (_, name, all) =>
+        all ? listed(name) : quoted(state[name]),
+      ),
     );
     for (const c of SPEC.controls)
       if (c.name in SPEC.defaults && state[c.name] !== SPEC.defaults[c.name])

@@ -154,6 +154,7 @@ class Drawing:
         self.occupied: list[tuple[float, float, float, float]] = []
         self.roofs: list[Piece] = []  # pieces of lines, and of those that are only dotted
         self.dotted: list[Piece] = []
+        self.curves = self.curve_pieces(now["sweeps"])
         for part in (self.lines, self.points):
             for source, frozen in [(ghost, True)] * bool(ghost) + [(now, False)]:
                 part(source, frozen)
@@ -284,6 +285,15 @@ class Drawing:
             if mark.label and not frozen:
                 self.ended.append([points[-1][1] + 4, mark.label, mark.stroke, path])
 
+    def curve_pieces(self, sweeps: Mapping[str, Any]) -> list[Piece]:
+        """The curves with a name, as straight pieces."""
+        found: list[Piece] = []
+        for mark in self.view.marks:
+            if isinstance(mark, Curve) and mark.label:
+                points = [self.pixels((mark.x, mark.y), at) for at in sweeps[mark.over]]
+                found += pairwise(point for point in points if not math.isnan(sum(point)))
+        return found
+
     def name_line(self, label: Label, points: Sequence[tuple[float, float]]) -> None:
         """What stands on a line, turned with it where it is along it."""
         words = label.brief if self.narrow and label.brief is not None else label.text
@@ -297,9 +307,17 @@ class Drawing:
             self.occupy_along(x, y, angle, dy - 4, len(text) * 7.6)
             self.write(x, y + dy, text, label.fill, **more, transform=turn)
             return
-        w, dy = len(text) * 7.6, 16 if below else label.dy
-        self.occupy(x + label.dx - {"end": w, "middle": w / 2}.get(label.anchor, 0), y + dy - 11, w, 15)
-        self.write(x + label.dx, y + dy, text, label.fill, **more)
+        places = [(x + label.dx, y + (16 if below else label.dy), label.anchor)]
+        if label.moves:
+            end = self.right - label.dx
+            places += [(places[0][0], y + 16, label.anchor), (end, y + label.dy, "end"), (end, y + 16, "end")]
+        w = len(text) * 7.6
+        boxes = [(a - {"end": w, "middle": w / 2}.get(anchor, 0), b - 11) for a, b, anchor in places]
+        free = [i for i, (a, b) in enumerate(boxes) if not is_crossed(self.curves, a, b, a + w, b + 15)]
+        i = next(iter(free), 0)
+        self.occupy(*boxes[i], w, 15)
+        x, y, more["text-anchor"] = places[i]
+        self.write(x, y, text, label.fill, **more)
 
     def points(self, source: Any, frozen: bool) -> None:
         """Operating points; those that coincide share a label."""

@@ -80,11 +80,11 @@ class Program:
 
 def _max(*values: float) -> float:
     """As JavaScript's Math.max: NaN if one of them is; Python's depends on their order then."""
-    return math.nan if any(map(math.isnan, values)) else max(values)
+    return math.nan if math.isnan(sum(values)) else max(values)
 
 
 def _min(*values: float) -> float:
-    return math.nan if any(map(math.isnan, values)) else min(values)
+    return math.nan if math.isnan(sum(values)) else min(values)
 
 
 PRELUDE = "const {pow,max,min,floor,ceil,log,exp,abs}=Math,nan=NaN;"

@@ -31,11 +31,11 @@ class Explorer:
     """What `explore_batch` and its sisters return: shown in a notebook, it is live.
 
     name : of the function that makes it. call : the arguments of that call which are not called like a control; {name}
-    stands for a control's value. controls : see `Control`. programs : {names of the choices in `select`, joined by "|":
-    `Program`}; all have the same outputs.
-    tables : numbers that follow from two choices. views : what is drawn, by the value of the control `show`.
-    messages : conditions in words. table, formulas : what stands beside the picture. state, frozen : values of the
-    controls; defaults : those that a call need not name.
+    stands for a control's value, {name...} for that and then all the others. controls : see `Control`. programs :
+    {names of the choices in `select`, joined by "|": `Program`}; all have the same outputs. tables : numbers that
+    follow from two choices. views : what is drawn, by the value of the control `show`. messages : conditions in words.
+    table, formulas : what stands beside the picture. state, frozen : values of the controls; defaults : those that a
+    call need not name.
     """
 
     name: str
@@ -248,6 +248,7 @@ body {{ max-width: 1200px; margin: 0 auto; padding: 8px; font: 14px/1.45 system-
 LETTERS = {
     "batch": "b", "context": "s", "hidden": "h", "heads": "n", "kv_heads": "g", "head_dim": "d", "layers": "L",
     "mlp_hidden": "m", "vocabulary": "V", "dtype_bytes": "w",
+    "weight_bytes": "u", "cache_bytes": "c",
 }  # fmt: skip
 
 

@@ -59,7 +59,8 @@ class Label:
     """Words on a line, (dx, dy) pixels beside `at`. along : turned, to lie on the line.
 
     under : a value; where it is larger than the label's own, the label goes below its line. brief : the words in a
-    picture as narrow as a phone, the same unless given.
+    picture as narrow as a phone, the same unless given. moves : whether the label goes below its line, or to its right
+    end, where a curve passes through it.
     """
 
     text: str
@@ -71,6 +72,7 @@ class Label:
     along: bool = False
     under: str = ""
     brief: str | None = None
+    moves: bool = False
 
     def __post_init__(self) -> None:
         if self.brief is None:
