@@ -11,6 +11,7 @@ import argparse
 import csv
 import hashlib
 import io
+import os
 import statistics
 import subprocess
 import sys
@@ -24,7 +25,7 @@ WHEEL = f"aiconfigurator_core-{VERSION}-cp311-abi3-manylinux_2_28_x86_64.whl"
 SHA256 = "aadc4aad0a00bf8a61c477c62bef43de479849c3aa0b1c3078068e08309eccc4"
 PLACE = "aiconfigurator_core/systems/data"
 HERE = Path(__file__).resolve().parents[1] / "measurements" / "published"
-CACHE = Path.home() / ".cache" / "roofline-kit"
+CACHE = Path(os.environ.get("ROOFLINE_KIT_CACHE", Path.home() / ".cache" / "roofline-kit"))
 
 GPUS = {"A100-80GB-SXM": "a100_sxm", "H100-SXM": "h100_sxm", "H200": "h200_sxm", "B200": "b200_sxm", "L40S": "l40s"}
 PROGRAMS = {"SGLang": "sglang", "TensorRT-LLM": "trtllm", "vLLM": "vllm"}
