@@ -195,6 +195,9 @@ def test_every_operation_can_be_read_whole() -> None:
             "product on H200: no row has n = 4000. The nearest is 4096. There are 1024, 2048",
         ),
         ("decode", None, {"context": 1000}, "no row has context = 1000. The nearest is 1023"),
+        ("decode", "H200", {"batch": True}, "no row has batch = True"),
+        ("decode", "H200", {"batch": []}, "batch is an empty list"),
+        ("decode", 7, {}, "GPU must be given by its name, not as 7. Known: 'A100-80GB-SXM'"),
         ("decode", "H200", {"batch": 0}, "no row has batch = 0. There are 1, 2, 4"),
         ("decode", "H200", {"batch": "many"}, "no row has batch = 'many'. There are 1, 2"),
         ("decode", "H200", {"contexts": 1}, "decode on H200: unknown column 'contexts'; did you mean 'context'"),
@@ -214,7 +217,7 @@ def test_every_operation_can_be_read_whole() -> None:
     ],
 )
 def test_what_is_not_there_is_said_with_what_is_and_what_is_nearest(
-    operation: str, gpu: str | None, where: dict[str, Any], told: str
+    operation: str, gpu: Any, where: dict[str, Any], told: str
 ) -> None:
     with pytest.raises(ValueError) as raised:
         measured(operation, gpu, **where)
@@ -249,6 +252,12 @@ def test_a_row_that_cannot_be_is_refused_with_its_file_and_line(tmp_path: Path, 
     with pytest.raises(ValueError) as raised:
         measured("product", folder=tmp_path)
     assert told in str(raised.value)
+
+
+def test_a_table_without_rows_is_said_to_be_empty(tmp_path: Path) -> None:
+    (tmp_path / "products.csv").write_text(GOOD.splitlines()[0])
+    with pytest.raises(ValueError, match=r"products\.csv has no rows of 'product'"):
+        measured("product", folder=tmp_path, m=1)
 
 
 def test_other_units_are_read_as_what_they_are(tmp_path: Path) -> None:
@@ -393,6 +402,18 @@ def test_no_product_in_bf16_on_a_gpu_with_fast_memory_is_below_the_bound() -> No
     for gpu in GPUS[:-1]:
         roof = rk.roofline(gpu, "bf16")
         assert min(p.median / p.predicted(roof) for p in measured("product", gpu, **SGLANG)) > 1.08
+
+
+@pytest.mark.parametrize("operation", ["product", "decode", "prefill"])
+def test_what_is_faster_than_the_bound_is_on_the_card_with_a_large_cache_and_hardly_larger_than_that(
+    operation: str,
+) -> None:
+    faster = []
+    for gpu in GPUS:
+        roof = rk.roofline(gpu, "bf16")
+        faster += [p for p in measured(operation, gpu, dtype="bf16") if p.median < p.predicted(roof)]
+    assert faster and {p.device for p in faster} == {"L40S"}
+    assert all(p.bytes < 1.45 * rk.accelerator("L40S").cache for p in faster)
 
 
 def test_no_published_product_is_faster_than_the_peak() -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ..cost import CompiledCost, trace
-from ..hardware import Accelerator, accelerators, datasheet
+from ..hardware import Accelerator, accelerator, accelerators, datasheet
 from ..masks import Causal
 from ..names import choose, unknown
 from ..ops import astype
@@ -68,6 +68,17 @@ class Published(Measurement):
         """Bytes of one call, as our algorithm is traced. Raises ValueError where the kit traces none."""
         self._check_traced()
         return super().bytes
+
+    @property
+    def in_cache(self) -> bool:
+        """Whether all that a call moves fits into the last cache of its GPU, so that it need not come from memory.
+
+        Replays that find their operands there can be faster than a roofline allows. Raises ValueError as `bytes` does.
+
+        >>> [p.in_cache for p in measured("decode", "L40S", software="vLLM", context=4096, batch=[1, 64])]
+        [True, False]
+        """
+        return self.bytes <= accelerator(self.device).cache
 
     @property
     def spread(self) -> float:
@@ -210,6 +221,8 @@ def measured(
     what = OPERATIONS[operation]
     path = (_folder() if folder is None else Path(folder)) / f"{what.file}.csv"
     rows = [row for row in _read(path) if row.get("op", "") == what.kind]
+    if not rows:
+        raise ValueError(f"{path.name} has no rows of {operation!r}")
     of = operation
     if gpu is not None:
         rows, of = _on(gpu, rows, operation)
@@ -235,9 +248,11 @@ def _with(rows: list[Row], of: str, column: str, values: Any) -> list[Row]:
     there, found = {row[column] for row in rows}, set()
     for value in values if isinstance(values, Collection) and not isinstance(values, str) else [values]:
         begun = {known for known in there if column == "software" and known.startswith(str(value))}
-        if value not in there and not begun:
+        if (value not in there or isinstance(value, bool)) and not begun:
             raise ValueError(f"{of}: no row has {column} = {value!r}. {_instead(value, there)}")
         found |= begun or {value}
+    if not found:
+        raise ValueError(f"{of}: {column} is an empty list, and no row can have a value of it")
     return [row for row in rows if row[column] in found]
 
 
