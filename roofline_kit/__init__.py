@@ -34,7 +34,7 @@ _ROOMS = {
     "explorers.batch": ("explore_batch",),
     "explorers.roofline": ("explore_roofline",),
     "explorers.sparse": ("explore_sparse",),
-    "measuring": ("Measurement", "Point", "ceilings", "measure"),
+    "measuring": ("Measurement", "Point", "Published", "ceilings", "measure", "measured"),
     "pictures.plots": ("plot_roofline", "plot_stack", "plot_sweep"),
 }
 _LATER = {name: room for room, names in _ROOMS.items() for name in names}

@@ -1,14 +1,17 @@
 """What can the machine do? Peak rates and bandwidths as the vendors print them, with their sources.
 
 The numbers stand in `accelerators.toml`, each once and each with its source. Peaks are dense; the
-larger rate "with sparsity" that many datasheets print is kept apart, as `sparse`.
+larger rate "with sparsity" that many datasheets print is kept apart, as `sparse`. Where sources disagree, both
+numbers are shown.
 """
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
 from numbers import Real
+from textwrap import wrap
 from types import MappingProxyType
 from typing import Any
 
@@ -26,7 +29,10 @@ class Accelerator:
     vector : FLOP/s outside of matrix units, by dtype; where a dtype has none of its own, that of peaks["fp32"].
     exp : exponentials, tanh and square roots per second, in the units made for them; 0 where no source says.
     bandwidth : bytes per second between the chip and its memory. memory : bytes.
-    source : where the numbers come from. note : a pitfall.
+    cache : bytes of the last cache that all of it shares. link : bytes per second to others of its kind, one way, and
+    node : how many it reaches at that rate. 0 where no source says.
+    source : where the numbers come from. sources : of those that have another one, by name ("bandwidth", a dtype).
+    alternatives : (name, number, source) of what others print. note : a pitfall.
     watts : power limit of the board. dollars_per_hour : to rent one, with price_source; None where not known.
     answers : the names that drivers give it.
 
@@ -51,6 +57,11 @@ class Accelerator:
     answers: tuple[str, ...] = ()
     vector: Mapping[str, int] = field(default_factory=dict, hash=False)
     exp: int = 0
+    cache: int = 0
+    link: int = 0
+    node: int = 0
+    sources: Mapping[str, str] = field(default_factory=dict, hash=False)
+    alternatives: tuple[tuple[str, int, str], ...] = ()
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not self.name:
@@ -65,12 +76,41 @@ class Accelerator:
             rates = getattr(self, what).items()
             checked = {dtype: _exact(rate, f"{self.name}: {what}, {dtype},", "FLOP/s", least) for dtype, rate in rates}
             object.__setattr__(self, what, MappingProxyType(checked))
-        if self.exp != 0:
-            object.__setattr__(self, "exp", _exact(self.exp, f"{self.name}: exp", "op/s", min(least, 10**6)))
+        self._check_what_may_be_missing(min(least, 10**6))
+        object.__setattr__(self, "answers", tuple(self.answers))
+
+    def _check_what_may_be_missing(self, least: int) -> None:
+        """Numbers that are 0 or None where no source says them."""
+        for what, unit in (("exp", "op/s"), ("cache", "bytes"), ("link", "bytes/s")):
+            if getattr(self, what) != 0:
+                object.__setattr__(self, what, _exact(getattr(self, what), f"{self.name}: {what}", unit, least))
         for what in ("watts", "dollars_per_hour"):
             if getattr(self, what) is not None:
                 _positive(getattr(self, what), f"{self.name}: {what}")
-        object.__setattr__(self, "answers", tuple(self.answers))
+
+    def __repr__(self) -> str:
+        """All that is known, number by number: how it was found, and what others print."""
+        lines = [f"{self.name}: {self.title}" if self.title else self.name]
+        for name, printed in _printed(self).items():
+            lines.append(f"  {name:10} {printed:>14}  [{self.how(name)}]")
+            for of, value, source in self.alternatives:
+                if of == name:
+                    lines.append(f"  {'':10} {'or ' + _unit(name, value):>14}  [{_how(source)}] {source}")
+        return "\n".join([*lines, *wrap(self.note, 100, initial_indent="  ", subsequent_indent="  ")])
+
+    def how(self, number: str) -> str:
+        """How a number was found: "read" in the vendor's own document, or "quoted"; of your own, its `source`.
+
+        number : "bandwidth", "memory", "cache", "link", "node", "watts", "exp", or a dtype for its peak. Raises
+        ValueError for a number that is not known here.
+
+        >>> b200 = accelerator("B200")
+        >>> b200.how("bandwidth"), b200.how("fp32")
+        ('read', 'quoted')
+        """
+        known = _printed(self)
+        name = choose("number", number, known, f"{self.name}: ")
+        return _how(self.sources.get(name, self.source))
 
     def peak(self, dtype: str = "fp16") -> int:
         """Dense peak in FLOP/s.
@@ -141,6 +181,32 @@ class Accelerator:
         return float(value)
 
 
+def _how(source: str) -> str:
+    """The word in a source that says how a number was found."""
+    found = re.search(r"\b(read|quoted) 20\d\d-", source)
+    return found[1] if found else source
+
+
+def _printed(card: Accelerator) -> dict[str, str]:
+    """The numbers that are known of a card, with their units, by name."""
+    numbers: dict[str, float] = {**card.peaks, "bandwidth": card.bandwidth, "memory": card.memory}
+    more = {"cache": card.cache, "link": card.link, "node": card.node, "watts": card.watts or 0, "exp": card.exp}
+    return {name: _unit(name, value) for name, value in (numbers | more).items() if value}
+
+
+def _unit(name: str, value: float) -> str:
+    """A number with its unit, three digits of it or as many as are printed."""
+    if name == "node":
+        return f"{value:g}"
+    if name == "watts":
+        return f"{value:g} W"
+    unit = {"bandwidth": "B/s", "memory": "B", "cache": "B", "link": "B/s", "exp": "/s", "int8": "OP/s"}.get(
+        name, "FLOP/s"
+    )
+    scale, prefix = next(pair for pair in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1, "")) if value >= pair[0])
+    return f"{value / scale:.5g} {prefix}{unit}"
+
+
 def _positive(value: object, what: str) -> Any:
     if isinstance(value, bool) or not isinstance(value, Real) or not 0 < value < math.inf:  # type: ignore[operator]
         raise ValueError(f"{what} must be a positive finite number, not {value!r}")
@@ -163,7 +229,18 @@ def _table() -> dict[str, Accelerator]:
     rows = {name: dict(row) for name, row in data("accelerators.toml").items()}
     for row in rows.values():
         row.pop("variants", None)
+        row["source"] = _document(row["source"])
+        row["sources"] = {number: _document(source) for number, source in row.get("sources", {}).items()}
+        others = [
+            (other["number"], int(other["value"]), _document(other["source"])) for other in row.get("alternatives", ())
+        ]
+        row["alternatives"] = tuple(others)
     return {name: Accelerator(name, row.pop("peak"), exp=_special(row), **row) for name, row in rows.items()}
+
+
+def _document(source: str) -> str:
+    """A source as it stands there, or the document of sources.toml that it names."""
+    return source if " " in source else str(data("sources.toml")[source])
 
 
 def _special(row: dict[str, Any]) -> int:

@@ -53,6 +53,9 @@ class Roofline:
                 )
         object.__setattr__(self, "limits", limits)
 
+    def __repr__(self) -> str:
+        return f"Roofline({self.accelerator.name}, {self.dtype}, limits={self.limits})"
+
     @cached_property
     def rates(self) -> dict[str, int]:
         """The rate of each limit, per second, in the order of `limits`.

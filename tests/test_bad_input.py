@@ -811,7 +811,11 @@ MANY_SIZES = rk.trace(rk.exp, rk.Tensor("x", rk.symbols(" ".join(f"n{i}" for i i
 
 @refuses(
     {
-        "accelerators": (ValueError, lambda: rk.accelerator("A11"), ("did you mean 'A10'", "For all 18, see rk.accel")),
+        "accelerators": (
+            ValueError,
+            lambda: rk.accelerator("A11"),
+            ("did you mean 'A10'", f"For all {len(rk.accelerators())}, see"),
+        ),
         "accelerators like none": (ValueError, lambda: rk.accelerator("zz"), ("Nearest: '", "see rk.accelerators()")),
         "models": (
             ValueError,

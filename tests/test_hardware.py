@@ -27,6 +27,9 @@ each_accelerator = pytest.mark.parametrize("name", rk.accelerators())
 
 def test_the_accelerators_of_the_course_are_there() -> None:
     wanted = "A10 A10G A40 A100-40GB A100-80GB-SXM A100-80GB-PCIe H100-SXM H100-PCIe H200 L4 T4 V100-SXM2 V100-PCIe"
+    wanted += (
+        " GH200 H100-NVL B200 GB200 L40S RTX-PRO-6000 MI250X MI250X-die MI300X MI325X MI355X TPU-v6e TPU7x Gaudi-3"
+    )
     assert {*wanted.split(), "RTX-4090", "MI100", "TPU-v5e", "TPU-v5p"} <= set(rk.accelerators())
 
 
@@ -51,6 +54,74 @@ def test_every_accelerator_says_where_its_numbers_come_from_and_when_they_were_r
     machine = rk.accelerator(name)
     assert re.search(r"https://\S+\.\S+", machine.source)
     assert re.search(r"(read|quoted) 20\d\d-\d\d-\d\d", machine.source)
+
+
+# --- how a number was found, and what others print ------------------------------------------------------
+
+
+@each_accelerator
+def test_every_number_stands_with_how_it_was_found(name: str) -> None:
+    machine = rk.accelerator(name)
+    shown = re.findall(r"^  (\S+) +\S+(?: \S+)?  \[(\w+)\]$", repr(machine), re.MULTILINE)
+    missing = {"cache", "link", "node", "watts", "exp"}
+    numbers = {number for number, _ in shown}
+    assert (
+        set(machine.peaks) | {"bandwidth", "memory"}
+        <= numbers
+        <= set(machine.peaks) | {"bandwidth", "memory"} | missing
+    )
+    for number, how in shown:
+        source = machine.sources.get(number, machine.source)
+        assert how in ("read", "quoted") and re.search(rf"https://\S+\.\S+.* {how} 20\d\d-\d\d-\d\d", source)
+        assert machine.how(number) == how
+
+
+@each_accelerator
+def test_what_has_a_source_of_its_own_is_a_number_of_the_card(name: str) -> None:
+    for number in (*rk.accelerator(name).sources, *(other for other, _, _ in rk.accelerator(name).alternatives)):
+        assert re.search(rf"^  {number} ", repr(rk.accelerator(name)), re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    ("name", "number", "ours", "theirs"),
+    [("B200", "bandwidth", "7.7 TB/s", "or 8 TB/s"), ("B200", "fp32", "75 TFLOP/s", "or 80 TFLOP/s"),
+     ("GB200", "memory", "186 GB", "or 198.7 GB"), ("Gaudi-3", "bf16", "1835 TFLOP/s", "or 1677 TFLOP/s"),
+     ("TPU-v6e", "bandwidth", "1.638 TB/s", "or 1.6 TB/s")],
+)  # fmt: skip
+def test_where_sources_disagree_both_numbers_are_shown(name: str, number: str, ours: str, theirs: str) -> None:
+    lines = [" ".join(line.split()) for line in repr(rk.accelerator(name)).splitlines()]
+    at = next(i for i, line in enumerate(lines) if line.startswith(f"{number} {ours} ["))
+    following = [line for line in lines[at + 1 : at + 4] if line.startswith("or ")]
+    assert any(re.match(rf"{theirs} \[(read|quoted)\] https://", line) for line in following), following
+
+
+def test_what_others_print_is_not_far_off_and_not_the_same() -> None:
+    others = [(name, *other) for name in rk.accelerators() for other in rk.accelerator(name).alternatives]
+    assert len(others) >= 8
+    for name, number, value, source in others:
+        card = rk.accelerator(name)
+        ours = card.peaks[number] if number in card.peaks else getattr(card, number)
+        assert ours != value and 0.8 < value / ours < 1.25, (name, number)
+        assert re.search(r"https://\S+\.\S+.*(read|quoted) 20\d\d-\d\d-\d\d", source)
+
+
+def test_each_document_is_named_by_some_number() -> None:
+    documents = tomllib.loads(files("roofline_kit").joinpath("data", "sources.toml").read_text("utf-8"))
+    text = files("roofline_kit").joinpath("data", "accelerators.toml").read_text("utf-8")
+    assert all(f'= "{name}"' in text for name in documents)
+
+
+def test_a_number_that_nobody_prints_is_refused_by_name() -> None:
+    with pytest.raises(ValueError, match=r"L40S: unknown number 'band'; did you mean 'bandwidth'\?"):
+        rk.accelerator("L40S").how("band")
+
+
+def test_a_card_of_one_s_own_says_that_its_numbers_are() -> None:
+    mine = rk.Accelerator("mine", {"fp32": 4e11}, 4e10, 16e9, link=1e9, cache=32e6)
+    assert "link               1 GB/s  [own]" in repr(mine) and mine.how("fp32") == "own"
+    assert repr(rk.Roofline(mine, "fp32")) == "Roofline(mine, fp32, limits=('compute', 'memory'))"
+    with pytest.raises(ValueError, match="mine: link is 50 bytes/s"):
+        rk.Accelerator("mine", {"fp32": 4e11}, 4e10, 16e9, link=50)
 
 
 @each_accelerator
@@ -123,8 +194,13 @@ DRIVERS = {
     "NVIDIA A100 80GB PCIe": "A100-80GB-PCIe",
     "NVIDIA H100 80GB HBM3": "H100-SXM",
     "NVIDIA H100 PCIe": "H100-PCIe",
+    "NVIDIA H100 NVL": "H100-NVL",
     "NVIDIA H200": "H200",
     "NVIDIA GH200 480GB": "GH200",
+    "NVIDIA B200": "B200",
+    "NVIDIA GB200": "GB200",
+    "NVIDIA L40S": "L40S",
+    "NVIDIA RTX PRO 6000 Blackwell Workstation Edition": "RTX-PRO-6000",
     "NVIDIA L4": "L4",
     "Tesla T4": "T4",
     "Tesla V100-SXM2-16GB": "V100-SXM2",
@@ -134,7 +210,18 @@ DRIVERS = {
     "NVIDIA GeForce RTX 4090": "RTX-4090",
     "AMD Instinct MI100": "MI100",
     "gfx908:sramecc+:xnack-": "MI100",
+    "AMD Instinct MI250X": "MI250X-die",
+    "AMD Instinct MI300X": "MI300X",
+    "AMD Instinct MI325X": "MI325X",
+    "AMD Instinct MI355X": "MI355X",
     "TPU v5 lite": "TPU-v5e",
+    "TPU v6 lite": "TPU-v6e",
+    "TPU7x": "TPU7x",
+}
+NO_DRIVER = {
+    "TPU-v5p": 'a driver says "TPU v5", as people do of v5e',
+    "MI250X": "programs see one die of the two",
+    "Gaudi-3": "we do not know what its driver says",
 }
 
 
@@ -148,7 +235,7 @@ def test_an_accelerator_answers_to_the_name_that_its_driver_gives_it(driver: str
 
 
 def test_every_gpu_of_the_kit_answers_to_some_driver() -> None:
-    assert set(DRIVERS.values()) == set(rk.accelerators()) - {"TPU-v5p"}  # a driver says "TPU v5", as people do of v5e
+    assert set(DRIVERS.values()) == set(rk.accelerators()) - set(NO_DRIVER)
 
 
 def test_two_accelerators_never_answer_to_the_same_name() -> None:
@@ -183,8 +270,8 @@ def test_the_480_gb_of_a_gh200_are_its_cpu_s() -> None:
     [
         ("A100", ["A100-40GB", "A100-80GB-SXM", "A100-80GB-PCIe"]),
         ("NVIDIA A100", ["A100-40GB", "A100-80GB-SXM", "A100-80GB-PCIe"]),
-        ("H100", ["H100-SXM", "H100-PCIe"]),
-        ("NVIDIA H100", ["H100-SXM", "H100-PCIe"]),
+        ("H100", ["H100-SXM", "H100-PCIe", "H100-NVL"]),
+        ("NVIDIA H100", ["H100-SXM", "H100-PCIe", "H100-NVL"]),
         ("Tesla V100", ["V100-SXM2", "V100-PCIe"]),
         ("TPU v5", ["TPU-v5e", "TPU-v5p"]),
     ],
@@ -197,7 +284,8 @@ def test_a_name_that_several_could_mean_goes_on_asking_which(name: str, near: li
 
 @pytest.mark.parametrize(
     "name",
-    ["NVIDIA B200", "NVIDIA H100 NVL", "NVIDIA A100-SXM4-40GB MIG 3g.20gb", "NVIDIA GeForce RTX 4090 Laptop GPU",
+    ["NVIDIA B300", "NVIDIA H200 NVL", "NVIDIA A100-SXM4-40GB MIG 3g.20gb",
+     "AMD Instinct MI250", "NVIDIA GeForce RTX 4090 Laptop GPU",
      "Tesla V100S-PCIE-32GB", "NVIDIA GH200 144G HBM3e", "NVIDIA", "GPU", "AMD EPYC 7763, 16 threads"],
 )  # fmt: skip
 def test_a_name_of_something_else_is_not_taken_for_a_card_that_is_like_it(name: str) -> None:

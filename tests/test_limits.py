@@ -100,7 +100,7 @@ def test_the_rate_of_exponentials_is_the_one_that_a_paper_prints() -> None:
 
 # FLOPs of one clock of one SM's tensor cores in half precision, as the architectures' white papers say.
 DENSE = dict.fromkeys(("A10", "A40"), 1024) | dict.fromkeys(("A100-40GB", "A100-80GB-SXM", "A100-80GB-PCIe"), 2048)
-DENSE |= dict.fromkeys(("H100-SXM", "H200", "GH200"), 4096)
+DENSE |= dict.fromkeys(("H100-SXM", "H200", "GH200"), 4096) | {"L40S": 1024, "B200": 8192}
 
 
 @pytest.mark.parametrize("name", DENSE)

@@ -8,6 +8,8 @@
     stopping   what a signal does to a run
     runs       what is measured next, and what fits into the time
     slurm      the same as a job array, and what that costs
+    published  what others measured on GPUs, with what our own algorithms cost
+    errors     how far those times are from the roofline
     commands   measure, status, collect
 
 `measure` times one call. A `Point` is one measurement of a sweep: what, how large, on what. It is written into one JSON
@@ -15,12 +17,15 @@ file the moment it is measured, or, when a run is stopped, with the repetitions 
 what is missing. Each file imports from those above it.
 """
 
+from .errors import error_table, reached
 from .points import Point, Result, ceilings, sweep
+from .published import Published, measured
 from .slurm import Settings, service_units
 from .store import matching, results, table
 from .timing import Measurement, measure
 
 __all__ = [
-    "Measurement", "Point", "Result", "Settings",
-    "ceilings", "matching", "measure", "results", "service_units", "sweep", "table",
+    "Measurement", "Point", "Published", "Result", "Settings",
+    "ceilings", "error_table", "matching", "measure", "measured", "reached", "results", "service_units", "sweep",
+    "table",
 ]  # fmt: skip

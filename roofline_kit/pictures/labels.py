@@ -89,8 +89,9 @@ class Placer:
         grid = np.stack(np.meshgrid(np.arange(x0, x1, 3), np.arange(y0, y1, 4)), axis=-1).reshape(-1, 2)
         boxes = np.hstack([grid - half, grid + half])
         free = np.ones(len(grid), dtype=bool)
+        left, low, right, high = boxes.T.copy()  # each on its own: there may be a hundred points to keep off
         for other in self.taken:
-            free &= ~((boxes[:, :2] < other[2:]).all(axis=1) & (boxes[:, 2:] > other[:2]).all(axis=1))
+            free &= ~((left < other[2]) & (low < other[3]) & (right > other[0]) & (high > other[1]))
         for segment in self.segments:
             free[free] = ~crosses(segment, boxes[free])
         grid, boxes = grid[free], boxes[free]

@@ -87,7 +87,8 @@ def plot_sweep(
     curves : {label: what}, each labelled at its end. What is a pair of arrays (sizes, values), or a `Sweep`
     over one size, of which it is the intensity.
     x, y : names of the axes, with the unit in brackets, as in "time per step [s]".
-    limits : {label: value}, dashed horizontal lines, such as a ridge point. points : {label: (x, y)} to mark.
+    limits : {label: value}, dashed horizontal lines, such as a ridge point.
+    points : {label: (x, y)} to mark, numbers, or arrays of them, such as measured points beside a predicted curve.
     title : the finding, in a sentence. note : a line under the axes. theme : "light" or "dark". ax : Axes to draw in.
 
     Returns the Axes. Raises ValueError for values that a logarithmic axis cannot show, naming the curve,
@@ -101,14 +102,13 @@ def plot_sweep(
     'N'
     """
     look, ax = _axes(theme, ax)
-    for label, what in [*limits.items(), *points.items()]:
-        if not all(0 < float(number) < np.inf for number in np.ravel(what)):
-            raise ValueError(f"{label!r} must be positive and finite on logarithmic axes, not {what!r}")
+    _check_limits(limits)
     tracks = {label: _curve(label, what) for label, what in curves.items()}
+    marks = {label: _marks(label, what) for label, what in points.items()}
     if not tracks:
         raise ValueError(f"plot_sweep needs curves {{label: (sizes, values)}}, not {curves!r}")
-    xs, ys = (np.concatenate([track[i] for track in tracks.values()]) for i in (0, 1))
-    ys = np.array([*ys, *map(float, limits.values()), *(float(point[1]) for point in points.values())])
+    xs, ys = (np.concatenate([track[i] for track in (*tracks.values(), *marks.values())]) for i in (0, 1))
+    ys = np.array([*ys, *map(float, limits.values())])
     ax.set(xscale="log", yscale="log", facecolor=look.page)
     ax.set(xlim=(xs.min() / 1.15, xs.max() * (xs.max() / xs.min()) ** 0.3), ylim=(ys.min() / 1.8, ys.max() * 1.8))
     placer = _dress(ax, look, (x or _name_of_sizes(curves), y), title, note)
@@ -116,9 +116,7 @@ def plot_sweep(
         ax.axhline(float(value), color=look.ink, ls="--", lw=1.6, zorder=2)
         placer.keep_off([(xs.min(), float(value)), (ax.get_xlim()[1], float(value))])
     colors = _draw_curves(placer, look, tracks)
-    for label, (at, value) in points.items():
-        ax.plot([at], [value], "o", color=look.ink, ms=9, mec=look.page, mew=1.4, zorder=7)
-        placer.label(at, value, label, color=look.ink)
+    _draw_points(placer, look, marks)
     for label, value in limits.items():
         placer.label(xs.min(), float(value), label, color=look.ink)
     for label, (sizes, values) in tracks.items():
@@ -246,6 +244,26 @@ def _curve(label: str, what: Any) -> tuple[Any, Any]:
     return sizes.astype(float), values.astype(float)
 
 
+def _check_limits(limits: Mapping[str, Any]) -> None:
+    """Raises ValueError for a line that a logarithmic axis cannot show."""
+    for label, value in limits.items():
+        if not 0 < float(value) < np.inf:
+            raise ValueError(f"{label!r} must be positive and finite on logarithmic axes, not {value!r}")
+
+
+def _marks(label: str, what: Any) -> tuple[Any, Any]:
+    """The places of one point or of several as floats, which logarithmic axes can show."""
+    try:
+        at, values = (np.atleast_1d(np.asarray(numbers, dtype=float)) for numbers in what)
+    except (TypeError, ValueError):
+        raise ValueError(f"the points {label!r} must be a pair of numbers or of arrays (x, y), not {what!r}") from None
+    if at.ndim != 1 or at.shape != values.shape or not at.size:
+        raise ValueError(f"the points {label!r} must have one value for each size, not {what!r}")
+    if not all(np.all((numbers > 0) & (numbers < np.inf)) for numbers in (at, values)):
+        raise ValueError(f"{label!r} must be positive and finite on logarithmic axes, not {what!r}")
+    return at, values
+
+
 def _name_of_sizes(curves: Mapping[str, Any]) -> str:
     """The symbol that the first sweep goes over; nothing where there are arrays alone."""
     return next((str(what.compiled.symbols[0]) for what in curves.values() if isinstance(what, Sweep)), "")
@@ -341,6 +359,18 @@ def _draw_curves(placer: Placer, look: Theme, tracks: Mapping[str, tuple[Any, An
         coarse = np.unique(np.abs(np.log(sizes / spread)).argmin(axis=1))
         placer.keep_off(list(zip(sizes[coarse], values[coarse], strict=True)))
     return colors
+
+
+def _draw_points(placer: Placer, look: Theme, marks: Mapping[str, tuple[Any, Any]]) -> None:
+    """Points {label: (x, y)}; several of one label have a marker of their own, and the label at the last of them."""
+    series = [label for label, (at, _) in marks.items() if len(at) > 1]
+    markers = dict(zip(series, cycle("osD^vPX*"), strict=False))
+    for label, (at, values) in marks.items():
+        marker = markers.get(label, "o")
+        placer.ax.plot(at, values, marker, color=look.ink, ms=9, mec=look.page, mew=1.4, zorder=7)
+        for place in zip(at, values, strict=True) if label in markers else ():
+            placer.keep_free(placer.pixels(*place), 6)
+        placer.label(at[-1], values[-1], label, color=look.ink)
 
 
 def _si(value: float, unit: str) -> str:
