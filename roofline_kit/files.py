@@ -8,11 +8,16 @@ from pathlib import Path
 
 def write(path: Path, text: str) -> None:
     """Writes a file whole or not at all, whenever the machine stops. Raises OSError, on a full disk for example."""
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Writes a file that is no text, as `write` does."""
     path.parent.mkdir(parents=True, exist_ok=True)
     begun = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        with begun.open("w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
+        with begun.open("wb") as file:
+            file.write(data)
             file.flush()
             os.fsync(file.fileno())
         begun.replace(path)

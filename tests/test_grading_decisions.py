@@ -13,7 +13,7 @@ import pytest
 from attacks import HERE
 from test_grading_commands import table
 
-from roofline_kit.grading import assignment, grade, report
+from roofline_kit.grading import assignment, grade, handed_in, report
 from roofline_kit.grading.handed_in import Entry
 from roofline_kit.grading.submission import Submission
 
@@ -37,7 +37,7 @@ def of(
 def stored(folder: Path, *results: dict[str, Any]) -> Path:
     """A folder with these results; without any, with those of three students."""
     for result in results or [of(GRADED, student, {"flops": 3, "kv": 1.5}) for student in STUDENTS]:
-        path = folder / "results" / f"{result['student']}.json"
+        path = folder / "results" / f"{handed_in.name_of(result['student'])}.json"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(result))
     return folder

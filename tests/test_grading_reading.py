@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_assignments import ROOT
 
-from roofline_kit.grading import assignment, cells, grade, handed_in, matching, report, source, submission
+from roofline_kit.grading import assignment, cells, grade, grades, handed_in, matching, report, source, submission
 from roofline_kit.grading.enclosed import enclosed
 
 HW1 = assignment.read(ROOT / "assignments" / "hw1_walk_through")
@@ -115,8 +115,8 @@ def graded(walls: str, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, 
         ("helper", 19, {"users: with the added cells": 20}, "users: it needs ratio of cell 4"),
         ("torn", 19, {}, ""),
         ("hw2", 0, {}, "it is a notebook of another assignment, hw2_seven_billion; expected hw1_walk_through"),
-        ("unsaved", 0, {}, "nothing in it is answered: it is as it was released. Was it saved?"),
-        ("essay", 0, {}, "it is a PDF, and not a notebook"),
+        ("unsaved", 0, {}, "nothing in it is answered: it is as it was released, or was not saved"),
+        ("essay", 0, {}, "there is no notebook, only essay.pdf"),
         ("beside", 20, {}, "2 notebooks: hw1.ipynb was taken"),
         ("again", 20, {}, "2 notebooks: hw1.ipynb was taken"),
         ("older", 19, {"the notebook older.ipynb": 20}, "2 notebooks: newer.ipynb was taken"),
@@ -128,7 +128,7 @@ def test_what_people_hand_in_gets_its_points_or_is_listed_with_the_points_of_eac
     result = graded[1][student]
     assert (result["points"], result["readings"]) == (points, readings), result
     assert told in f"{result['refused']} {' '.join(result['notes'])}", result
-    assert bool(report.needs_human(result)) == bool(told), result["notes"]
+    assert bool(grades.needs_human(result)) == bool(told), result["notes"]
 
 
 def page(graded: tuple[Path, Any], student: str) -> str:
@@ -149,8 +149,8 @@ def test_feedback_says_which_name_is_not_defined_and_which_was_meant(graded: tup
     ("student", "sentence"),
     [
         ("hw2", "Your file could not be graded: it is a notebook of another assignment, hw2_seven_billion"),
-        ("unsaved", "About your file: nothing in it is answered: it is as it was released. Was it saved?"),
-        ("essay", "Your file could not be graded: it is a PDF, and not a notebook (.ipynb)."),
+        ("unsaved", "About your file: nothing in it is answered: it is as it was released, or was not saved"),
+        ("essay", "Your file could not be graded: there is no notebook, only essay.pdf."),
     ],
 )
 def test_a_wrong_file_is_called_what_it_is_in_one_sentence(

@@ -9,19 +9,25 @@ where a student's code could read it.
     limits       what a submission may use
     enclosed     a check that looks at each answer on its own
     assignment   the instructor's notebook, and the release made of it
+    platforms    what Canvas and Gradescope call a student's files
     source       what a text says without being run
     matching     which cell of a file is which answer
     submission   what is taken from a file that anybody may have written
-    handed_in    which files belong to whom
+    archive      the files in a zip file
     sandbox      a kernel behind walls
+    handed_in    which files belong to whom
     judge        the values of a check against the instructor's
     runner       nbval's collector and cell runner, on such a kernel
     grade        many submissions: processes, results, what was graded already
-    release      whether an assignment is fair, and the students' notebook
+    people       who is in the class
     decisions    what a person decided
-    report       pages and tables
+    grades       what everybody gets
+    tables       grades for you, and for Canvas
+    release      whether an assignment is fair, and the students' notebook
+    report       all pages and tables
     look         one submission, cell by cell
     selfcheck    a student's look at their own
+    autograder   grading inside of Gradescope
     cluster      grading as a job array
     commands     the commands
 

@@ -147,13 +147,23 @@ class Assignment:
     @property
     def points(self) -> float:
         """What everything right is worth."""
-        prose = (answer.points for answer in self.answers.values() if answer.prose)
-        return sum(check.points for check in self.checks.values()) + sum(prose)
+        return sum(self.worth.values())
+
+    @property
+    def worth(self) -> dict[str, float]:
+        """What each check and each prose answer is worth, in the order of tables and pages."""
+        prose = {name: answer.points for name, answer in self.answers.items() if answer.prose}
+        return {name: check.points for name, check in self.checks.items()} | prose
+
+    @property
+    def dropped(self) -> tuple[str, ...]:
+        """The checks and prose answers that count no more, and are shown to nobody."""
+        return tuple(self.settings.get("dropped", ()))
 
     @cached_property
     def digest(self) -> str:
-        """Changes with whatever can change a grade."""
-        settings = {name: value for name, value in self.settings.items() if name not in AFTERWARDS}
+        """Changes with whatever can change what the grader finds out; what is made of that, pages and tables decide."""
+        settings = {name: value for name, value in self.settings.items() if name not in ABOUT_PAGES}
         told = [settings, [[cell.cell_type, cell.source, grading] for cell, grading, _ in self._cells()]]
         return hashlib.sha256(json.dumps(told, sort_keys=True, default=str).encode()).hexdigest()
 
@@ -287,12 +297,15 @@ def read(folder: Path) -> Assignment:
         for name in check.of:
             if name not in assignment.answers:
                 raise AssignmentError(f"{path}: check {check.name!r}: {unknown('answer', name, assignment.answers)}")
+    _check_dropped(assignment)
     return assignment
 
 
-SETTINGS = {"title": str, "notebook": str, "limits": dict, "late": dict, "submitted": list}
-AFTERWARDS = ("title", "late")  # change no result, only what is made of it
-LATE = ("free_days", "per_day", "most_days")
+SETTINGS = {
+    "title": str, "notebook": str, "limits": dict, "late": dict, "submitted": list, "canvas": dict, "dropped": list,
+}  # fmt: skip
+ABOUT_PAGES = ("title", "late", "canvas", "dropped")  # without an effect on how a submission is graded
+LATE = ("free_days", "per_day", "most_days", "canvas_late_days")
 
 
 def _check_settings(settings: Mapping[str, Any]) -> None:
@@ -307,6 +320,7 @@ def _check_settings(settings: Mapping[str, Any]) -> None:
         if not isinstance(pattern, str) or not pattern:
             raise ValueError(f"submitted must be a list of names such as '*.json', and has {pattern!r}")
     _check_late(settings.get("late", {}))
+    _check_canvas(settings.get("canvas", {}))
     try:
         limits(settings.get("limits", {}))
     except ValueError as error:
@@ -329,6 +343,24 @@ def _percent(value: Any) -> str:
     """What was meant by a text such as "10%"."""
     meant = re.fullmatch(r"\s*([\d.]+)\s*%\s*", value) if isinstance(value, str) else None
     return f"; did you mean {float(meant[1]) / 100:g}?" if meant else ""
+
+
+def _check_canvas(canvas: Mapping[str, Any]) -> None:
+    for name, value in canvas.items():
+        if name != "column":
+            raise ValueError(unknown("setting of [canvas]", name, ["column"]))
+        if not isinstance(value, str) or not value.strip():
+            raise ValueError(f"[canvas] column must be a title such as 'Homework 1 (12345)', not {value!r}")
+
+
+def _check_dropped(assignment: Assignment) -> None:
+    """Raises AssignmentError if what is dropped is not there, or is everything."""
+    where = assignment.path.parent / "assignment.toml"
+    for name in assignment.dropped:
+        if name not in assignment.worth:
+            raise AssignmentError(f"{where}: dropped: {unknown('check', name, assignment.worth)}")
+    if set(assignment.worth) == set(assignment.dropped):
+        raise AssignmentError(f"{where}: dropped names every check, and nothing would be left to grade")
 
 
 KNOWN = {"answer": {"points"}, "check": {"points", "tolerance", "hint", "of"}, "given": set(), "visible": set()}

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gc
 import os
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,7 +15,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from ..alone import exposed
-from ..terminal import out, refuse
+from ..terminal import in_words, one_line, out, refuse
 from . import assignment as assignments
 from .assignment import Assignment, AssignmentError
 
@@ -29,6 +31,9 @@ Name = Annotated[
     str, typer.Argument(metavar="ASSIGNMENT", help="its folder, or the beginning of its name in assignments/")
 ]
 Results = Annotated[Path | None, typer.Option("--results", "-o", help="where results are kept (graded/NAME)")]
+RosterFile = Annotated[
+    Path | None, typer.Option("--roster", help="the file that Canvas's gradebook exports: who is in the course")
+]
 Unsafe = Annotated[bool, typer.Option("--unsafe", help="without a sandbox, give submissions all your rights")]
 
 
@@ -90,12 +95,14 @@ def check(notebook: Annotated[Path, typer.Argument(help="your notebook, before y
 def grade(
     name: Name,
     submissions: Annotated[
-        Path, typer.Argument(help="a folder for each student, the files of Canvas's zip, or flat files")
+        Path,
+        typer.Argument(help="the zip file of Canvas or Gradescope, or a folder"),
     ],
     cells: Annotated[
         bool, typer.Option("--cells", help="look at one notebook, cell by cell, and keep nothing")
     ] = False,
     results: Results = None,
+    roster: RosterFile = None,
     jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="how many to grade at a time")] = os.cpu_count() or 1,
     cluster: Annotated[str, typer.Option(help="'slurm': as a job array, on a file system that all nodes share")] = "",
     tasks: Annotated[int, typer.Option(min=1, help="how many tasks the job array has")] = 16,
@@ -107,12 +114,13 @@ def grade(
     Submissions are only read. Stop it when you like (Ctrl-C): what is graded stays graded, and the next run goes on
     from there. A submission is graded again when it, its files, the assignment or the grader has changed.
 
-    Example: `roofline-kit grade hw1 submissions/ --jobs 8`
+    Example: `roofline-kit grade hw1 submissions.zip --roster gradebook.csv`
 
     What does one of them do, cell by cell? `roofline-kit grade hw1 submissions/jane.ipynb --cells`
     """
     gc.disable()  # nothing that is imported becomes garbage: to look for some, now or at the end, takes a third of this
-    from .handed_in import entries as entries_in
+    from . import handed_in
+    from .look import looked_at
     from .sandbox import NoSandbox
 
     gc.freeze()
@@ -123,23 +131,29 @@ def grade(
     results = results or Path("graded") / given.name
     try:
         if cells:
-            return _show(given, submissions, unsafe)
-        entries = entries_in(submissions)
+            return _show(partial(looked_at, assignment=given, unsafe=unsafe), submissions)
+        here = partial(_grade_here, given, results, jobs, part, unsafe)
+        away = partial(_grade_away, given, submissions, results, cluster, tasks, unsafe)
         _apart(submissions, {"the assignment is": given.path.parent, "results would be": results})
-        if cluster:
-            from .cluster import submit
-
-            submit(cluster, given, submissions, results, min(tasks, len(entries)), unsafe)
-        else:
-            _grade_here(given, entries, results, jobs, part, unsafe)
+        with handed_in.submissions(submissions) as entries:
+            _keep(results, entries, roster, part)
+            (away if cluster else here)(entries)
     except KeyboardInterrupt:
         raise refuse("stopped; the same command goes on from here") from None
     except BlockingIOError:
         raise refuse(f"another grader is at work in {results}") from None
     except (AssignmentError, NoSandbox, OSError, ValueError, RuntimeError) as error:
-        raise refuse(error) from None
+        raise refuse(in_words(error)) from None
     if not part:
         _report(given, results)
+
+
+def _keep(results: Path, entries: list[Entry] | None, roster: Path | None, part: str = "") -> None:
+    """Keeps who handed in, and who is in the course; a part of a grader on a cluster leaves that to the whole."""
+    from . import people, platforms
+
+    if not part:
+        people.keep(results, entries, platforms.roster(roster) if roster else None)
 
 
 def _apart(submissions: Path, ours: dict[str, Path]) -> None:
@@ -149,24 +163,32 @@ def _apart(submissions: Path, ours: dict[str, Path]) -> None:
             raise ValueError(f"{what} in {path}, and {submissions} is for what students hand in: use a folder outside")
 
 
-def _show(given: Assignment, notebook: Path, unsafe: bool) -> None:
-    from .look import looked_at, single
+def _show(looked_at: Callable[[Entry], list[str]], notebook: Path) -> None:
+    from .look import single
 
     entry = single(notebook)
     with out.status("Running it"):
-        lines = looked_at(entry, given, unsafe)
+        lines = looked_at(entry)
     for line in lines:
         out.print(escape(line), highlight=False, soft_wrap=True, emoji=False)
 
 
-def _grade_here(given: Assignment, entries: list[Entry], results: Path, jobs: int, part: str, unsafe: bool) -> None:
-    from . import grade as grading
-    from .report import needs_human
+def _grade_away(
+    given: Assignment, submissions: Path, results: Path, cluster: str, tasks: int, unsafe: bool, entries: list[Entry]
+) -> None:
+    from .cluster import submit
+
+    submit(cluster, given, submissions, results, min(tasks, len(entries)), unsafe)
+
+
+def _grade_here(given: Assignment, results: Path, jobs: int, part: str, unsafe: bool, entries: list[Entry]) -> None:
+    from .grade import grade_all
+    from .grades import needs_human
 
     if part:
         index, of = map(int, part.split("/"))
         entries = entries[index::of]
-    columns = [SpinnerColumn(), *Progress.get_default_columns()[:3], TextColumn("{task.completed}/{task.total}")]
+    columns = [SpinnerColumn("line"), *Progress.get_default_columns()[:3], TextColumn("{task.completed}/{task.total}")]
     progress = Progress(*columns, TimeElapsedColumn(), console=out)
     task = progress.add_task("grading", total=len(entries))
 
@@ -176,22 +198,62 @@ def _grade_here(given: Assignment, entries: list[Entry], results: Path, jobs: in
         if new and (why := needs_human(result)):
             told += "; " + "; ".join(why)
         if new:
-            progress.print(escape(told), highlight=False, soft_wrap=True)
+            progress.print(escape(one_line(told)), highlight=False, soft_wrap=True, emoji=False)
 
     try:
-        grading.grade_all(given, entries, results, jobs, done, unsafe, part, ready=progress.start)
+        grade_all(given, entries, results, jobs, done, unsafe, part, ready=progress.start)
     finally:
         progress.stop()
 
 
 @app.command()
-def report(name: Name, results: Results = None) -> None:
+def report(name: Name, results: Results = None, roster: RosterFile = None) -> None:
     """Write the pages and tables anew, after you added points, comments or late days by hand.
 
     Example: `roofline-kit report hw1`
     """
     given = _found(name)
-    _report(given, results or Path("graded") / given.name)
+    results = results or Path("graded") / given.name
+    try:
+        if roster:
+            _keep(results, None, roster)
+    except (OSError, ValueError) as error:
+        raise refuse(in_words(error)) from None
+    _report(given, results)
+
+
+@app.command()
+def autograder(
+    name: Name,
+    folder: Annotated[Path, typer.Option("--to", help="where the zip file is written")] = Path("graded"),
+) -> None:
+    """Write a zip file that makes Gradescope grade each submission as it comes in.
+
+    It works where Gradescope's container allows a sandbox; where it does not, each student is told that nothing was
+    graded. Inside are your answers: it is for Gradescope, and not for students.
+
+    Example: `roofline-kit autograder hw1`
+    """
+    from .autograder import bundle
+
+    given = _found(name)
+    path = folder / f"{given.name}-gradescope.zip"
+    try:
+        bundle(given, path)
+    except OSError as error:
+        raise refuse(in_words(error)) from None
+    out.print(
+        f"{path}: upload it to Gradescope, under Configure Autograder, on an image with Python 3.11", soft_wrap=True
+    )
+
+
+@app.command(hidden=True)
+def autograde(folder: Path, submission: Path, results: Path) -> None:
+    """Grade one submission inside of Gradescope's container."""
+    from .autograder import autograded
+
+    for line in autograded(folder, submission, results):
+        out.print(escape(one_line(line)), highlight=False, soft_wrap=True, emoji=False)
 
 
 def _report(given: Assignment, results: Path) -> None:
@@ -200,16 +262,23 @@ def _report(given: Assignment, results: Path) -> None:
     try:
         summary = pages.write_all(given, results)
     except (AssignmentError, OSError, ValueError) as error:
-        raise refuse(error) from None
-    table = Table(title=f"{given.settings.get('title', given.name)}: {len(summary.rows)} submissions")
+        raise refuse(in_words(error)) from None
+    absent = len(summary.rows) - len(summary.handed_in)
+    title = f"{given.settings.get('title', given.name)}: {len(summary.handed_in)} submissions"
+    out.print(
+        escape(title + (f", and {absent} who handed in nothing" if absent else "")), highlight=False, soft_wrap=True
+    )
+    table = Table()
     for column in ("check", "points", "all right", "mean"):
         table.add_column(column, justify="left" if column == "check" else "right")
     for check in summary.checks:
         table.add_row(check["name"], f"{check['of']:g}", f"{check['right']}", f"{check['mean']:.0%}")
     out.print(table)
+    lines = [*summary.remarks]
     if summary.humans:
-        out.print(
-            f"{len(summary.humans)} need a person: " + ", ".join(escape(name) for name in summary.humans),
-            soft_wrap=True,
-        )
-    out.print(f"Open {results / 'index.html'}; grades are in {results / 'grades.csv'}", soft_wrap=True)
+        lines.append(f"{len(summary.humans)} need a person: {', '.join(summary.humans)}")
+    if summary.identical:
+        lines.append(f"{sum(map(len, summary.identical))} handed in a file that somebody else handed in, too")
+    lines.append(f"Open {results / 'index.html'}; grades are in {results / 'grades.csv'}")
+    for line in lines:
+        out.print(escape(one_line(line)), highlight=False, soft_wrap=True, emoji=False)

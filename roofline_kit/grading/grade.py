@@ -29,7 +29,7 @@ from typing import Any
 from ..files import write
 from . import judge, matching, sandbox, submission
 from .assignment import Assignment, AssignmentError, Check
-from .handed_in import Entry, name_of
+from .handed_in import Entry, fingerprint, name_of
 from .runner import Outcome, Reports, Run, execute
 from .sandbox import walls
 from .submission import Submission
@@ -111,7 +111,9 @@ def grade(entry: Entry, session: Session, spent: float = 0, last: bool = True) -
 @contextlib.contextmanager
 def opened(entry: Entry, session: Session) -> Iterator[tuple[Submission, Session, Path | None]]:
     """What is taken from a submission, the session in which it is judged, and a folder with the files it brought."""
-    given = submission.read(entry.path, session.assignment, entry.others)
+    given = Submission(refused=entry.refused, name=entry.path.name)
+    if not entry.refused:
+        given = submission.read(entry.path, session.assignment, entry.others)
     with submission.brought(entry.files, session.assignment.settings.get("submitted", ())) as files:
         if files and not given.refused:
             session = replace(session, expected=session.reported(files))  # its own files decide what is right
@@ -168,23 +170,24 @@ def _of_check(check: Check, given: Submission, run: Run) -> dict[str, Any]:
 
 def key(entry: Entry, assignment: Assignment) -> str:
     """What a grade depends on, in one word: the files, the assignment, the kit and the rules of the grader."""
-    told = hashlib.sha256(f"{VERSION} {version('roofline-kit')} {assignment.digest}".encode())
-    for path in (entry.path, *entry.others, *sorted(entry.files)):
-        told.update(os.fsencode(path.name))
-        if path.is_symlink() or not path.is_file():
-            continue
-        with contextlib.suppress(OSError), path.open("rb") as file:  # of what cannot be read, the name
-            told.update(hashlib.file_digest(file, "sha256").digest())
-    return told.hexdigest()
+    files = [fingerprint(paths, submission.LARGEST) for paths in ([entry.path], entry.others, entry.files)]
+    told = f"{VERSION} {version('roofline-kit')} {assignment.digest} {entry.refused} {files}"
+    return hashlib.sha256(told.encode()).hexdigest()
+
+
+WHOLE = {"student", "assignment", "key", "file", "refused", "seen", "notes", "readings", "checks", "answers", "errors"}
+CHECK = {"name", "points", "of", "reason", "hint", "words"}
 
 
 def stored(results: Path) -> dict[str, dict[str, Any]]:
     """All results of a folder, by student. One that cannot be read is none, and is graded again."""
     found = {}
     for path in sorted((results / "results").glob("*.json")):
-        with contextlib.suppress(ValueError, KeyError, TypeError):
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
             result = json.loads(path.read_text("utf-8"))
-            found[result["student"]] = result
+            whole = result.keys() >= WHOLE and all(check.keys() >= CHECK for check in result["checks"])
+            if whole and path.stem == name_of(result["student"]):  # and no copy of one
+                found[result["student"]] = result
     return found
 
 
@@ -215,8 +218,9 @@ def grade_all(
     (results / "results").mkdir(parents=True, exist_ok=True)
     with (results / f".lock{part.replace('/', '-of-')}").open("w") as lock, sandbox.workplace() as folder:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        for left in [] if part else (results / "results").glob(".*"):  # what a grader that was killed began to write
-            left.unlink()
+        for left in [] if part else (results / "results").glob(".*.json.*"):
+            if left.is_file():  # what a grader that was killed began to write
+                left.unlink()
         have, missing = stored(results), []
         for entry in given:
             old = have.get(entry.student)

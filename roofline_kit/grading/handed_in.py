@@ -1,14 +1,29 @@
-"""Which files belong to whom? A folder as a platform gives it, told apart by student."""
+"""Which files belong to whom? A folder or a zip file as a platform gives it, told apart by student.
+
+Nobody is lost, and nobody stops the others: whoever has no notebook that can be read is an entry with a reason. What a
+student wrote becomes a name that can be printed here, once, and is used as that everywhere.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import os
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from .submission import CANVAS, age
+from ..terminal import one_line
+from .archive import unpacked
+from .platforms import METADATA, Person, of_canvas, of_gradescope
+from .sandbox import workplace
+from .submission import age
+
+DEEPEST, MOST = 6, 2000  # folders in one another, and files of one student
+LONGEST = 120  # bytes of a page's name; a digest and an ending come behind it
 
 
 @dataclass(frozen=True)
@@ -16,7 +31,8 @@ class Entry:
     """A submission as a file.
 
     student : who it is from. path : the notebook, of several the newest. files : what else was handed in. others : the
-    other notebooks, the newest first.
+    other notebooks, the newest first. refused : why there is nothing to be read, if that is so. person : what a
+    platform says of the student.
     """
 
     student: str
@@ -24,78 +40,269 @@ class Entry:
     files: tuple[Path, ...] = ()
     notes: tuple[str, ...] = ()
     others: tuple[Path, ...] = ()
+    refused: str = ""
+    person: Person = field(default_factory=Person)
 
 
-def entries(folder: Path) -> list[Entry]:
-    """The submissions in a folder: a folder for each student, the files of Canvas's zip, or flat files.
+@dataclass
+class _Pile:
+    """What one student handed in. path : the folder, or the first file. troubles : what could not be read, and why."""
+
+    path: Path
+    files: list[Path] = field(default_factory=list)
+    troubles: list[str] = field(default_factory=list)
+
+
+@contextlib.contextmanager
+def submissions(path: Path) -> Iterator[list[Entry]]:
+    """The submissions in a folder, or in a zip file, which is unpacked for as long as this lasts.
+
+    Raises FileNotFoundError where there is no notebook, and ValueError for a zip file that is none.
+    """
+    if path.suffix.lower() == ".zip" and not path.exists():
+        raise FileNotFoundError(f"{path} is not there: expected a folder or a zip file of submissions")
+    if path.suffix.lower() != ".zip" or path.is_dir():
+        yield entries(path)
+        return
+    with workplace() as folder:  # which the next run removes, should this one be killed
+        yield entries(folder, unpacked(path, folder), str(path))
+
+
+def entries(folder: Path, troubles: Mapping[Path, str] | None = None, called: str = "") -> list[Entry]:
+    """The submissions in a folder: a folder for each student, the files of Canvas's or Gradescope's zip, or flat files.
+
+    troubles : files that should be in it and could not be put there, with the reason. called : what to call the folder.
 
     Raises FileNotFoundError where there is no notebook. Links are not followed. Of several notebooks of one student,
     the newest in Canvas's sense (the largest id) comes first.
     """
+    called = called or str(folder)
     if not folder.is_dir():
-        known = dict.fromkeys((".zip", ".gz", ".tar"), ": unpack it first") | {".ipynb": ": --cells looks at one file"}
-        how = known.get(folder.suffix.lower(), "")
-        raise FileNotFoundError(f"{folder} is not a folder{how}")
-    folder = folder.resolve()
-    made = [_entry(student, paths, folder) for student, paths in _by_student(folder).items()]
-    if not (found := [entry for entry in made if entry is not None]):
-        raise FileNotFoundError(f"{folder} has no notebook: expected a folder for each student, or files *.ipynb")
-    return found
+        known = {".gz": ": unpack it first", ".tar": ": unpack it first", ".ipynb": ": --cells looks at one file"}
+        raise FileNotFoundError(f"{called} is not a folder{known.get(folder.suffix.lower(), '')}")
+    top = _top(folder.resolve())
+    piles = _piles(top, {folder.resolve() / path: why for path, why in (troubles or {}).items()})
+    if not piles:
+        zips = [one_line(path.name) for path in sorted(folder.glob("*.zip"))][:3]
+        have = f"; to grade {zips[0]}, give that file" if zips else ""
+        expected = "expected a folder for each student, files *.ipynb, or a platform's zip file"
+        raise FileNotFoundError(f"{called} has no notebook: {expected}{have}")
+    return list(_with_people(piles, top))
 
 
-def _by_student(folder: Path) -> dict[str, list[Path]]:
-    """All files of each student; of one whose folder has none, the folder: nobody is lost."""
-    found: dict[str, list[Path]] = {}
-    for path in sorted(_files(folder)):
-        below = path.relative_to(folder).parts
-        found.setdefault(below[0] if len(below) > 1 else student_of(path), []).append(path)
-    for path in folder.iterdir():
-        if path.is_dir() and not _skipped(path):
-            found.setdefault(path.name, [path])
-    return found
+# --- whose is it? -----------------------------------------------------------------------------------------
 
 
 def student_of(path: Path) -> str:
     """Whose a flat file is: the student whom Canvas names in front, or who its name is."""
-    canvas = CANVAS.match(path.name)
-    return f"{canvas['who']}_{canvas['id']}" if canvas else path.stem
+    canvas = of_canvas(path.name)
+    return canvas[0] if canvas else path.stem
 
 
-def _entry(student: str, paths: list[Path], folder: Path) -> Entry | None:
-    """What a student handed in with some files; None for a flat file that is neither a notebook nor Canvas's."""
-    notebooks = sorted((path for path in paths if path.suffix.lower() == ".ipynb"), key=age)
+def _piles(top: Path, troubles: Mapping[Path, str]) -> dict[str, _Pile]:
+    """What each student handed in, by the name that the system has for them."""
+    piles: dict[str, _Pile] = {}
+    folders, files = _inside(top)
+    for folder in folders:
+        pile = piles.setdefault(folder.name, _Pile(folder))
+        pile.files += _files(folder, pile.troubles)
+    for path in filter(_is_handed_in, files):
+        _add(piles, path, top).files.append(path)
+    for path, why in troubles.items():
+        if path.is_relative_to(top) and path != top:
+            _add(piles, path, top).troubles.append(f"{one_line(path.name)}: {why}")
+    return piles
+
+
+def _add(piles: dict[str, _Pile], path: Path, top: Path) -> _Pile:
+    """The pile that a file belongs to; a new one if its student has none."""
+    first, *deeper = path.relative_to(top).parts
+    return piles.setdefault(first if deeper else student_of(path), _Pile(path))
+
+
+def _is_handed_in(path: Path) -> bool:
+    """Whether a flat file is somebody's: a notebook, or anything that Canvas gave a student's name."""
+    return path.suffix.lower() == ".ipynb" or of_canvas(path.name) is not None
+
+
+def _top(folder: Path) -> Path:
+    """The folder in which there is one for each student: a zip file often holds that folder, and nothing else."""
+    here = folder
+    with contextlib.suppress(OSError):
+        while here == folder or not _is_class(here):
+            folders, files = _inside(here)
+            if len(folders) != 1 or any(map(_tells, files)):
+                return folder
+            (here,) = folders
+        return here
+    return folder
+
+
+def _tells(path: Path) -> bool:
+    return path.name == METADATA or _is_handed_in(path)
+
+
+def _is_class(folder: Path) -> bool:
+    """Whether a folder holds the submissions of many: it has names that a platform gave, or folders with notebooks."""
+    folders, files = _inside(folder)
+    if any(path.name == METADATA or of_canvas(path.name) for path in files):
+        return True
+    return sum(any(path.suffix.lower() == ".ipynb" for path in _files(inner, [])) for inner in folders) > 1
+
+
+# --- files ------------------------------------------------------------------------------------------------
+
+
+def _inside(folder: Path) -> tuple[list[Path], list[Path]]:
+    """The folders and the files in a folder, in order, without links, what is hidden, and what is a Mac's own.
+
+    Raises OSError where the folder cannot be read.
+    """
+    folders, files = [], []
+    with os.scandir(folder) as found:
+        for one in found:
+            if one.name.startswith((".", "__MACOSX")) or one.is_symlink():
+                continue
+            if one.is_dir():
+                folders.append(Path(one.path))
+            elif one.is_file():
+                files.append(Path(one.path))
+    return sorted(folders, key=os.fsencode), sorted(files, key=os.fsencode)
+
+
+def _files(folder: Path, troubles: list[str], deep: int = DEEPEST) -> list[Path]:
+    """The files in a folder and in its folders; no deeper, and not more, than anybody hands in.
+
+    troubles : gets what could not be read, and why.
+    """
+    try:
+        folders, files = _inside(folder)
+    except OSError as error:
+        troubles.append(f"{one_line(folder.name)}: {error.strerror}")
+        return []
+    if folders and not deep:
+        troubles.append(f"folders more than {DEEPEST} deep were not looked at")
+        return files
+    for inner in folders:
+        files += _files(inner, troubles, deep - 1)
+    if len(files) > MOST:
+        troubles.append(f"of {len(files):,} files in {one_line(folder.name)}, {MOST:,} were looked at")
+    return files[:MOST]
+
+
+def of_folder(folder: Path) -> Entry:
+    """What one student handed in, where a folder holds nothing else."""
+    pile = _Pile(folder)
+    pile.files = _files(folder, pile.troubles)
+    return _entry(folder.name, pile)
+
+
+def _entry(student: str, pile: _Pile) -> Entry:
+    """What a student handed in with some files."""
+    notebooks = sorted((path for path in pile.files if path.suffix.lower() == ".ipynb"), key=_age)
+    rest = tuple(path for path in pile.files if path not in notebooks)
     if not notebooks:
-        first = paths[0]
-        handed_in = first.is_dir() or first.parent != folder or CANVAS.match(first.name)
-        return Entry(student, first, (), ("there is no notebook",)) if handed_in else None
-    rest = tuple(path for path in paths if path not in notebooks)
+        only = ", ".join(one_line(path.name) for path in rest[:3])
+        why = f"there is no notebook{f', only {only}' if only else ''}"
+        return Entry(student, (rest or (pile.path,))[0], (), tuple(pile.troubles), refused=why)
     newest, *others = reversed(notebooks)
-    return Entry(student, newest, rest, others=tuple(others))
+    refused = "" if others or os.access(newest, os.R_OK) else "it cannot be read: Permission denied"
+    return Entry(student, newest, rest, tuple(pile.troubles), tuple(others), refused)
 
 
-def _skipped(path: Path) -> bool:
-    """Whether a path is a link, hidden, or a Mac's own."""
-    return path.is_symlink() or path.name.startswith((".", "__MACOSX"))
+def _age(path: Path) -> tuple[int, float]:
+    try:
+        return age(path)
+    except OSError:  # in a folder that one may list and not enter
+        return (0, 0.0)
 
 
-def _files(folder: Path, deep: int = 6) -> Iterator[Path]:
-    """The files in a folder and in its folders, but for hidden ones and links; no deeper than anybody hands in."""
-    for path in folder.iterdir():
-        if _skipped(path):
-            continue
-        if path.is_file():
-            yield path
-        elif path.is_dir() and deep:
-            yield from _files(path, deep - 1)
+def fingerprint(paths: Iterable[Path], largest: int) -> str:
+    """What some files are, in one word: their names, and what is in them. Of what nobody reads, its size.
+
+    largest : bytes of a file that is read. One of 20 GB takes no longer than an empty one.
+    """
+    told = hashlib.sha256()
+    for path in sorted(paths):
+        told.update(os.fsencode(path.name) + b"\0")
+        with contextlib.suppress(OSError):  # of what cannot be looked at, the name
+            if path.is_symlink() or not path.is_file():
+                continue
+            size = path.stat().st_size
+            told.update(f"{size} ".encode())
+            if size <= largest:
+                with path.open("rb") as file:
+                    told.update(hashlib.file_digest(file, "sha256").digest())
+    return told.hexdigest()
+
+
+# --- names ------------------------------------------------------------------------------------------------
+
+
+def _with_people(piles: Mapping[str, _Pile], top: Path) -> Iterator[Entry]:
+    """An entry for each student. Where a platform names several people for one submission, each of them has it."""
+    people, trouble = _metadata(top)
+    known = {name: people.get(name) or [_of_files(name, pile)] for name, pile in piles.items()}
+    known |= {name: members for name, members in people.items() if name not in piles}
+    each = [(name, person) for name, members in known.items() for person in members]
+    shown = _printable([(person.email or person.sid or person.name or name, name) for name, person in each])
+    for (name, person), student in zip(each, shown, strict=True):
+        pile = piles.get(name) or _Pile(top / name, troubles=[f"{METADATA} names {name}, and there is no such folder"])
+        entry = _entry(student, pile)
+        file = entry.path.name if of_canvas(entry.path.name) else name if name in people else ""
+        notes = (*entry.notes, trouble) if trouble else entry.notes
+        yield replace(entry, notes=notes, person=replace(person, file=one_line(file)))
+
+
+def _of_files(student: str, pile: _Pile) -> Person:
+    """What Canvas says of a student in the names of files: late, if one of them is."""
+    found = [said[1] for path in pile.files or [pile.path] if (said := of_canvas(path.name)) and said[0] == student]
+    return replace(found[-1], late=any(person.late for person in found)) if found else Person()
+
+
+def _metadata(top: Path) -> tuple[dict[str, list[Person]], str]:
+    """Who handed in what, by Gradescope's word, or why that could not be read."""
+    path = top / METADATA
+    if not path.is_file() or path.is_symlink():
+        return {}, ""
+    try:
+        people = of_gradescope(path.read_text("utf-8-sig"))
+    except (OSError, UnicodeDecodeError) as error:
+        return {}, f"{METADATA} cannot be read ({error}), so this has the name of its folder"
+    return people, "" if people else f"{METADATA} names nobody, so this has the name of its folder"
+
+
+def _printable(names: Iterable[tuple[str, str]]) -> list[str]:
+    """Names in letters that a terminal, a table and a page can show; no two are the same.
+
+    names : of each student, what to show, and what tells them apart from all others.
+    """
+    given = list(names)
+    shown = [unicodedata.normalize("NFC", one_line(name)) or "(no name)" for name, _ in given]
+    often = Counter(shown)
+    same = {told for told, (name, _) in zip(shown, given, strict=True) if often[told] > 1}
+    return [
+        f"{told}~{_digest(name + apart)[:6]}" if told in same and (told != name or apart != name) else told
+        for told, (name, apart) in zip(shown, given, strict=True)
+    ]
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(os.fsencode(text)).hexdigest()
 
 
 def name_of(student: str) -> str:
-    """A file name for a student, whose name may be anything.
+    """A file name for a student, whose name may be anything. Letters of all languages stay.
 
-    >>> name_of("doejane_12345"), name_of("../x")
-    ('doejane_12345', '_x-...')
+    Where something is changed or left out, or a file system could take it for another (`Ada` and `ada`, `Ä` written in
+    one sign or in two), a digest makes it unique.
+
+    >>> name_of("doejane_12345"), name_of("çelik@x.edu"), name_of("../x"), name_of("Ada")
+    ('doejane_12345', 'çelik@x.edu', '_x-...', 'Ada-...')
     """
-    safe = re.sub(r"[^A-Za-z0-9._@-]", "_", student)[:80].lstrip(".")
-    if safe == student and student:
+    safe = re.sub(r"[^\w.@-]", "_", student).lstrip(".")
+    while len(safe.encode("utf-8", "replace")) > LONGEST:
+        safe = safe[:-1]
+    if safe and safe == student == unicodedata.normalize("NFC", student.lower()) and safe.casefold() == safe:
         return safe
-    return f"{safe}-{hashlib.sha256(student.encode('utf-8', 'surrogateescape')).hexdigest()[:8]}"
+    return f"{safe}-{_digest(student)[:8]}"

@@ -7,13 +7,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from ..terminal import one_line
 from . import sandbox
 from .assignment import Assignment
 from .grade import begun, opened, result_of
+from .grades import REASONS, needs_human
 from .handed_in import Entry, entries, student_of
-from .report import REASONS, needs_human, visible
+from .platforms import of_canvas
 from .runner import Did, Run, execute
-from .submission import CANVAS
 
 LONGEST = 300  # characters of what a student's code says, and of a value
 
@@ -25,13 +26,13 @@ def single(path: Path) -> Entry:
     """
     if path.is_dir():
         raise ValueError(f"{path} is a folder, and --cells looks at one notebook, as in {entries(path)[0].path}")
+    if path.suffix.lower() == ".zip":
+        raise ValueError(f"{path} is a zip file, and --cells looks at one notebook: unpack it first")
     if not path.exists():
         raise FileNotFoundError(f"{path} is not there: expected a notebook that was handed in")
-    canvas = CANVAS.match(path.name)
     beside = [file for file in path.resolve().parent.iterdir() if file.is_file() and not file.is_symlink()]
-    if canvas:
-        same = ("who", "id")
-        beside = [file for file in beside if (of := CANVAS.match(file.name)) and of.group(*same) == canvas.group(*same)]
+    if of_canvas(path.name):
+        beside = [file for file in beside if of_canvas(file.name) and student_of(file) == student_of(path)]
     return Entry(student_of(path), path, tuple(file for file in beside if file.suffix.lower() != ".ipynb"))
 
 
@@ -50,7 +51,7 @@ def looked_at(entry: Entry, assignment: Assignment, unsafe: bool = False) -> lis
     checks = {check["name"]: check for check in result["checks"]}
     for number, did in enumerate(run.did, start=1):
         lines += _of_cell(f"{number:3}  {did.cell.kind} {did.cell.name}".ljust(32), did, run, checks)
-    return [_plain(line) for line in [*lines, f"{result['points']:g} of {result['of']:g} points"]]
+    return [one_line(line) for line in [*lines, f"{result['points']:g} of {result['of']:g} points"]]
 
 
 def _of_cell(start: str, did: Did, run: Run, checks: dict[str, Any]) -> Iterator[str]:
@@ -73,8 +74,3 @@ def _of_cell(start: str, did: Did, run: Run, checks: dict[str, Any]) -> Iterator
 def _told(value: Any) -> str:
     text = json.dumps(value, ensure_ascii=False)
     return text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
-
-
-def _plain(line: str) -> str:
-    """One line that cannot move the cursor, clear the screen, or write from right to left."""
-    return visible(line.replace("\n", "⏎").replace("\t", " "))

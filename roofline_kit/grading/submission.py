@@ -17,8 +17,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from ..terminal import one_line
 from .assignment import KEY, Form
 from .matching import READINGS, Cell, Matched, matched
+from .platforms import CANVAS
 
 MB = 10**6
 LARGEST, MOST, OTHERS = 10 * MB, 5_000, 5  # bytes of a file, cells, more notebooks of a student
@@ -58,21 +60,26 @@ def read(path: Path, form: Form, others: Sequence[Path] = ()) -> Submission:
     if len(found) == 1:
         return taken
     rest = [one for one in found if one.answered and one.answers != taken.answers]
-    readings = {f"the notebook {one.name}": one.answers for one in rest} | taken.readings
-    note = f"{len(others) + 1} notebooks: {taken.name} was taken"
+    readings = {f"the notebook {one_line(one.name)}": one.answers for one in rest} | taken.readings
+    note = f"{len(others) + 1} notebooks: {one_line(taken.name)} was taken"
     return replace(taken, notes=[note, *taken.notes], readings=dict(list(readings.items())[:READINGS]))
 
 
 def _read(path: Path, form: Form) -> Submission:
+    try:
+        return _read_file(path, form)
+    except OSError as error:
+        return Submission(refused=f"it cannot be read: {error.strerror}", name=path.name)
+
+
+def _read_file(path: Path, form: Form) -> Submission:
     found: dict[str, Any] = {"name": path.name}
     if path.is_symlink() or not path.is_file():
         return Submission(refused="there is no notebook: neither links nor pipes nor folders are read", **found)
     if (size := path.stat().st_size) == 0:
         return Submission(refused="it is empty", **found)
     if size > LARGEST:
-        with path.open("rb") as file:
-            found |= {"digest": hashlib.file_digest(file, "sha256").hexdigest(), "size": size}
-        return Submission(refused=f"it has {size / MB:.0f} MB, and {LARGEST // MB} are read", **found)
+        return Submission(refused=f"it has {size / MB:.0f} MB, and {LARGEST // MB} are read", **found, size=size)
     data = path.read_bytes()
     found |= {"digest": hashlib.sha256(data).hexdigest(), "size": size}
     try:
@@ -129,7 +136,7 @@ def _of_assignment(given: Matched, form: Form, content: Any, found: dict[str, An
     answered = bool(done or given.readings)
     notes = given.notes
     if not answered:
-        notes = ["nothing in it is answered: it is as it was released. Was it saved?"]
+        notes = ["nothing in it is answered: it is as it was released, or was not saved"]
         notes += [note for note in given.notes if "missing" not in note]
     return Submission(
         given.answers, given.readings, notes, prose=given.prose, needs=given.needs, answered=answered, **found
@@ -142,9 +149,6 @@ def _assignment(content: Any) -> str:
     grading = metadata.get(KEY) if isinstance(metadata, dict) else None
     name = grading.get("assignment") if isinstance(grading, dict) else None
     return name if isinstance(name, str) else ""
-
-
-CANVAS = re.compile(r"^(?P<who>[^_]+)_(?P<late>LATE_)?(?P<id>\d+)_(?P<file>\d+)_(?P<name>.*)$")
 
 
 @contextlib.contextmanager
@@ -170,13 +174,13 @@ def _brought_as(path: Path) -> str:
     >>> _brought_as(Path("doejane_LATE_12345_67890_sweep-1.json")), _brought_as(Path("sweep.json"))
     ('sweep.json', 'sweep.json')
     """
-    canvas = CANVAS.match(path.name)
+    canvas = CANVAS.fullmatch(path.name)
     return re.sub(r"-\d+(?=\.\w+$)", "", canvas["name"]) if canvas else path.name
 
 
 def age(path: Path) -> tuple[int, float]:
     """What is larger for the newer of two files: the number that Canvas gave it, or else when it was written."""
-    canvas = CANVAS.match(path.name)
+    canvas = CANVAS.fullmatch(path.name)
     return (int(canvas["file"]) if canvas else 0, path.stat().st_mtime)
 
 

@@ -1,0 +1,103 @@
+"""What is in a zip file that strangers filled? Its files, none of which can reach out of a folder or fill a disk.
+
+Whatever cannot be unpacked is left out with a reason, and all else is unpacked. A file that is too large to be read is
+there with its size and without its content.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import stat
+import zlib
+from pathlib import Path
+from typing import IO
+from zipfile import BadZipFile, ZipFile, ZipInfo
+
+from .submission import LARGEST
+
+FILES, BYTES = 100_000, 5_000_000_000  # of one zip file
+NAME, DEEPEST = 200, 12  # bytes of a file's name, and folders in one another
+
+
+def unpacked(path: Path, folder: Path) -> dict[Path, str]:
+    """Unpacks a zip file into an empty folder. What could not be: by its path in the folder, with the reason.
+
+    Raises ValueError where it is no zip file, FileNotFoundError where there is none, and OSError on a full disk.
+    """
+    troubles: dict[Path, str] = {}
+    left = BYTES
+    try:
+        with ZipFile(path) as archive:
+            for number, info in enumerate(archive.infolist()):
+                where, trouble = _place(info)
+                if not trouble and (number >= FILES or left <= 0):
+                    trouble = f"not unpacked, as this zip file has more than {FILES:,} files or {BYTES // 10**9} GB"
+                if not trouble:
+                    trouble, size = _written(archive, info, folder / where)
+                    left -= size
+                if trouble:
+                    troubles[where] = trouble
+    except BadZipFile as error:
+        raise ValueError(f"{path} is not a zip file that can be read: {error}") from None
+    return troubles
+
+
+def _place(info: ZipInfo) -> tuple[Path, str]:
+    """Where a file is put, and why it is not, if so."""
+    name = _name(info)
+    parts = re.split(r"[/\\]", name.rstrip("/"))
+    where = Path(*([_short(part) for part in parts if part not in ("", ".", "..")] or ["no name"]))
+    if ".." in parts or parts[0] == "" or re.match(r"[A-Za-z]:", name):
+        return where, f"its name in the zip file, {name!r}, leads out of it"
+    if stat.S_ISLNK(info.external_attr >> 16):
+        return where, "it is a link, and links are not followed"
+    if info.flag_bits & 1:
+        return where, "it is encrypted in the zip file"
+    if len(where.parts) > DEEPEST:
+        return Path(*where.parts[:DEEPEST]), f"it lies in more than {DEEPEST} folders in one another"
+    return where, ""
+
+
+def _name(info: ZipInfo) -> str:
+    """A file's name. Many programs write UTF-8 and do not say so; then Python has read it as IBM's letters of 1981."""
+    if info.flag_bits & 0x800:
+        return info.filename
+    try:
+        return info.filename.encode("cp437").decode("utf-8")
+    except UnicodeError:
+        return info.filename
+
+
+def _short(part: str) -> str:
+    """A part of a path that any file system takes."""
+    part = part.encode("utf-8", "replace").decode()
+    if len(part.encode()) <= NAME:
+        return part
+    ending = Path(part).suffix[:10]
+    return f"{part[: NAME // 5]}~{hashlib.sha256(part.encode()).hexdigest()[:8]}{ending}"
+
+
+def _written(archive: ZipFile, info: ZipInfo, to: Path) -> tuple[str, int]:
+    """Writes one file: what went wrong, or "", and the bytes that were written."""
+    try:
+        (to if info.is_dir() else to.parent).mkdir(parents=True, exist_ok=True)
+        if info.is_dir():
+            return "", 0
+        again = "it is in the zip file more than once, and the last one was taken" if to.exists() else ""
+        with archive.open(info) as source, to.open("wb") as file:
+            return again, _copied(source, file, info.file_size)
+    except (BadZipFile, EOFError, NotImplementedError, RuntimeError, zlib.error) as error:
+        to.unlink(missing_ok=True)
+        return f"it is damaged in the zip file ({error})", 0
+    except (FileExistsError, IsADirectoryError, NotADirectoryError):
+        return "a folder and a file have the same name", 0
+
+
+def _copied(source: IO[bytes], file: IO[bytes], told: int) -> int:
+    """Copies what is read of a submission; of a larger file, the size that it says it has, and not its bytes."""
+    data = source.read(LARGEST + 1)
+    if len(data) > LARGEST:
+        file.truncate(max(told, LARGEST + 1))
+        return 0
+    return file.write(data)
