@@ -299,7 +299,7 @@ _contents(
     torn=(RIGHT[:500], 0, "it is not JSON"),
     utf_16=(RIGHT.decode().encode("utf-16"), 0, "it is not UTF-8"),
     a_list=(b"[1, 2]", 0, "it is no notebook"),
-    only_cells_that_are_none=(b'{"cells": [1, null, "x", {"source": 7}]}', 0, "its cell is missing"),
+    only_cells_that_are_none=(b'{"cells": [1, null, "x", {"source": 7}]}', 0, "are missing"),
     deeply_nested=(b'{"cells": ' + b"[" * 50_000, 0, "nested too deeply"),
     half_a_letter_and_control_characters=(json.dumps(SURROGATE).encode(), FULL - 3, ""),
 )
