@@ -192,6 +192,15 @@ def stored(results: Path) -> dict[str, dict[str, Any]]:
 Done = Callable[[dict[str, Any], bool], None]
 
 
+@contextlib.contextmanager
+def locked(results: Path, part: str = "") -> Iterator[None]:
+    """As long as this lasts, no other grader works on these results. Raises BlockingIOError if one does."""
+    results.mkdir(parents=True, exist_ok=True)
+    with (results / f".lock{part.replace('/', '-of-')}").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+
+
 def grade_all(
     assignment: Assignment,
     given: Sequence[Entry],
@@ -212,8 +221,7 @@ def grade_all(
     Raises BlockingIOError if another grader works on the same results, and what `Session` raises.
     """
     (results / "results").mkdir(parents=True, exist_ok=True)
-    with (results / f".lock{part.replace('/', '-of-')}").open("w") as lock, sandbox.workplace() as folder:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    with locked(results, part), sandbox.workplace() as folder:
         for left in [] if part else (results / "results").glob(".*.json.*"):
             if left.is_file():  # what a grader that was killed began to write
                 left.unlink()

@@ -16,6 +16,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -159,6 +160,7 @@ def letters(name: str) -> str:
     return re.sub(r"\W", "", name).lower()
 
 
+@cache
 def _orders(name: str) -> set[str]:
     """A name with what stands after its comma behind it, and before it."""
     last, _, first = name.partition(",")
