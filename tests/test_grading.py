@@ -7,6 +7,7 @@ import json
 import math
 import os
 import unicodedata
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -244,10 +245,12 @@ def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pyte
 
 def test_the_key_changes_with_what_a_grade_depends_on(tmp_path: Path) -> None:
     (entry,) = made(tmp_path, "ada/a.ipynb", "ada/run.json")
-    keys = [grade.key(entry, GRADED)]
+    about_runs = replace(GRADED, settings={**GRADED.settings, "submitted": ["*.json"]})
+    keys = [grade.key(entry, GRADED), grade.key(entry, about_runs)]
     assert grade.key(entry, assignment.read(HERE / "assignment")) == keys[0]
     entry.files[0].write_text("[]")
-    keys.append(grade.key(entry, GRADED))
+    keys.append(grade.key(entry, about_runs))
+    assert grade.key(entry, GRADED) == keys[0], "a file that belongs to no submission has no effect"
     entry.path.write_text("[]")
     keys.append(grade.key(entry, GRADED))
     other = assignment.read(HERE / "assignment")

@@ -11,12 +11,12 @@ import re
 import stat
 import zlib
 from pathlib import Path
-from typing import IO
 from zipfile import BadZipFile, ZipFile, ZipInfo
 
 from .submission import LARGEST
 
 FILES, BYTES = 100_000, 5_000_000_000  # of one zip file
+LOCKED = "it is encrypted in the zip file"
 NAME, DEEPEST = 200, 12  # bytes of a file's name, and folders in one another
 
 
@@ -40,6 +40,8 @@ def unpacked(path: Path, folder: Path) -> dict[Path, str]:
                     troubles[where] = trouble
     except BadZipFile as error:
         raise ValueError(f"{path} is not a zip file that can be read: {error}") from None
+    if troubles and set(troubles.values()) == {LOCKED} and not any(folder.iterdir()):
+        raise ValueError(f"{path} is encrypted: unpack it with its password, and give the folder")
     return troubles
 
 
@@ -53,7 +55,7 @@ def _place(info: ZipInfo) -> tuple[Path, str]:
     if stat.S_ISLNK(info.external_attr >> 16):
         return where, "it is a link, and links are not followed"
     if info.flag_bits & 1:
-        return where, "it is encrypted in the zip file"
+        return where, LOCKED
     if len(where.parts) > DEEPEST:
         return Path(*where.parts[:DEEPEST]), f"it lies in more than {DEEPEST} folders in one another"
     return where, ""
@@ -86,18 +88,12 @@ def _written(archive: ZipFile, info: ZipInfo, to: Path) -> tuple[str, int]:
             return "", 0
         again = "it is in the zip file more than once, and the last one was taken" if to.exists() else ""
         with archive.open(info) as source, to.open("wb") as file:
-            return again, _copied(source, file, info.file_size)
+            if info.file_size > LARGEST:
+                file.truncate(info.file_size)  # whoever looks at it sees how large it is, and reads no further
+                return again, 0
+            return again, file.write(source.read())  # no more than it says
     except (BadZipFile, EOFError, NotImplementedError, RuntimeError, zlib.error) as error:
         to.unlink(missing_ok=True)
         return f"it is damaged in the zip file ({error})", 0
     except (FileExistsError, IsADirectoryError, NotADirectoryError):
         return "a folder and a file have the same name", 0
-
-
-def _copied(source: IO[bytes], file: IO[bytes], told: int) -> int:
-    """Copies what is read of a submission; of a larger file, the size that it says it has, and not its bytes."""
-    data = source.read(LARGEST + 1)
-    if len(data) > LARGEST:
-        file.truncate(max(told, LARGEST + 1))
-        return 0
-    return file.write(data)

@@ -170,12 +170,17 @@ def _of_check(check: Check, given: Submission, run: Run) -> dict[str, Any]:
 
 def key(entry: Entry, assignment: Assignment) -> str:
     """What a grade depends on, in one word: the files, the assignment, the kit and the rules of the grader."""
-    files = [fingerprint(paths, submission.LARGEST) for paths in ([entry.path], entry.others, entry.files)]
+    patterns = assignment.settings.get("submitted", ())
+    brought = [path for path in entry.files if submission.belongs(path, patterns)]
+    files = [fingerprint(paths, submission.LARGEST) for paths in ([entry.path], entry.others, brought)]
     told = f"{VERSION} {version('roofline-kit')} {assignment.digest} {entry.refused} {files}"
     return hashlib.sha256(told.encode()).hexdigest()
 
 
-WHOLE = {"student", "assignment", "key", "file", "refused", "seen", "notes", "readings", "checks", "answers", "errors"}
+WHOLE = {
+    "student", "assignment", "key", "file", "refused", "seen", "notes", "readings", "points", "of", "checks", "prose",
+    "answers", "errors", "seconds",
+}  # fmt: skip
 CHECK = {"name", "points", "of", "reason", "hint", "words"}
 
 
@@ -194,6 +199,15 @@ def stored(results: Path) -> dict[str, dict[str, Any]]:
 # --- many -------------------------------------------------------------------------------------------------
 
 Done = Callable[[dict[str, Any], bool], None]
+
+
+@contextlib.contextmanager
+def locked(results: Path, part: str = "") -> Iterator[None]:
+    """As long as this lasts, no other grader works on these results. Raises BlockingIOError if one does."""
+    results.mkdir(parents=True, exist_ok=True)
+    with (results / f".lock{part.replace('/', '-of-')}").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
 
 
 def grade_all(
@@ -216,8 +230,7 @@ def grade_all(
     Raises BlockingIOError if another grader works on the same results, and what `Session` raises.
     """
     (results / "results").mkdir(parents=True, exist_ok=True)
-    with (results / f".lock{part.replace('/', '-of-')}").open("w") as lock, sandbox.workplace() as folder:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    with locked(results, part), sandbox.workplace() as folder:
         for left in [] if part else (results / "results").glob(".*.json.*"):
             if left.is_file():  # what a grader that was killed began to write
                 left.unlink()

@@ -13,8 +13,9 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from ..terminal import one_line
 from .archive import unpacked
@@ -22,7 +23,7 @@ from .platforms import METADATA, Person, of_canvas, of_gradescope
 from .sandbox import workplace
 from .submission import age
 
-DEEPEST, MOST = 6, 2000  # folders in one another, and files of one student
+DEEPEST, MOST = 6, 500  # folders in one another, and files of one student
 LONGEST = 120  # bytes of a page's name; a digest and an ending come behind it
 
 
@@ -109,8 +110,9 @@ def _piles(top: Path, troubles: Mapping[Path, str]) -> dict[str, _Pile]:
     for path in filter(_is_handed_in, files):
         _add(piles, path, top).files.append(path)
     for path, why in troubles.items():
-        if path.is_relative_to(top) and path != top:
-            _add(piles, path, top).troubles.append(f"{one_line(path.name)}: {why}")
+        within = path if path.is_relative_to(top) else top / path.name
+        if (within.parent != top or _is_handed_in(within)) and not any(map(_is_hidden, within.relative_to(top).parts)):
+            _add(piles, within, top).troubles.append(f"{one_line(path.name)}: {why}")
     return piles
 
 
@@ -153,6 +155,10 @@ def _is_class(folder: Path) -> bool:
 # --- files ------------------------------------------------------------------------------------------------
 
 
+def _is_hidden(name: str) -> bool:
+    return name.startswith((".", "__MACOSX"))
+
+
 def _inside(folder: Path) -> tuple[list[Path], list[Path]]:
     """The folders and the files in a folder, in order, without links, what is hidden, and what is a Mac's own.
 
@@ -161,7 +167,7 @@ def _inside(folder: Path) -> tuple[list[Path], list[Path]]:
     folders, files = [], []
     with os.scandir(folder) as found:
         for one in found:
-            if one.name.startswith((".", "__MACOSX")) or one.is_symlink():
+            if _is_hidden(one.name) or one.is_symlink():
                 continue
             if one.is_dir():
                 folders.append(Path(one.path))
@@ -185,6 +191,7 @@ def _files(folder: Path, troubles: list[str], deep: int = DEEPEST) -> list[Path]
         return files
     for inner in folders:
         files += _files(inner, troubles, deep - 1)
+    files.sort(key=lambda path: path.suffix.lower() != ".ipynb")
     if len(files) > MOST:
         troubles.append(f"of {len(files):,} files in {one_line(folder.name)}, {MOST:,} were looked at")
     return files[:MOST]
@@ -202,12 +209,18 @@ def _entry(student: str, pile: _Pile) -> Entry:
     notebooks = sorted((path for path in pile.files if path.suffix.lower() == ".ipynb"), key=_age)
     rest = tuple(path for path in pile.files if path not in notebooks)
     if not notebooks:
-        only = ", ".join(one_line(path.name) for path in rest[:3])
-        why = f"there is no notebook{f', only {only}' if only else ''}"
-        return Entry(student, (rest or (pile.path,))[0], (), tuple(pile.troubles), refused=why)
+        return Entry(student, (rest or (pile.path,))[0], refused=_no_notebook(pile))
     newest, *others = reversed(notebooks)
     refused = "" if others or os.access(newest, os.R_OK) else "it cannot be read: Permission denied"
     return Entry(student, newest, rest, tuple(pile.troubles), tuple(others), refused)
+
+
+def _no_notebook(pile: _Pile) -> str:
+    """Why there is no notebook, for the student and for the instructor."""
+    if pile.troubles:
+        return f"there is no notebook that can be read: {'; '.join(pile.troubles)}"
+    only = ", ".join(one_line(path.name) for path in pile.files[:3])
+    return f"there is no notebook, only {only}" if only else "there is no notebook"
 
 
 def _age(path: Path) -> tuple[int, float]:
@@ -251,7 +264,10 @@ def _with_people(piles: Mapping[str, _Pile], top: Path) -> Iterator[Entry]:
         entry = _entry(student, pile)
         file = entry.path.name if of_canvas(entry.path.name) else name if name in people else ""
         notes = (*entry.notes, trouble) if trouble else entry.notes
-        yield replace(entry, notes=notes, person=replace(person, file=one_line(file)))
+        said: dict[str, Any] = {
+            name: one_line(text) if isinstance(text, str) else text for name, text in asdict(person).items()
+        }
+        yield replace(entry, notes=notes, person=Person(**said | {"file": one_line(file)}))
 
 
 def _of_files(student: str, pile: _Pile) -> Person:
@@ -288,7 +304,7 @@ def _printable(names: Iterable[tuple[str, str]]) -> list[str]:
 
 
 def _digest(text: str) -> str:
-    return hashlib.sha256(os.fsencode(text)).hexdigest()
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def name_of(student: str) -> str:

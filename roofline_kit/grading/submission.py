@@ -162,10 +162,14 @@ def brought(files: Iterable[Path], patterns: Iterable[str]) -> Iterator[Path | N
         return
     with tempfile.TemporaryDirectory() as folder:
         for path in sorted(files, key=age):  # of two with one name, the newer
-            name = _brought_as(path)
-            if any(Path(name).match(pattern) for pattern in patterns) and path.stat().st_size <= LARGEST:
-                shutil.copyfile(path, Path(folder, name), follow_symlinks=False)
+            if belongs(path, patterns) and path.stat().st_size <= LARGEST:
+                shutil.copyfile(path, Path(folder, _brought_as(path)), follow_symlinks=False)
         yield Path(folder)
+
+
+def belongs(path: Path, patterns: Iterable[str]) -> bool:
+    """Whether a file is one of those that a submission may bring along."""
+    return any(Path(_brought_as(path)).match(pattern) for pattern in patterns)
 
 
 def _brought_as(path: Path) -> str:
