@@ -25,7 +25,7 @@ SERVERS = ("campaign", "lab", "slurm", "hub", "site")
 LONGEST = (
     "campaign", "test_explorers_browser.py", "lab", "slurm", "test_assignments.py", "hub", "site", "test_crash.py",
     "test_grading_commands.py", "test_publish.py", "test_laws.py", "test_plots.py", "test_explorers.py",
-    "test_grading.py",
+    "test_grading.py", "test_canvas_week.py", "test_odd_files.py",
 )  # fmt: skip
 
 

@@ -194,6 +194,7 @@ def test_two_graders_do_not_meet(tmp_path: Path) -> None:
         done = command("grade", SMALL, "in", "--results", "out", cwd=tmp_path)
     assert done.returncode == 1
     assert "another grader is at work" in done.stderr
+    assert [path.name for path in (tmp_path / "out").iterdir()] == [".lock"]
 
 
 def test_help_has_examples() -> None:

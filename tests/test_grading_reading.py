@@ -115,7 +115,7 @@ def graded(walls: str, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, 
         ("helper", 19, {"users: with the added cells": 20}, "users: it needs ratio of cell 4"),
         ("torn", 19, {}, ""),
         ("hw2", 0, {}, "it is a notebook of another assignment, hw2_seven_billion; expected hw1_walk_through"),
-        ("unsaved", 0, {}, "nothing in it is answered: it is as it was released. Was it saved?"),
+        ("unsaved", 0, {}, "nothing in it is answered: it is as it was released, or was not saved"),
         ("essay", 0, {}, "there is no notebook, only essay.pdf"),
         ("beside", 20, {}, "2 notebooks: hw1.ipynb was taken"),
         ("again", 20, {}, "2 notebooks: hw1.ipynb was taken"),
@@ -149,7 +149,7 @@ def test_feedback_says_which_name_is_not_defined_and_which_was_meant(graded: tup
     ("student", "sentence"),
     [
         ("hw2", "Your file could not be graded: it is a notebook of another assignment, hw2_seven_billion"),
-        ("unsaved", "About your file: nothing in it is answered: it is as it was released. Was it saved?"),
+        ("unsaved", "About your file: nothing in it is answered: it is as it was released, or was not saved"),
         ("essay", "Your file could not be graded: there is no notebook, only essay.pdf."),
     ],
 )

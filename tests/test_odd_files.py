@@ -299,7 +299,7 @@ _contents(
     torn=(RIGHT[:500], 0, "it is not JSON"),
     utf_16=(RIGHT.decode().encode("utf-16"), 0, "it is not UTF-8"),
     a_list=(b"[1, 2]", 0, "it is no notebook"),
-    only_cells_that_are_none=(b'{"cells": [1, null, "x", {"source": 7}]}', 0, "its cell is missing"),
+    only_cells_that_are_none=(b'{"cells": [1, null, "x", {"source": 7}]}', 0, "are missing"),
     deeply_nested=(b'{"cells": ' + b"[" * 50_000, 0, "nested too deeply"),
     half_a_letter_and_control_characters=(json.dumps(SURROGATE).encode(), FULL - 3, ""),
 )
@@ -314,14 +314,22 @@ class Class:
 
     rows: dict[str, dict[str, str]] = field(default_factory=dict)
     results: Path = Path()
+    root: bool = False
     said: str = ""
     first: set[str] = field(default_factory=set)
     seconds: float = 0.0
 
 
-def user() -> dict[str, Any]:
-    """As whom the grader runs: nobody in particular, if these tests run as root."""
-    return {"user": NOBODY, "group": NOBODY, "extra_groups": []} if os.geteuid() == 0 else {}
+def user(base: Path) -> dict[str, Any]:
+    """As whom the grader runs: nobody in particular, if these tests run as root and this Python is not root's alone."""
+    nobody: dict[str, Any] = {"user": NOBODY, "group": NOBODY, "extra_groups": []}
+    if os.geteuid():
+        return {}
+    try:
+        subprocess.run([sys.executable, "-c", "import roofline_kit"], env=environment(base), check=True, **nobody)
+    except (OSError, subprocess.CalledProcessError):
+        return {}
+    return nobody
 
 
 def grader(base: Path, *words: object) -> list[str]:
@@ -373,8 +381,8 @@ def odd(walls: str) -> Iterator[Class]:
 
 
 def _graded(base: Path) -> Class:
-    line, how = grader(base, "grade", "--jobs", 2), {"env": environment(base), "cwd": base, **user()}
-    found = Class(results=base / "out")
+    line, how = grader(base, "grade", "--jobs", 2), {"env": environment(base), "cwd": base, **user(base)}
+    found = Class(results=base / "out", root="user" not in how and not os.geteuid())
     kept = base / "out" / "results"
     with subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **how) as first:
         while first.poll() is None and len([*kept.glob("*.json")]) < 20:
@@ -422,6 +430,8 @@ def _meddle(base: Path, kept: Path) -> None:
 
 @pytest.mark.parametrize("one", CASES, ids=[one.name for one in CASES])
 def test_an_odd_submission_is_a_row_with_its_points_and_a_reason(one: Case, odd: Class) -> None:
+    if "Permission denied" in one.told and odd.root:
+        pytest.skip("root may read everything, and nobody else can run this Python")
     student = f"'{one.student}" if one.student[0] in "=-" else one.student
     row = odd.rows[student]
     assert float(row["points"]) == one.points, row

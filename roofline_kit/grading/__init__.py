@@ -11,9 +11,9 @@ where a student's code could read it.
     shown        what it can read of this machine
     enclosed     a check that looks at each answer on its own
     assignment   the instructor's notebook, and the release made of it
+    platforms    what Canvas and Gradescope call a student's files
     source       what a text says without being run
     matching     which cell of a file is which answer
-    platforms    what Canvas and Gradescope call a student's files
     submission   what is taken from a file that anybody may have written
     archive      the files in a zip file
     sandbox      a kernel behind walls

@@ -107,14 +107,16 @@ def _told(row: Grade) -> dict[str, Any]:
     """A grade in the words of Gradescope."""
     refused = row.result["refused"]
     prose = [f"{part['name']} ({part['of']:g} points)" for part in row.parts if part["reason"] == "prose"]
-    output = f"Your file could not be read: {refused}." if refused else ""
+    output = f"Your file could not be graded: {refused}." if refused else ""
+    output += "".join(f" About your file: {note}." for note in row.result["seen"])
     output += f" Read by a person, and not in this sum: {', '.join(prose)}." if prose else ""
     tests = [_test(part) for part in row.parts if part["reason"] != "prose"]
     return {"score": row.automatic, "output": output.strip(), "stdout_visibility": "hidden", "tests": tests}
 
 
 def _test(part: Mapping[str, Any]) -> dict[str, Any]:
-    hint = f" Hint: {part['hint']}" if part["hint"] else ""
+    hint = "".join(f" {sentence}." for sentence in part["words"])
+    hint += f" Hint: {part['hint']}" if part["hint"] else ""
     return {
         "name": part["name"], "score": part["points"], "max_score": part["of"], "output": f"{part['told']}.{hint}",
         "status": "passed" if part["points"] == part["of"] else "failed",

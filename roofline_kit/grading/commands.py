@@ -178,9 +178,12 @@ def grade(
 def _keep(results: Path, entries: list[Entry] | None, roster: Path | None, part: str = "") -> None:
     """Keeps who handed in, and who is in the course; a part of a grader on a cluster leaves that to the whole."""
     from . import people, platforms
+    from .grade import locked
 
     if not part:
-        people.keep(results, entries, platforms.roster(roster) if roster else None)
+        listed = platforms.roster(roster) if roster else None
+        with locked(results):
+            people.keep(results, entries, listed)
 
 
 def _apart(submissions: Path, ours: dict[str, Path]) -> None:
@@ -248,6 +251,8 @@ def report(name: Name, results: Results = None, roster: RosterFile = None) -> No
     try:
         if roster:
             _keep(results, None, roster)
+    except BlockingIOError:
+        raise refuse(f"a grader is at work in {results}") from None
     except (OSError, ValueError) as error:
         raise refuse(in_words(error)) from None
     _report(given, results)

@@ -47,8 +47,7 @@ def read(results: Path, assignment: Assignment, students: Collection[str]) -> De
 
 
 def _manual(results: Path, assignment: Assignment, students: Collection[str]) -> dict[str, list[Decision]]:
-    most = {name: check.points for name, check in assignment.checks.items()}
-    most |= {name: answer.points for name, answer in assignment.answers.items() if answer.prose}
+    most = assignment.worth
     found: dict[str, list[Decision]] = {}
     for row in _rows(results / "manual.csv", MANUAL, students):
         name = row["check"]

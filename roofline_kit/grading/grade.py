@@ -117,7 +117,7 @@ def grade(entry: Entry, session: Session, spent: float = 0, last: bool = True) -
 @contextlib.contextmanager
 def opened(entry: Entry, session: Session) -> Iterator[tuple[Submission, Session, Path | None]]:
     """What is taken from a submission, the session in which it is judged, and a folder with the files it brought."""
-    given = Submission(refused=entry.refused)
+    given = Submission(refused=entry.refused, name=entry.path.name)
     if not entry.refused:
         given = submission.read(entry.path, session.assignment, entry.others)
     with submission.brought(entry.files, session.assignment.settings.get("submitted", ())) as files:
@@ -207,6 +207,15 @@ def stored(results: Path) -> dict[str, dict[str, Any]]:
 Done = Callable[[dict[str, Any], bool], None]
 
 
+@contextlib.contextmanager
+def locked(results: Path, part: str = "") -> Iterator[None]:
+    """As long as this lasts, no other grader works on these results. Raises BlockingIOError if one does."""
+    results.mkdir(parents=True, exist_ok=True)
+    with (results / f".lock{part.replace('/', '-of-')}").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+
+
 def grade_all(
     assignment: Assignment,
     given: Sequence[Entry],
@@ -228,8 +237,7 @@ def grade_all(
     """
     keep_apart({"results would be": results} | {f"what {entry.student} handed in is": entry.path for entry in given})
     (results / "results").mkdir(parents=True, exist_ok=True)
-    with (results / f".lock{part.replace('/', '-of-')}").open("w") as lock, sandbox.workplace() as folder:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    with locked(results, part), sandbox.workplace() as folder:
         for left in [] if part else (results / "results").glob(".*.json.*"):
             if left.is_file():  # what a grader that was killed began to write
                 left.unlink()

@@ -211,7 +211,7 @@ def _entry(student: str, pile: _Pile) -> Entry:
     if not notebooks:
         return Entry(student, (rest or (pile.path,))[0], refused=_no_notebook(pile))
     newest, *others = reversed(notebooks)
-    refused = "" if os.access(newest, os.R_OK) else "it cannot be read: Permission denied"
+    refused = "" if others or os.access(newest, os.R_OK) else "it cannot be read: Permission denied"
     return Entry(student, newest, rest, tuple(pile.troubles), tuple(others), refused)
 
 

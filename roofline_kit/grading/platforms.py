@@ -14,8 +14,10 @@ import csv
 import io
 import json
 import re
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -135,19 +137,28 @@ class Roster:
         A name is that of one person in the course, as "Doe, Jane" or "Jane Doe"; of nobody, where two have it.
         """
         if person.canvas:
-            return self._one(listed.canvas == person.canvas for listed in self.people)
-        ids = {person.sid, person.email, person.login, student} - {""}
-        logins = ids | {id.partition("@")[0] for id in ids if "@" in id}
-        names = {letters(person.name), letters(student)} - {""}
-        return (
-            self._one(listed.sid in ids for listed in self.people)
-            or self._one(listed.login in logins for listed in self.people)
-            or self._one(bool(names & _orders(listed.name)) for listed in self.people)
-        )
+            return self._one("canvas", {person.canvas})
+        ids = {person.sid, person.email, person.login, student}
+        logins = ids | {id.partition("@")[0] for id in ids}
+        names = {letters(person.name), letters(student)}
+        return self._one("sid", ids) or self._one("login", logins) or self._one("name", names)
 
-    def _one(self, fits: Iterable[bool]) -> Person | None:
-        found = [listed for listed, fit in zip(self.people, fits, strict=True) if fit]
-        return found[0] if len(found) == 1 else None
+    def _one(self, kind: str, ids: Iterable[str]) -> Person | None:
+        found = {person for id in ids if id for person in self._index.get((kind, id), ())}
+        return found.pop() if len(found) == 1 else None
+
+    @cached_property
+    def _index(self) -> dict[tuple[str, str], list[Person]]:
+        """All people by each of their ids, and by both orders of their names."""
+        index = defaultdict(list)
+        for person in self.people:
+            last, _, first = person.name.partition(",")
+            for kind, id in (
+                ("canvas", person.canvas), ("sid", person.sid), ("login", person.login),
+                ("name", letters(last + first)), ("name", letters(first + last)),
+            ):  # fmt: skip
+                index[kind, id].append(person)
+        return index
 
 
 def letters(name: str) -> str:
@@ -157,12 +168,6 @@ def letters(name: str) -> str:
     'oneilmax'
     """
     return re.sub(r"\W", "", name).lower()
-
-
-def _orders(name: str) -> set[str]:
-    """A name with what stands after its comma behind it, and before it."""
-    last, _, first = name.partition(",")
-    return {letters(last + first), letters(first + last)}
 
 
 def roster(path: Path) -> Roster:

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from ..terminal import one_line
 from .assignment import KEY, Form
 from .matching import READINGS, Cell, Matched, matched
 from .platforms import CANVAS
@@ -59,19 +60,26 @@ def read(path: Path, form: Form, others: Sequence[Path] = ()) -> Submission:
     if len(found) == 1:
         return taken
     rest = [one for one in found if one.answered and one.answers != taken.answers]
-    readings = {f"the notebook {one.name}": one.answers for one in rest} | taken.readings
-    note = f"{len(others) + 1} notebooks: {taken.name} was taken"
+    readings = {f"the notebook {one_line(one.name)}": one.answers for one in rest} | taken.readings
+    note = f"{len(others) + 1} notebooks: {one_line(taken.name)} was taken"
     return replace(taken, notes=[note, *taken.notes], readings=dict(list(readings.items())[:READINGS]))
 
 
 def _read(path: Path, form: Form) -> Submission:
+    try:
+        return _read_file(path, form)
+    except OSError as error:
+        return Submission(refused=f"it cannot be read: {error.strerror}", name=path.name)
+
+
+def _read_file(path: Path, form: Form) -> Submission:
     found: dict[str, Any] = {"name": path.name}
     if path.is_symlink() or not path.is_file():
         return Submission(refused="there is no notebook: neither links nor pipes nor folders are read", **found)
     if (size := path.stat().st_size) == 0:
         return Submission(refused="it is empty", **found)
     if size > LARGEST:
-        return Submission(refused=f"it has {size / MB:.0f} MB, and {LARGEST // MB} are read", size=size, **found)
+        return Submission(refused=f"it has {size / MB:.0f} MB, and {LARGEST // MB} are read", **found, size=size)
     data = path.read_bytes()
     found |= {"digest": hashlib.sha256(data).hexdigest(), "size": size}
     try:
@@ -128,7 +136,7 @@ def _of_assignment(given: Matched, form: Form, content: Any, found: dict[str, An
     answered = bool(done or given.readings)
     notes = given.notes
     if not answered:
-        notes = ["nothing in it is answered: it is as it was released. Was it saved?"]
+        notes = ["nothing in it is answered: it is as it was released, or was not saved"]
         notes += [note for note in given.notes if "missing" not in note]
     return Submission(
         given.answers, given.readings, notes, prose=given.prose, needs=given.needs, answered=answered, **found
