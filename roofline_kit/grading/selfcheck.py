@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import tempfile
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ class _Released:
 
     answers: dict[str, Answer]
     submitted: tuple[str, ...]
+    without: tuple[str, ...]
 
 
 def looked_at(path: Path) -> tuple[list[str], bool]:
@@ -42,7 +44,7 @@ def looked_at(path: Path) -> tuple[list[str], bool]:
     lines = [f"! {note}" for note in found.notes]
     open_ = [name for name, answer in released.answers.items() if _unanswered(found, name, answer)]
     cells, names = _cells(content, found)
-    errors: dict[str, str] = {}
+    errors = {name: why for name, source in found.answers.items() if (why := _asks(source, released.without))}
     for name, outputs in zip(names, _run(cells, path, released.submitted), strict=True):
         for output in outputs:
             if output.output_type == "error" and name not in open_:
@@ -75,9 +77,22 @@ def _released(path: Path) -> tuple[_Released, Any]:
         told = content["metadata"][KEY]
         answers = {of["name"]: Answer(of["name"], of["cell"], "", of["stub"], of["prose"]) for of in told["answers"]}
         submitted = tuple(map(str, told.get("submitted", ())))
+        without = tuple(map(str, told.get("without", ())))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise AssignmentError(f"{path} is not a notebook that was released as an assignment, or is damaged") from None
-    return _Released(answers, submitted), content
+    return _Released(answers, submitted, without), content
+
+
+def _asks(source: str, without: tuple[str, ...]) -> str:
+    """Says that an answer imports what it is to do without; "" if it does not, as far as its import statements say."""
+    try:
+        nodes = list(ast.walk(ast.parse(source)))
+    except SyntaxError:
+        return ""
+    names = [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
+    names += [str(node.module) for node in nodes if isinstance(node, ast.ImportFrom)]
+    asked = [name for name in names if name.split(".")[0] in without]
+    return f"imports {asked[0]}, which is not installed where it is graded" if asked else ""
 
 
 def _unanswered(found: submission.Submission, name: str, answer: Answer) -> bool:
