@@ -6,7 +6,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 missing=()
 slurm=(slurm-wlm slurm-wlm-basic-plugins munge slurmdbd slurm-wlm-mysql-plugin mariadb-server-core mariadb-client-core)
-for package in chromium fonts-dejavu-core bubblewrap "${slurm[@]}"; do
+for package in chromium fonts-dejavu-core bubblewrap libseccomp2 "${slurm[@]}"; do
   dpkg-query --show --showformat='${Status}' "$package" 2>/dev/null | grep -q ' installed$' || missing+=("$package")
 done
 if command -v chromium chromium-browser google-chrome >/dev/null && [[ " ${missing[*]-} " == *" chromium "* ]]; then

@@ -14,12 +14,13 @@ from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Any
 
+import nbformat
 import pytest
 from attacks import HERE, HONEST, answered
 from chance import graders_draw_by_the_seed  # noqa: F401  a fixture for all tests here
 from test_assignments import ROOT
 
-from roofline_kit.grading import assignment, grade, limits, sandbox, shown, syscalls
+from roofline_kit.grading import assignment, grade, limits, sandbox, selfcheck, shown, syscalls
 from roofline_kit.grading.assignment import AssignmentError
 from roofline_kit.grading.commands import app
 from roofline_kit.grading.runner import execute
@@ -197,16 +198,17 @@ def test_an_answer_that_asks_what_it_is_to_do_without_gets_nothing_and_would_hav
     cases = tomllib.loads((ROOT / "tests" / "submissions" / "hw2.toml").read_text("utf-8"))["submission"]
     (case,) = [case for case in cases if case["name"].startswith("roofline_kit asked")]
     lenient = replace(hw2, settings={**hw2.settings, "answers": {}})
-    got = {}
+    runs = []
     for given in (hw2, lenient):
         session = grade.begun(given).solved()
-        run = session.run_of({**{name: of.source for name, of in given.answers.items()}, **case["answers"]})
-        execute(run)
-        got[given.without] = {name: outcome.share for name, outcome in run.outcomes.items()}
+        runs.append(session.run_of({**{name: of.source for name, of in given.answers.items()}, **case["answers"]}))
+        execute(runs[-1])
         sandbox.retire()
+    kept_away, there = runs
     for name in ("parameters", "llama_parameters", "prefill_flops"):
-        assert got["roofline_kit",][name] == 0, name
-        assert got[()][name] > 0, f"{name}: the way that is closed must be one"
+        assert name in kept_away.errors and not kept_away.outcomes[name].share, name
+        assert name not in there.errors, f"{name}: the way that is closed must be one"
+    assert there.outcomes["llama_parameters"].share == 1
 
 
 @pytest.mark.parametrize(
@@ -231,6 +233,21 @@ def test_a_package_that_cannot_be_kept_away_is_refused_by_name(settings: str, me
     with pytest.raises(AssignmentError) as raised:
         assignment.read(tmp_path / "assignment")
     assert message in str(raised.value) and "assignment.toml: " in str(raised.value)
+
+
+def test_a_student_is_told_what_the_grader_does_without(tmp_path: Path) -> None:
+    hw2 = assignment.read(ROOT / "assignments" / "hw2_seven_billion")
+    notebook = hw2.release()
+    for cell in notebook.cells:
+        name = cell.metadata.get(assignment.KEY, {}).get("answer")
+        cell.source = hw2.answers[name].source if name else cell.source
+        if name == "llama_parameters":
+            cell.source = "from roofline_kit import model\nllama_parameters = model('llama-2-7b').parameters"
+    nbformat.write(notebook, tmp_path / "mine.ipynb")
+    lines, good = selfcheck.looked_at(tmp_path / "mine.ipynb")
+    assert not good
+    assert "✗ llama_parameters: imports roofline_kit, which is not installed where it is graded" in lines
+    assert sum(line.startswith("✗") for line in lines) == 1, "the visible cells may ask it"
 
 
 # --- the machine --------------------------------------------------------------------------------------------

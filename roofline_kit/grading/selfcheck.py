@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import logging
 import re
 import subprocess
@@ -31,6 +32,7 @@ class _Released:
     """What a released notebook says of itself: as much of an assignment as reading a submission needs.
 
     order : the cells that the grader runs, and what those that are no answers are known by; older releases do not say.
+    without : packages that answers do without.
     """
 
     name: str
@@ -39,6 +41,7 @@ class _Released:
     visible: dict[str, str]
     submitted: tuple[str, ...]
     order: dict[str, str]
+    without: tuple[str, ...]
 
 
 def looked_at(path: Path) -> tuple[list[str], bool]:
@@ -57,7 +60,7 @@ def looked_at(path: Path) -> tuple[list[str], bool]:
     changed = [*_changed(steps, released)]
     lines = [f"! {note}" for note in [*filter(None, [found.refused]), *found.notes, *changed]]
     open_ = [name for name, answer in released.answers.items() if _unanswered(found, name, answer)]
-    errors: dict[str, str] = {}
+    errors = {name: why for name, source in found.answers.items() if (why := _asks(source, released.without))}
     ran = _run(steps, path, released.submitted)
     errors |= {step.name: "not run, since a cell before it ended Python" for step in steps[len(ran) :] if step.name}
     for step, outputs in zip(steps, ran, strict=False):
@@ -66,7 +69,7 @@ def looked_at(path: Path) -> tuple[list[str], bool]:
             lines += _shown(outputs)
             lines += [f"! cell {step.number}, which is no answer: {_why(failed, cells, steps)}"] if failed else []
         elif failed and step.name and step.name not in open_:
-            errors[step.name] = _why(failed, cells, steps)
+            errors.setdefault(step.name, _why(failed, cells, steps))
     for name, answer in released.answers.items():
         fine = "found" if answer.prose else "found, and it runs"
         state = "not answered yet" if name in open_ else errors.get(name, fine)
@@ -94,13 +97,14 @@ def _released(path: Path, content: Any, cells: Sequence[Cell]) -> _Released:
         told = content["metadata"][KEY]
         answers = {of["name"]: Answer(of["name"], of["cell"], "", of["stub"], of["prose"]) for of in told["answers"]}
         name, submitted = str(told["assignment"]), tuple(map(str, told.get("submitted", ())))
+        without = tuple(map(str, told.get("without", ())))
         order = {str(id_): str(known) for id_, known in told.get("order", ())}
     except (ValueError, KeyError, TypeError, AttributeError):
         raise AssignmentError(f"{path} is not a notebook that was released as an assignment, or is damaged") from None
     code = [cell for cell in cells if cell.kind == "code"]
     frame = {cell.id or "": cell.source for cell in code if cell.role == "frame"}
     visible = {cell.id or "": cell.source for cell in code if cell.role == "visible"}
-    return _Released(name, answers, frame, visible, submitted, order)
+    return _Released(name, answers, frame, visible, submitted, order, without)
 
 
 def _changed(steps: Sequence[Cell], released: _Released) -> Iterator[str]:
@@ -111,6 +115,18 @@ def _changed(steps: Sequence[Cell], released: _Released) -> Iterator[str]:
             yield f"cell {cell.number} is not as it was released: the grader runs the released one"
     if order and [cell.id for cell in ran] != [*order]:
         yield "a cell is missing, or stands elsewhere: the grader runs all that were released, in their order"
+
+
+def _asks(source: str, without: tuple[str, ...]) -> str:
+    """Says that an answer imports what it is to do without; "" if it does not, as far as its import statements say."""
+    try:
+        nodes = list(ast.walk(ast.parse(source)))
+    except SyntaxError:
+        return ""
+    names = [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
+    names += [str(node.module) for node in nodes if isinstance(node, ast.ImportFrom)]
+    asked = [name for name in names if name.split(".")[0] in without]
+    return f"imports {asked[0]}, which is not installed where it is graded" if asked else ""
 
 
 def _unanswered(found: submission.Submission, name: str, answer: Answer) -> bool:

@@ -118,7 +118,7 @@ def without(given: Any) -> tuple[str, ...]:
     ('roofline_kit',)
     >>> without(["roofline_kti"])
     Traceback (most recent call last):
-    ValueError: unknown package 'roofline_kti'; did you mean 'roofline_kit'? ...
+    ValueError: unknown package 'roofline_kti'; did you mean 'roofline_kit'...
     """
     if not isinstance(given, list):
         raise ValueError(f"without must be a list of packages such as 'numpy', not {given!r}")
@@ -135,7 +135,12 @@ def without(given: Any) -> tuple[str, ...]:
 @cache
 def _installed() -> frozenset[str]:
     """The names that this Python could import from its folders of packages."""
-    names = (path.name.split(".")[0] for folder in packages() for path in folder.iterdir() if "-" not in path.name)
+    names = (
+        path.name.split(".")[0]
+        for folder in packages()
+        for path in folder.iterdir()
+        if path.suffix in ("", ".py", ".so")
+    )
     return frozenset((*(name for name in names if name.isidentifier() and name != "__pycache__"), KIT.name))
 
 
