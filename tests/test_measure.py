@@ -10,6 +10,7 @@ import signal
 import statistics
 import subprocess
 import sys
+import threading
 import time
 import tomllib
 from concurrent.futures import ThreadPoolExecutor
@@ -324,6 +325,80 @@ def test_the_table_has_a_row_for_each_point(tmp_path: Path) -> None:
         matching(found, batches=2)
 
 
+# --- threads ----------------------------------------------------------------------------------------------
+
+OPENBLAS = """
+import ctypes, glob, os, numpy
+from roofline_kit.measuring.machines import NumPy
+(file,) = glob.glob(os.path.join(os.path.dirname(numpy.__file__) + ".libs", "libscipy_openblas64_*.so"))
+print(NumPy().threads, ctypes.CDLL(file).scipy_openblas_get_num_threads64_())
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="asks the OpenBLAS of NumPy's Linux wheel")
+@pytest.mark.parametrize(
+    "told", [{}, {"OPENBLAS_NUM_THREADS": "1"}, {"OMP_NUM_THREADS": "1"}, {"MKL_NUM_THREADS": "1"}]
+)
+def test_products_use_as_many_threads_as_the_library_says(told: dict[str, str]) -> None:
+    silent = {key: value for key, value in os.environ.items() if not key.endswith("_NUM_THREADS")}
+    said = subprocess.run(
+        [sys.executable, "-c", OPENBLAS], env=silent | told, capture_output=True, text=True, check=True
+    )
+    ours, its = said.stdout.split()
+    assert ours == its
+
+
+@pytest.mark.parametrize("shape", [(7,), (3, 5), (1,)])
+def test_the_copy_is_whole_whatever_the_number_of_threads(
+    shape: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(NumPy, "threads", 3)
+    x = np.random.default_rng(0).random(shape, np.float32)
+    into = np.zeros_like(x)
+    NumPy().copying(x, into)
+    assert (into == x).all()
+
+
+def test_the_copy_runs_in_as_many_threads_as_a_product_at_the_same_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    machine, meeting = NumPy(), threading.Barrier(3)
+    monkeypatch.setattr(NumPy, "threads", 3)
+
+    def copyto(into: Any, x: Any) -> None:
+        meeting.wait(timeout=10)  # for the two others; alone, it would be broken
+
+    machine.numpy = SimpleNamespace(copyto=copyto, array_split=np.array_split)
+    machine.copying(np.zeros(9), np.zeros(9))
+
+
+@pytest.mark.parametrize(
+    ("layer", "said"),
+    [
+        ("dense", "2"),
+        ("mix", "2"),
+        ("copy", "2"),
+        ("exp", "1"),
+        ("softmax", "1"),
+        ("attention", "2 in products, 1 in passes"),
+    ],
+)
+def test_a_file_says_how_many_threads_its_point_had(
+    layer: str, said: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(NumPy, "threads", 2)
+    measure_one(replace(POINT, layer=layer), tmp_path)
+    ((result,), _) = results(tmp_path)
+    assert result.machine["threads"] == said == next(iter(table([result])))["threads"]
+
+
+def test_ceilings_of_different_threads_are_called_so() -> None:
+    taken = {point: made(point, 1.0, 10**9, 10**9) for point in ceiling_points()}
+    for copy, told in (("2", False), ("1", True), (None, True)):
+        found = [Result(point, taken[point], {"threads": "2"}) for point in ceiling_points()[:2]]
+        found.append(Result(ceiling_points()[2], taken[ceiling_points()[2]], {"threads": copy} if copy else {}))
+        lines = " ".join(cli._roof("numpy", "fp32", found)[1])
+        assert ("not of one kind" in lines) == told
+
+
 # --- runs that are short of time -------------------------------------------------------------------------
 
 
@@ -331,6 +406,7 @@ class Clockwork:
     """A machine whose calls take as long as it is told, on a clock of its own. Reaching `alarm`, it gets a signal."""
 
     dtypes = ("fp32",)
+    threads, passes = 2, 1
     cache = 0
     memory = 1 << 50
 

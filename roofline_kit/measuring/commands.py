@@ -20,7 +20,7 @@ from ..hardware import Accelerator, datasheet
 from ..names import choose
 from ..roofline import Roofline
 from ..terminal import in_words, out, refuse
-from .points import Point, Result, ceilings, sweep
+from .points import Point, Result, ceiling_points, ceilings, sweep
 from .runs import measure_all, measure_one
 from .slurm import Settings, script, service_units, settings, submit
 from .slurm import status as states
@@ -105,7 +105,23 @@ def _roof(device: str, dtype: str, found: list[Result]) -> tuple[Roofline | None
     peak, bandwidth = f"{machine.peak(dtype) / 1e9:.4g} GFLOP/s in {dtype}", f"{machine.bandwidth / 1e9:.4g} GB/s"
     ridge = f"ridge {float(machine.ridge(dtype)):.4g} FLOPs per byte"
     line = f"{machine.name}: {peak}, {bandwidth}, {ridge}, all measured"
-    return Roofline(machine, dtype), [line, *_beside_the_datasheet(machine, dtype)]
+    return Roofline(machine, dtype), [
+        line,
+        *_different_threads(device, dtype, found),
+        *_beside_the_datasheet(machine, dtype),
+    ]
+
+
+def _different_threads(device: str, dtype: str, found: list[Result]) -> list[str]:
+    """A line where the two ceilings were not measured with the same threads, or where one does not say."""
+    there = {result.point: result.machine.get("threads", "an unknown number of") for result in found}
+    *products, copy = (there[point] for point in ceiling_points(device, dtype))
+    if device == "cuda" or {*products} == {copy} != {"an unknown number of"}:
+        return []
+    return [
+        f"these ceilings are not of one kind: products in {products[0]} threads, the copy in {copy}; "
+        "measure both anew for a roof of one kind"
+    ]
 
 
 def _beside_the_datasheet(measured: Accelerator, dtype: str) -> list[str]:

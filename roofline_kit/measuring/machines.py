@@ -9,7 +9,9 @@ import re
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -20,6 +22,12 @@ DTYPES = LIBRARY_NAMES  # that can be measured
 DEVICES = ("numpy", "cpu", "cuda")  # the last two are PyTorch's; with ROCm, PyTorch says "cuda" as well
 UNKNOWN_CACHE = 64 << 20  # bytes, where the system does not say
 UNKNOWN_MEMORY = 1 << 62  # bytes: where there is no way to ask, the allocation itself will say
+# What the libraries that multiply matrices listen to, the most special name first.
+TOLD_THREADS = {
+    "openblas": ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"),
+    "mkl": ("MKL_NUM_THREADS", "OMP_NUM_THREADS"),
+    "accelerate": ("VECLIB_MAXIMUM_THREADS",),
+}
 AMD_DRIVER = Path("/sys/module/amdgpu/version")  # where rocm-smi looks, too
 
 
@@ -35,6 +43,14 @@ class Machine(Protocol):
     @property
     def about(self) -> dict[str, str]:
         """Versions of what a result depends on, and which processor or driver it was."""
+
+    @property
+    def threads(self) -> int:
+        """Of the processor, that a product may use, and that the copy uses; 0 on a GPU."""
+
+    @property
+    def passes(self) -> int:
+        """Threads that all other steps may use, such as an exponential of each number; 0 on a GPU."""
 
     @property
     def memory(self) -> int:
@@ -105,8 +121,21 @@ class NumPy:
 
     @property
     def title(self) -> str:
-        """The processor, and how many of its threads this process may use."""
-        return _processor_title(_threads())
+        """The processor, and how many of its threads a product may use."""
+        return _processor_title(self.threads)
+
+    @property
+    def threads(self) -> int:
+        """As many as the library that multiplies matrices takes: all that there are, or what it was told."""
+        told = [
+            _told_threads(names) for library, names in TOLD_THREADS.items() if library in self.about["blas"].lower()
+        ]
+        return min([_threads(), *told])
+
+    @property
+    def passes(self) -> int:
+        """NumPy runs one operation after the other, and each in one thread."""
+        return 1
 
     @property
     def about(self) -> dict[str, str]:
@@ -133,8 +162,14 @@ class NumPy:
         return x.copy()
 
     def copying(self, x: Any, into: Any) -> None:
-        """Writes the numbers of one array into another."""
-        self.numpy.copyto(into, x)
+        """Writes the numbers of one array into another, in as many threads as products use; `copyto` takes one."""
+        parts = (self.numpy.array_split(array.reshape(-1), self.threads) for array in (into, x))
+        list(self.pool.map(self.numpy.copyto, *parts))
+
+    @cached_property
+    def pool(self) -> ThreadPoolExecutor:
+        """The threads of the copy. They wait between copies, and cost nothing then."""
+        return ThreadPoolExecutor(self.threads)
 
     def fused_attention(self, Q: Any, K: Any, V: Any) -> Any:
         """NumPy has none. Raises ValueError."""
@@ -164,7 +199,17 @@ class TorchProcessor:
     @property
     def title(self) -> str:
         """The processor, and how many of its threads PyTorch uses."""
-        return _processor_title(self.torch.get_num_threads())
+        return _processor_title(self.threads)
+
+    @property
+    def threads(self) -> int:
+        """As many as PyTorch says."""
+        return self.torch.get_num_threads()
+
+    @property
+    def passes(self) -> int:
+        """As many as products: PyTorch divides all that is large."""
+        return self.threads
 
     @property
     def about(self) -> dict[str, str]:
@@ -234,6 +279,16 @@ class TorchGPU:
     def title(self) -> str:
         """The name that the driver gives the GPU; ROCm does not name all of them, and then it is the architecture's."""
         return self.torch.cuda.get_device_name() or self.gpu.gcnArchName
+
+    @property
+    def threads(self) -> int:
+        """All of the GPU works on everything."""
+        return 0
+
+    @property
+    def passes(self) -> int:
+        """As above."""
+        return 0
 
     @property
     def about(self) -> dict[str, str]:
@@ -321,6 +376,14 @@ def _processor_title(threads: int) -> str:
 def _threads() -> int:
     """How many processors this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _told_threads(names: Sequence[str]) -> int:
+    """How many threads a library was told to use at most, by one of these names; without a word, all."""
+    for name in names:
+        if (told := os.environ.get(name, "")).isdecimal() and int(told) > 0:
+            return int(told)
+    return _threads()
 
 
 def _processor_memory() -> int:

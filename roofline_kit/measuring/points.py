@@ -121,6 +121,16 @@ class Point:
         copying = dict.fromkeys(RESOURCES, 0) | {"memory": self.nbytes}
         return (copying,) if self.cost is None else counted(self.cost)
 
+    def threads(self, machine: Machine) -> str:
+        """How many threads of the processor it may use, in words; nothing on a GPU."""
+        if not machine.threads:
+            return ""
+        if self.layer in ("dense", "scores", "mix", "copy") or machine.passes == machine.threads:
+            return str(machine.threads)
+        if self.layer in STEPS:
+            return str(machine.passes)
+        return f"{machine.threads} in products, {machine.passes} in passes"
+
     def measure(self, repeats: int = REPEATS, seconds: float = SECONDS) -> Measurement:
         """Measures it. Raises what `measure` raises."""
         machine = machine_for(self.device)
@@ -190,7 +200,8 @@ def ceilings(device: str = "numpy", dtype: str = "fp32", name: str = "", measure
 
     name : a short one for pictures. measured : results to take it from, in place of measuring now.
 
-    The peak is the fastest repetition of large square products, the bandwidth that of a large copy, read and written.
+    The peak is the fastest repetition of large square products, the bandwidth that of a large copy, read and written in
+    as many threads. (A file says how many there were: those of older versions have a copy in one thread.)
     A processor fetches a line of memory before it writes it, so a program that mostly reads can be faster than a copy.
 
     Raises ValueError for unknown names and where `measured` has no such points, and what `measure` raises.

@@ -117,7 +117,7 @@ class Run:
         """The seconds of the repetitions that are there, if they are this machine's; else they are set aside."""
         taken = _taken(before)
         if before is not None and taken:
-            now = self.about(point.device)
+            now = self.about(point)
             if any(before.machine.get(key) != now[key] for key in now.keys() - {"date", *JOB}):
                 set_aside(self.folder, point, ".elsewhere")
                 return []
@@ -128,7 +128,7 @@ class Run:
         estimate = self.estimate(point)
         if not taken and (call := estimate.call(point)) > self.most_seconds:
             why = f"a call takes about {spelled(call)}, and more than {self.most_seconds:g} s is too long"
-            return Result(point, None, self.about(point.device), left_out=why)
+            return Result(point, None, self.about(point), left_out=why)
         left, needed = max(0.0, self.deadline - time.monotonic()), estimate.least(point)
         if needed <= left:
             return None
@@ -136,7 +136,7 @@ class Run:
             return before
         why = f"not begun for lack of time: it needs about {spelled(needed)} at least, and {spelled(left)} were left"
         if not taken:
-            return Result(point, None, self.about(point.device), unfinished=why)
+            return Result(point, None, self.about(point), unfinished=why)
         so_far = self.result(point, taken)
         return replace(so_far, unfinished=f"{so_far.unfinished}; {why}")
 
@@ -151,7 +151,7 @@ class Run:
         except (MemoryError, NotImplementedError, TooLong) as error:
             if not taken:
                 why = str(error) or "there is not enough memory"
-                return Result(point, None, self.about(point.device), left_out=why)
+                return Result(point, None, self.about(point), left_out=why)
         except (KeyboardInterrupt, SystemExit):
             if taken:
                 self.keep(self.result(point, taken))
@@ -176,7 +176,7 @@ class Run:
         of = f" of {REPEATS}" if len(taken) < REPEATS else ""
         unfinished = "" if enough(taken) else f"stopped after {len(taken)}{of} repetitions"
         measurement = point.measurement(self.machine(point.device), taken)
-        return Result(point, measurement, self.about(point.device), unfinished=unfinished)
+        return Result(point, measurement, self.about(point), unfinished=unfinished)
 
     def keep(self, result: Result) -> None:
         """Writes it, and lets no signal come between."""
@@ -189,15 +189,17 @@ class Run:
             self.machines[device] = machine_for(device)
         return self.machines[device]
 
-    def about(self, device: str) -> dict[str, Any]:
-        """What a file says of the machine: its name, versions, the date, the job."""
+    def about(self, point: Point) -> dict[str, Any]:
+        """What a file says of the machine: its name, the threads of this point, versions, the date, the job."""
+        device = point.device
+        machine = self.machine(device)
         if device not in self.abouts:
-            machine = self.machine(device)
             system = {"system": platform.system(), "python": platform.python_version()}
             date = {"date": time.strftime("%Y-%m-%d", time.gmtime())}
             job = {key: os.environ[name] for key, name in JOB.items() if name in os.environ}
             self.abouts[device] = {"device": machine.title, **system, **machine.about, **date, **job}
-        return self.abouts[device]
+        threads = point.threads(machine)
+        return self.abouts[device] | ({"threads": threads} if threads else {})
 
     def estimate(self, point: Point) -> Estimates:
         """What is known of how long points like this one take."""

@@ -94,6 +94,7 @@ def table(found: Iterable[Result], roof: Roofline | None = None) -> Iterator[dic
     """
     for result in found:
         row: dict[str, Any] = {"what": result.point.name, **asdict(result.point), "machine": result.machine["device"]}
+        row |= {"threads": result.machine.get("threads", "")}
         row |= {"left_out": result.left_out, "unfinished": result.unfinished}
         if (taken := result.measurement) is not None:
             row |= {"repetitions": len(taken.seconds)}
