@@ -187,7 +187,10 @@ def _keep(results: Path, entries: list[Entry] | None, roster: Path | None, part:
 
 
 def _apart(submissions: Path, ours: dict[str, Path]) -> None:
-    """Raises ValueError if something of ours lies where a student could have put it."""
+    """Raises ValueError if something of ours lies where a student could have put it, or could read it."""
+    from .shown import keep_apart
+
+    keep_apart(ours)
     for what, path in ours.items():
         if path.resolve().is_relative_to(submissions.resolve()):
             raise ValueError(f"{what} in {path}, and {submissions} is for what students hand in: use a folder outside")
