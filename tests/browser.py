@@ -106,7 +106,7 @@ def a_tab(chromium: Any, **options: Any) -> tuple[Any, list[str]]:
 
 
 @pytest.fixture(scope="session")
-def tab(chromium: Any) -> Iterator[Callable[..., tuple[Any, list[str]]]]:
+def shared_tab(chromium: Any) -> Iterator[Callable[..., tuple[Any, list[str]]]]:
     """A tab for each kind of browser that tests ask for: a new one takes four times as long as to load a page."""
     tabs: dict[Any, tuple[Any, list[str]]] = {}
 
@@ -122,7 +122,7 @@ def tab(chromium: Any) -> Iterator[Callable[..., tuple[Any, list[str]]]]:
 
 
 @pytest.fixture
-def offline(chromium: Any, tab: Callable[..., Any], tmp_path: Path) -> Iterator[Callable[..., Any]]:
+def offline(chromium: Any, shared_tab: Callable[..., Any], tmp_path: Path) -> Iterator[Callable[..., Any]]:
     """Opens HTML, or a file of it, as a file without a network: offline(html, width=…). Fails if anything complains.
 
     What was opened before with the same options gives way to it. With a script, it has a tab of its own.
@@ -130,7 +130,7 @@ def offline(chromium: Any, tab: Callable[..., Any], tmp_path: Path) -> Iterator[
     problems, contexts, files = [], [], count()
 
     def open_page(html: Any, width: int = 1000, height: int = 900, script: str = "", **options: Any) -> Any:
-        page, found = a_tab(chromium, **options) if script else tab(**options)
+        page, found = a_tab(chromium, **options) if script else shared_tab(**options)
         if not any(found is one for one in problems):
             found.clear()
             problems.append(found)

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from browser import chromium, lab, offline, tab  # noqa: F401  fixtures
+from browser import chromium, lab, offline, shared_tab  # noqa: F401  fixtures
 from hypothesis import HealthCheck, settings
 from wheel import bare, wheel  # noqa: F401  fixtures
 

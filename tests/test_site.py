@@ -23,6 +23,12 @@ from roofline_kit.course.lessons import hints
 
 ROOT = Path(__file__).parent.parent
 NOTEBOOKS = sorted(ROOT.glob("notebooks/*.ipynb"))
+# What makes a page wider than its window: the elements that end right of it, and in nothing that can be scrolled.
+TOO_WIDE = """() => [...document.querySelectorAll("article *")].filter(element => {
+  if (element.getBoundingClientRect().right <= innerWidth) return false;
+  for (let on = element; (on = on.parentElement);) if (getComputedStyle(on).overflowX !== "visible") return false;
+  return true;
+}).map(element => element.outerHTML.slice(0, 200))"""
 NET = re.compile(r"\s*(https?:)?//", re.IGNORECASE)
 
 
@@ -217,7 +223,7 @@ def test_all_formulas_are_typeset_and_no_page_is_wider_than_a_phone(tab: Any, pa
         math = tab.locator("article .math")
         assert tab.locator("article .math svg").count() == math.count(), name
         assert tab.locator("[data-mml-node=merror]").count() == 0, name
-        assert tab.evaluate("document.documentElement.scrollWidth") <= 390, name
+        assert tab.evaluate("document.documentElement.scrollWidth") <= 390, (name, tab.evaluate(TOO_WIDE))
         formulas += math.count()
     assert formulas > len(hints())
 
