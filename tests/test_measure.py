@@ -381,13 +381,18 @@ def test_the_copy_runs_in_as_many_threads_as_a_product_at_the_same_time(monkeypa
         ("attention", "2 in products, 1 in passes"),
     ],
 )
-def test_a_file_says_how_many_threads_its_point_had(
-    layer: str, said: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_a_point_knows_how_many_threads_it_may_use(layer: str, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(NumPy, "threads", 2)
-    measure_one(replace(POINT, layer=layer), tmp_path)
-    ((result,), _) = results(tmp_path)
-    assert result.machine["threads"] == said == next(iter(table([result])))["threads"]
+    assert replace(POINT, layer=layer).threads(NumPy()) == said
+
+
+def test_a_file_says_how_many_threads_its_point_had(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    machine = Clockwork(monkeypatch, call=0.1)
+    measure_all([POINT, replace(POINT, layer="exp")], tmp_path, say=lambda text: None)
+    assert {row["layer"]: row["threads"] for row in table(results(tmp_path)[0])} == {"dense": "2", "exp": "1"}
+    machine.threads = machine.passes = 0  # a GPU has none to tell
+    measure_all([replace(POINT, batch=4)], tmp_path, say=lambda text: None)
+    assert "threads" not in read(tmp_path / replace(POINT, batch=4).file).machine
 
 
 def test_ceilings_of_different_threads_are_called_so() -> None:
@@ -848,6 +853,8 @@ def test_the_datasheet_is_that_of_the_processor_that_was_measured() -> None:
         assert float(machine["bogomips"]) / 2 * 1e6 == pytest.approx(sheet["base_clock"], rel=0.005)
         assert {"avx2", "fma"} <= set(machine["vectors"].split()) and "avx512f" not in machine["vectors"]
         assert machine["device"].endswith(f"{sheet['cores']} threads")
+        both = {"dense": "2", "scores": "2", "mix": "2", "attention": "2 in products, 1 in passes"}
+        assert machine["threads"] == both.get(result.point.layer, "1")  # the copy as well, then
     assert sheet["flops_per_cycle"] == {"fp32": 2 * 2 * 256 // 32, "fp64": 2 * 2 * 256 // 64}
     measured = ceilings(measured=found)
     assert measured.peak("fp32") < sheet["cores"] * sheet["flops_per_cycle"]["fp32"] * sheet["highest_clock"]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import importlib.util
+import json
+import re
 import statistics
 from pathlib import Path
 from typing import Any
@@ -357,6 +359,49 @@ def test_the_table_of_errors_is_what_plain_python_makes_of_the_files(gpu: str) -
         assert table[title]["points"] == points and table[title]["gpu"] == gpu
         assert table[title]["datasheet"] == pytest.approx(datasheet, rel=1e-9)
         assert table[title]["ceilings"] == pytest.approx(ceilings, rel=1e-9)
+
+
+@pytest.fixture(scope="module")
+def page_nine() -> dict[str, str]:
+    """What the cells of page 9 print, as it is stored."""
+    page = json.loads((ROOT / "notebooks" / "09_measure_on_delta.ipynb").read_text("utf-8"))
+    code = [cell for cell in page["cells"] if cell["cell_type"] == "code"]
+    return {cell["id"]: "".join(line for output in cell["outputs"] for line in output.get("text", ())) for cell in code}
+
+
+def numbers(line: str) -> list[float]:
+    """The numbers at the end of a line."""
+    found = re.search(r"(?: +\d+(?:\.\d+)?)+ *$", line)
+    assert found, line
+    return [float(number) for number in found[0].split()]
+
+
+def test_page_nine_shows_the_table_that_plain_python_makes_of_the_files(page_nine: dict[str, str]) -> None:
+    lines = [line for line in page_nine["errors-code"].splitlines()[2:] if line.strip()]
+    assert len(lines) == len(GPUS) * len(FIRST)
+    expected = {gpu.split("-")[0]: recomputed(gpu) for gpu in GPUS}
+    title = ""
+    for line in lines:
+        title = line[:30].strip() or title
+        points, datasheet, ceilings = expected[line[30:39].strip()][title]
+        assert numbers(line[39:]) == pytest.approx([points, *datasheet, *ceilings], abs=0.005001), line
+
+
+def test_page_nine_finds_the_crossings_that_plain_python_finds(page_nine: dict[str, str]) -> None:
+    products = [row for row in plain("products") if row["software"].startswith("SGLang") and row["dtype"] == "bf16"]
+    lines = page_nine["crossing-code"].splitlines()[1:]
+    assert len(lines) == 2 * len(GPUS)
+    for line in lines:
+        gpu, n = line.split()[:2]
+        times = [
+            (int(row["m"]), float(row["ms"])) for row in products if (row["gpu"], row["n"], row["k"]) == (gpu, n, n)
+        ]
+        found = statistics.median(ms for m, ms in times if m <= 16) / min(ms / m for m, ms in times)
+        peak, bandwidth = PRINTED[gpu]
+        # 2 m n² / peak = 2 (n² + 2 m n) / bandwidth
+        predicted = int(n) / (int(n) * bandwidth / peak - 2)
+        assert numbers(line)[-3:] == pytest.approx([predicted, found, found / predicted], abs=0.501, rel=0)
+        assert numbers(line)[-1] == pytest.approx(found / predicted, abs=0.005001)
 
 
 # The middle of measured / predicted, as a first evaluation by other people's code had it: datasheet, and two ceilings.

@@ -118,9 +118,10 @@ def _different_threads(device: str, dtype: str, found: list[Result]) -> list[str
     *products, copy = (there[point] for point in ceiling_points(device, dtype))
     if device == "cuda" or {*products} == {copy} != {"an unknown number of"}:
         return []
+    had = " and ".join(dict.fromkeys(products))
     return [
-        f"these ceilings are not of one kind: products in {products[0]} threads, the copy in {copy}; "
-        "measure both anew for a roof of one kind"
+        f"these ceilings are not of one kind: products in {had} threads, the copy in {copy}; "
+        "for a roof of one kind, delete their files and measure again"
     ]
 
 
