@@ -33,6 +33,8 @@ def on_source(app: Sphinx, page: str, source: list[str]) -> None:
     """Complete a page as it is read; the files stay as they are."""
     if page == "api":
         source[0] += reference()
+    elif page.startswith("measurements/"):
+        source[0] = "---\norphan: true\n---\n" + source[0]  # pages link to it, and no table of contents does
     elif app.env.doc2path(page).suffix == ".ipynb":
         notebook = json.loads(source[0])
         for cell in notebook["cells"]:

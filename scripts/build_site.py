@@ -25,8 +25,10 @@ def build(folder: Path) -> int:
         pages.mkdir()
         for source in [*ROOT.glob("docs/*.md"), ROOT / "README.md"]:
             shutil.copy(source, pages)
-        for name, sources in {"images": "docs/images/*", "notebooks": "notebooks/*.ipynb"}.items():
-            (pages / name).mkdir()
+        copied = {"images": "docs/images/*", "notebooks": "notebooks/*.ipynb"}
+        copied["measurements/published"] = "measurements/published/README.md"  # pages link to it
+        for name, sources in copied.items():
+            (pages / name).mkdir(parents=True)
             for source in ROOT.glob(sources):
                 shutil.copy(source, pages / name)
         options = ["--conf-dir", str(ROOT / "docs"), "--doctree-dir", str(Path(work, "doctrees"))]

@@ -10,6 +10,7 @@ import statistics
 from pathlib import Path
 from typing import Any
 
+import nbformat
 import pytest
 
 import roofline_kit as rk
@@ -476,3 +477,68 @@ def test_one_table_is_impossible_and_the_others_are_not() -> None:
     faster = [p for p in many if p.bytes / p.median > a100.bandwidth]
     assert (len(faster), len(many)) == (27, 38)
     assert not [p for p in measured("decode", a100) if p.bytes > 40e6 and p.bytes / p.median > a100.bandwidth]
+
+
+# --- what pages say of them -------------------------------------------------------------------------------------
+
+
+def printed(page: str, cell: str) -> dict[str, list[float]]:
+    """The numbers that a stored cell prints of each GPU."""
+    notebook = nbformat.read(ROOT / "notebooks" / page, as_version=4)
+    (outputs,) = (c.outputs for c in notebook.cells if c.id == cell)
+    lines = [line for output in outputs for line in output.get("text", "").splitlines()]
+    found = {gpu: line.removeprefix(gpu) for gpu in GPUS for line in lines if line.startswith(gpu)}
+    return {gpu: [float(number) for number in re.findall(r"\d+(?:\.\d+)?", line)] for gpu, line in found.items()}
+
+
+def seconds(gpu: str, op: str, tokens: str, users: int, context: int, heads: int = 32) -> float:
+    """The time of SGLang's attention on a GPU, by Python's own reader."""
+    sizes = {
+        "gpu": gpu,
+        "op": op,
+        "kv_dtype": "bf16",
+        "batch": str(users),
+        tokens: str(context),
+        "kv_heads": str(heads),
+    }
+    rows = [row for row in plain("attention") if row["software"].startswith("SGLang") and sizes.items() <= row.items()]
+    (row,) = rows
+    return float(row["ms"])
+
+
+@pytest.mark.parametrize("gpu", GPUS)
+def test_page_8_prints_the_gains_of_batches_that_plain_python_makes_of_the_files(gpu: str) -> None:
+    wanted = {"gpu": gpu, "dtype": "bf16", "n": "4096", "k": "4096"}
+    rows = [row for row in plain("products") if row["software"].startswith("SGLang") and wanted.items() <= row.items()]
+    product = {int(row["m"]): float(row["ms"]) for row in rows}
+    longest = 4096 if gpu.startswith("A100") else 16384
+    dense = 64 * statistics.median(ms for m, ms in product.items() if m <= 16) / product[64]
+    decode = [
+        users * seconds(gpu, "decode", "context", 1, context) / seconds(gpu, "decode", "context", users, context)
+        for users, context in ((64, 1024), (16, longest))
+    ]
+    prompts = [
+        8 * seconds(gpu, "prefill", "tokens", 1, tokens) / seconds(gpu, "prefill", "tokens", 8, tokens)
+        for tokens in (64, 1024, 4096)
+    ]
+    shared, short, long, context = printed("08_batching.ipynb", "measured-predict-code")[gpu]
+    assert shared == pytest.approx(dense, abs=0.06) and context == longest
+    assert [short, long] == pytest.approx(decode, abs=0.006)
+    assert printed("08_batching.ipynb", "measured-prompts-code")[gpu] == pytest.approx(prompts, abs=0.006)
+
+
+@pytest.mark.parametrize("gpu", GPUS)
+def test_page_4_prints_what_sharing_heads_brings_as_plain_python_makes_it_of_the_files(gpu: str) -> None:
+    cases = ((32, 4096, 8), (32, 4096, 1), (1, 1024, 8))
+    gains = [
+        seconds(gpu, "decode", "context", users, context) / seconds(gpu, "decode", "context", users, context, heads)
+        for users, context, heads in cases
+    ]
+    assert printed("04_heads_and_kv_cache.ipynb", "share-measured-code")[gpu][1::2] == pytest.approx(gains, abs=0.06)
+
+
+def test_no_point_that_page_8_draws_of_the_a100_is_below_its_line() -> None:
+    roof = rk.roofline("A100-80GB-SXM", "bf16")
+    drawn = measured("product", "A100-80GB-SXM", **SGLANG, n=4096, k=4096)
+    drawn += measured("decode", "A100-80GB-SXM", **SGLANG, kv_heads=32, context=[64, 1024])
+    assert all(point.median > point.predicted(roof) for point in drawn)
