@@ -245,7 +245,7 @@ def test_a_lesson_is_found_by_its_number_or_the_beginning_of_its_name(tmp_path: 
     assert sorted(path.name for path in tmp_path.iterdir()) == ["02_attention.ipynb", "04_heads_and_kv_cache.ipynb"]
 
 
-LINK = re.compile(r"\]\(([^):]+\.ipynb)\)")
+LINK = re.compile(r"\]\(([^):]+\.(?:ipynb|md))\)")
 
 
 @pytest.mark.parametrize("lesson", sorted(path.stem for path in REPOSITORY.glob("notebooks/*.ipynb")))
@@ -256,7 +256,7 @@ def test_a_copy_is_its_lesson_but_for_its_links_which_lead_to_the_same_pages(les
     assert LINK.sub("", copied) == LINK.sub("", pages)
     links = LINK.findall(pages)
     assert [(copy.parent / link).resolve() for link in LINK.findall(copied)] == [
-        REPOSITORY / "notebooks" / link for link in links
+        (REPOSITORY / "notebooks" / link).resolve() for link in links
     ]
     assert all((REPOSITORY / "notebooks" / link).is_file() for link in links)
 
