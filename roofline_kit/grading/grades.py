@@ -198,7 +198,8 @@ def _on_all(assignment: Assignment, rows: list[Grade], who: Known) -> list[str]:
         remarks.append(f"{late} are LATE in Canvas, and nothing is taken off: [late] has no canvas_late_days")
     if gone := [row.student for row in rows if row.handed_in and who.gone(row.student)]:
         remarks.append(f"{len(gone)} were not among the submissions of the last run, and are kept: {', '.join(gone)}")
-    strangers, absent = sum(who.stranger(row.student) for row in rows), sum(not row.handed_in for row in rows)
+    handed_in = [row for row in rows if row.handed_in]
+    strangers, absent = sum(who.stranger(row.student) for row in handed_in), len(rows) - len(handed_in)
     if strangers and absent:
         remarks.append(f"{absent} handed in nothing by the roster, and {strangers} are not in it: they may be the same")
     if assignment.dropped:
