@@ -159,6 +159,7 @@ def test_a_wrong_file_is_called_what_it_is_in_one_sentence(
     words = page(graded, student)
     assert words.count(sentence) == 1
     assert "its cell is missing" not in words and "(there is no cell of this answer)" not in words
+    assert "could not be read" not in words and "not answered" not in words and "Hint" not in words
     index = (graded[0] / "index.html").read_text("utf-8")
     assert sentence.partition(": ")[2].split(";")[0].rstrip(".") in index
 

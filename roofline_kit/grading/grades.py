@@ -59,6 +59,13 @@ class Grade:
         return str(self.result["student"])
 
     @property
+    def rows(self) -> list[dict[str, Any]]:
+        """The parts that have something to say: of a file that gave no answer, only what a person reads and decides."""
+        if {part["reason"] for part in self.parts} - {"refused", "missing", "person", "prose"}:
+            return self.parts
+        return [part for part in self.parts if part["reason"] in ("person", "prose")]
+
+    @property
     def handed_in(self) -> bool:
         """Whether there is a submission."""
         return bool(self.result["file"]["name"])
