@@ -35,9 +35,9 @@ site: .venv/site  ## make pages for reading alone, to be opened without a server
 	.venv/bin/python scripts/build_site.py build/site
 	@echo "Open build/site/index.html"
 
-# Three processes, for two cores: servers, clusters and clocks are waited for. tests/conftest.py says what is dealt to one of
+# Four processes, for two cores: servers, clusters and clocks are waited for. tests/conftest.py says what is dealt to one of
 # them together, and what begins first.
-PYTEST = .venv/bin/python -m pytest -n 3 --dist loadgroup --no-loadscope-reorder --durations 40
+PYTEST = .venv/bin/python -m pytest -n 4 --dist loadgroup --no-loadscope-reorder --durations 40
 HAS_TORCH = $(shell ls -d .venv/lib/python3*/site-packages/torch 2>/dev/null)
 
 test: .venv/dev  ## run the unit tests, the examples in docstrings and the notebooks

@@ -25,6 +25,8 @@ from roofline_kit.grading import assignment, cells, grade, handed_in, judge, sub
 from roofline_kit.grading.assignment import AssignmentError
 
 GRADED = assignment.read(HERE / "assignment")
+# Its cells have the time of a class's; what attacks get would not do for a figure on a busy machine.
+PATIENT = replace(GRADED, settings={**GRADED.settings, "limits": {}})
 FINITE = st.floats(allow_nan=False, allow_infinity=False, min_value=1e-300) | st.integers(1, 10**400)
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
@@ -300,7 +302,7 @@ def test_honest_variants_get_full_marks_and_a_second_run_grades_only_what_change
 
     def graded() -> dict[str, tuple[float, bool]]:
         told: dict[str, tuple[float, bool]] = {}
-        grade.grade_all(GRADED, handed_in.entries(tmp_path / "in"), tmp_path / "out", 2,
+        grade.grade_all(PATIENT, handed_in.entries(tmp_path / "in"), tmp_path / "out", 2,
                         lambda result, new: told.update({result["student"]: (result["points"], new)}))  # fmt: skip
         return told
 

@@ -93,7 +93,8 @@ def picture(lab: Lab, name: str) -> Iterator[Any]:
         hint = notebook.page.get_by_text("This is a picture")
         hint.wait_for()
         assert not notebook.page.locator("[data-live]").count()
-        yield notebook, " ".join(hint.inner_text().split()), " ".join("".join(cells[i - 1]["source"]).split())
+        words = hint.text_content()  # which is there even while Lab, still scrolling, hides the cell once more
+        yield notebook, " ".join(words.split()), " ".join("".join(cells[i - 1]["source"]).split())
 
 
 def choose(page: Any, *way: str) -> None:

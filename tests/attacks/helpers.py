@@ -173,7 +173,8 @@ def package_that_is_kept_away():
         found += [kept for kept in gc.get_objects() if str(getattr(kept, "__module__", "")).startswith(name)]
         code = f"import {name}; print({name}.__file__ or '')"
         found += subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.split()
-        for top in {*sys.path, sys.prefix, sys.base_prefix, "/usr/lib", "/usr/local/lib"}:
+        tops = sorted({*sys.path, sys.prefix, sys.base_prefix, "/usr/lib", "/usr/local/lib"})
+        for top in (top for top in tops if not any(top.startswith(f"{other}/") for other in tops)):
             for folder, folders, names in os.walk(top):
                 if os.path.basename(folder) == name or os.path.basename(folder).startswith("_" + name):
                     found += [os.path.join(folder, one) for one in names if os.path.basename(folder) == name]
