@@ -18,6 +18,7 @@ from roofline_kit.course.answers import answer as right_answer
 from roofline_kit.course.lessons import hints
 
 TITLE = re.compile(r"([^?.:]*\??)[.:]?\s*")  # the first words of a module's docstring, mostly a question
+COLLAPSED = "jp-MarkdownHeadingCollapsed"  # JupyterLab's name for a heading that hides the cells below it
 MATHJAX = "sphinx-mathjax-offline/static/mathjax/tex-svg.js"
 
 
@@ -37,6 +38,7 @@ def on_source(app: Sphinx, page: str, source: list[str]) -> None:
         source[0] = "---\norphan: true\n---\n" + source[0]  # pages link to it, and no table of contents does
     elif app.env.doc2path(page).suffix == ".ipynb":
         notebook = json.loads(source[0])
+        hide(notebook["cells"])
         for cell in notebook["cells"]:
             asked = re.findall(r'rk\.check\("([^"]+)"', "".join(cell["source"]))
             if cell["cell_type"] == "code" and asked:
@@ -44,6 +46,23 @@ def on_source(app: Sphinx, page: str, source: list[str]) -> None:
                 cell["outputs"] = [output for output in cell["outputs"] if "Your turn" not in json.dumps(output)]
                 cell["outputs"] += [html_output("".join(map(fold, asked)))]
         source[0] = json.dumps(notebook)
+
+
+def hide(cells: list[dict[str, Any]]) -> None:
+    """Fold what JupyterLab folds: the cells below a collapsed heading, up to the next heading of its level or above."""
+    levels: list[int] = []
+    for cell in cells:
+        text = "".join(cell["source"])
+        heading = re.match(r"(#+) +(.+)", text) if cell["cell_type"] == "markdown" else None
+        if heading and cell["metadata"].get(COLLAPSED):
+            summary = f'<details class="fold"><summary>{escape(heading[2])}</summary>\n'
+            text = summary + text[heading.end() :]
+        while heading and levels and len(heading[1]) <= levels[-1]:
+            text = "</details>\n\n" + text
+            levels.pop()
+        if heading and cell["metadata"].get(COLLAPSED):
+            levels.append(len(heading[1]))
+        cell["source"] = text
 
 
 def html_output(html: str) -> dict[str, Any]:

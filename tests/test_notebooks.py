@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ast
+import calendar
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +16,9 @@ from nbconvert.exporters import ScriptExporter
 from roofline_kit.course import lessons
 
 NOTEBOOKS = sorted((Path(__file__).parent.parent / "notebooks").glob("*.ipynb"))
+MONTHS = "|".join([*calendar.month_name[1:], "spring"])
+DATE = rf"(?:\d+\s+)?(?:{MONTHS})\s+20\d\d"
+COLLAPSED = "jp-MarkdownHeadingCollapsed"  # of a heading below which JupyterLab and the site fold what follows
 
 
 @pytest.fixture(params=NOTEBOOKS, ids=lambda path: path.stem)
@@ -53,7 +59,7 @@ def test_no_cell_hides_from_the_comparison(notebook: Any) -> None:
 
 
 def test_nothing_depends_on_the_day_or_the_machine(notebook: Any) -> None:
-    assert all(set(cell.metadata) <= {"tags"} for cell in notebook.cells)
+    assert all(set(cell.metadata) <= {"tags", COLLAPSED} for cell in notebook.cells)
     assert set(notebook.metadata) == {"kernelspec", "language_info"}
     everything = " ".join(cell.source for cell in notebook.cells) + " ".join(map(shown, code(notebook)))
     assert not re.search(r" at 0x[0-9a-f]+|/home/|/root|/tmp/|C:\\", everything)
@@ -124,7 +130,7 @@ def test_no_number_in_the_prose_is_typed_in_by_hand(notebook: Any) -> None:
     names = {"2009", *(path.name[:2] for path in NOTEBOOKS)}
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
-            prose = re.sub(r"`[^`]*`|\]\([^)]*\)|float\d+", " ", cell.source)
+            prose = re.sub(rf"`[^`]*`|\]\([^)]*\)|float\d+|{DATE}", " ", cell.source)
             for number in re.findall(r"(?<![\w.])\d[\d,]*(?:\.\d+)?(?![\w])", prose):
                 plain = number.rstrip(",.").replace(",", "")
                 assert len(plain) < 2 or plain in known | names, f"{cell.id}: where does {number} come from?"
@@ -136,6 +142,45 @@ def test_each_page_ends_with_the_way_to_the_pages_before_and_after_it() -> None:
         _, _, end = nbformat.read(path, as_version=4).cells[-1].source.rpartition("\n\n")
         links = re.findall(r"(Before|Next): \[[^\]]+\]\(([^)]+)\)", end)
         assert links == [(word, name) for word, name in (("Before", before), ("Next", after)) if name], path.name
+
+
+def folds(notebook: Any) -> Iterator[tuple[Any, list[Any]]]:
+    """The headings that are folded, each with the cells that are hidden below it."""
+    level = 0
+    hidden: list[Any] = []
+    for cell in notebook.cells:
+        heading = re.match("#*", cell.source)[0] if cell.cell_type == "markdown" else ""
+        if heading and len(heading) <= level:
+            level = 0
+        if level:
+            hidden.append(cell)
+        elif COLLAPSED in cell.metadata:
+            assert heading and cell.metadata[COLLAPSED] is True, f"{cell.id}: a fold begins with a heading"
+            level, hidden = len(heading), []
+            yield cell, hidden
+    assert not level, "the page ends within a fold"
+
+
+def test_what_is_folded_can_be_left_out(notebook: Any) -> None:
+    """Below each folded heading there is code and no other heading, and no name from it is used anywhere else."""
+    folded = dict(enumerate(hidden for _, hidden in folds(notebook)))
+    inside = [cell for hidden in folded.values() for cell in hidden]
+    for i, hidden in folded.items():
+        assert code_of(hidden), f"{hidden}: words alone fold in a <details>"
+        assert not any(re.search("^#", cell.source, re.MULTILINE) for cell in hidden if cell.cell_type == "markdown")
+        rest = [[cell for cell in notebook.cells if cell not in inside], *(folded[j] for j in folded if j != i)]
+        for others in rest:
+            assert not names(hidden, ast.Store) & (names(others, ast.Load) - names(others, ast.Store)), hidden[0].id
+
+
+def code_of(cells: list[Any]) -> list[str]:
+    return [cell.source for cell in cells if cell.cell_type == "code"]
+
+
+def names(cells: list[Any], use: type[ast.expr_context]) -> set[str]:
+    """The names that code cells bind, or read."""
+    nodes = [node for source in code_of(cells) for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Name)]
+    return {node.id for node in nodes if isinstance(node.ctx, use)}
 
 
 def test_links_between_notebooks_lead_somewhere(notebook: Any) -> None:

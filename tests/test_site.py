@@ -23,6 +23,7 @@ from roofline_kit.course.lessons import hints
 
 ROOT = Path(__file__).parent.parent
 NOTEBOOKS = sorted(ROOT.glob("notebooks/*.ipynb"))
+COLLAPSED = "jp-MarkdownHeadingCollapsed"  # what JupyterLab writes into a heading that hides the cells below it
 # What makes a page wider than its window: the elements that end right of it, and in nothing that can be scrolled.
 TOO_WIDE = """() => [...document.querySelectorAll("article *")].filter(element => {
   if (element.getBoundingClientRect().right <= innerWidth) return false;
@@ -135,6 +136,21 @@ def test_every_question_has_its_hint_and_its_answer_folded_on_its_page(pages: di
     everything = "".join(pages[f"notebooks/{path.stem}.html"].html for path in NOTEBOOKS)
     assert everything.count('class="answer"') == len(folded)
     assert "replace the three dots" not in everything, "nothing can be run here"
+
+
+def test_what_jupyterlab_folds_is_folded_here(tab: Any, pages: dict[str, Page]) -> None:
+    found = {path: [c for c in nbformat.read(path, 4).cells if COLLAPSED in c.metadata] for path in NOTEBOOKS}
+    assert any(found.values())
+    for path, headings in found.items():
+        tab.goto(pages[f"notebooks/{path.stem}.html"].path.as_uri())
+        folds = tab.locator("details.fold:has(.cell)")
+        titles = folds.locator("> summary").all_text_contents()
+        assert titles == [heading.source.splitlines()[0].lstrip("# ") for heading in headings], path.stem
+        assert folds.locator(":is(h1, h2)").count() == 0, "the next heading ends a fold"
+        for i in range(len(headings)):
+            assert not folds.nth(i).locator(".cell").first.is_visible()
+            folds.nth(i).locator("> summary").click()
+            assert folds.nth(i).locator(".cell").first.is_visible()
 
 
 def test_the_answers_are_those_that_are_checked(pages: dict[str, Page]) -> None:

@@ -208,6 +208,18 @@ def test_an_update_arrives_beside_what_was_changed_and_loses_nothing(upstream: P
     assert typed("update", cwd=mine).stdout == "Nothing is new.\n"
 
 
+def test_who_opened_a_fold_has_changed_nothing(upstream: Path, tmp_path: Path) -> None:
+    mine, page, fold = tmp_path / "student", Path("notebooks", "02_attention.ipynb"), "jp-MarkdownHeadingCollapsed"
+    edit(source(upstream) / page, lambda cells: cells[2].update(metadata={fold: True}))
+    published(upstream)
+    git(tmp_path, "clone", "--quiet", str(upstream), mine.name)
+    edit(mine / page, lambda cells: cells[2]["metadata"].pop(fold))
+    edit(source(upstream) / page, lambda cells: cells[2].update(source=["a correction"]))
+    published(upstream)
+    assert typed("update", cwd=mine).stdout == f"Corrected: {page.as_posix()}.\n"
+    assert (mine / page).read_bytes() == (source(upstream) / page).read_bytes() and not (mine / "work").exists()
+
+
 def test_an_update_that_git_refuses_changes_nothing_and_says_why(upstream: Path, tmp_path: Path) -> None:
     mine, page = tmp_path / "student", Path("notebooks", "02_attention.ipynb")
     git(tmp_path, "clone", "--quiet", str(upstream), mine.name)

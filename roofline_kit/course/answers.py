@@ -12,8 +12,9 @@ import sympy
 
 from ..cost import trace
 from ..hardware import Accelerator, accelerator
+from ..masks import Causal
 from ..measuring import Settings, error_table, measured, service_units
-from ..models import model
+from ..models import Model, model
 from ..ops import exp
 from ..roofline import Roofline, roofline
 from ..sizes import symbols
@@ -177,6 +178,38 @@ def measuring() -> dict[str, Any]:
     }
 
 
+def errors() -> dict[str, Any]:
+    """10 · Find the error: what the page quotes, over what follows from the model, the mask or the datasheet."""
+    llama, queries = model("llama-3-8b"), tensors("Q K V", (4, 32, 8192, 128))
+    head = trace(linear, Tensor("X", (1, h)), Tensor("W", (h, M)))
+    pass_of_layer = trace(attention, *queries, mask=Causal()).matmul_flops
+    quantized = trace(linear, Tensor("X", (N, 1024), "bf16"), Tensor("W", (1024, 1024), "int8"))
+    h200, weights = accelerator("H200"), 100 * 10**12 * 2
+    read, viewer = (replace(llama, kv_heads=heads).kv_cache_bytes(8192) for heads in (llama.kv_heads, llama.heads))
+    return {
+        "10.book": sympy.Rational(267 * 10**8, invented().parameters),
+        "10.lecture": 6 * N * K * M / trace(linear, *PRODUCT).flops,
+        "10.head": 2 * M * h / head.flops,
+        "10.viewer": viewer / read,
+        "10.cache": sympy.Rational(2 * 61 * 512 * 2, model("deepseek-v3").kv_cache_bytes(1)),
+        "10.causal": sympy.Rational(42221 * 10**10, 3 * 32 * pass_of_layer),
+        "10.chunk": sympy.cancel((N * S - N * (N - 1) / 2) / Causal().visible(N, S)),
+        "10.h200": sympy.Rational(13243 * 10**10, h200.bandwidth),
+        "10.mfu": sympy.Rational(23 * 10**14, accelerator("A100-80GB-SXM").peak("bf16")),
+        "10.batch": 120 / roofline("TPU-v5e", "bf16").crossing(quantized, "N"),
+        "10.tb": sympy.Rational(182 * 10**12, weights),
+        "10.cards": sympy.ceiling(sympy.Rational(weights, h200.memory)),
+    }
+
+
+def invented() -> Model:
+    """The model of a problem in "How to Scale Your Model", of which page 10 asks for the parameters."""
+    return Model(
+        "invented", layers=64, hidden=4096, heads=32, kv_heads=8, head_dim=256, mlp_hidden=16384, vocabulary=32128,
+        gated=True, tied=True, norm="rms", positions="rotary",
+    )  # fmt: skip
+
+
 PAGES: dict[str, Callable[[], dict[str, Any]]] = {
     "00": start_here,
     "01": arithmetic_intensity,
@@ -188,6 +221,7 @@ PAGES: dict[str, Callable[[], dict[str, Any]]] = {
     "07": seven_billion,
     "08": batching,
     "09": measuring,
+    "10": errors,
 }
 
 

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 from .git import git, names, news
 from .start import course_folder, create, from_there
@@ -53,12 +54,20 @@ def _git(course: Path, *words: str) -> str:
 
 
 def _only_looked_at(course: Path, name: str) -> bool:
-    """Whether each cell of a page is as the course has it: an editor has described its kernel, no more."""
+    """Whether each cell of a page is as the course has it: an editor has described its kernel or unfolded, no more."""
     try:
-        mine = json.loads((course / name).read_text("utf-8"))
-        return bool(mine["cells"] == json.loads(_git(course, "show", f"HEAD:./{name}"))["cells"])
-    except (ValueError, LookupError, TypeError):  # no notebook
+        mine, ours = (course / name).read_text("utf-8"), _git(course, "show", f"HEAD:./{name}")
+        return _cells(mine) == _cells(ours)
+    except (ValueError, LookupError, TypeError, AttributeError):  # no notebook
         return False
+
+
+def _cells(text: str) -> list[Any]:
+    """The cells of a notebook, whatever is folded: JupyterLab writes that into the cell."""
+    cells: list[Any] = json.loads(text)["cells"]
+    for cell in cells:
+        cell["metadata"].pop("jp-MarkdownHeadingCollapsed", None)
+    return cells
 
 
 def _copied(path: Path, into: Path) -> Path:
