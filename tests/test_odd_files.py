@@ -274,6 +274,21 @@ def what_is_hidden(base: Path) -> None:
     put(base / "what_is_hidden" / "__MACOSX" / "hw.ipynb")
 
 
+@case(points=FULL, told="hw (1).ipynb.download is a notebook by what is in it, and not by its name")
+def a_notebook_that_a_browser_renamed(base: Path) -> None:
+    put(base / "a_notebook_that_a_browser_renamed" / "hw (1).ipynb.download")
+
+
+@case("flat", FULL, "flat.ipynb.txt is a notebook by what is in it")
+def a_flat_notebook_that_an_editor_renamed(base: Path) -> None:
+    put(base / "flat.ipynb.txt")
+
+
+@case(points=FULL, told="hw.json is a notebook by what is in it")
+def a_notebook_that_is_called_as_data_are(base: Path) -> None:
+    put(base / "a_notebook_that_is_called_as_data_are" / "hw.json")
+
+
 @case(points=FULL)
 def a_checkpoint_beside_the_notebook(base: Path) -> None:
     put(base / "a_checkpoint_beside_the_notebook" / "hw.ipynb")

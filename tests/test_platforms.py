@@ -160,6 +160,44 @@ def test_metadata_that_cannot_be_read_loses_nobody(tmp_path: Path) -> None:
         assert all("this has the name of its folder" in entry.notes[0] for entry in found.values())
 
 
+# --- other names ------------------------------------------------------------------------------------------
+
+WHOLE = b'{"cells": [], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}'
+RENAMED = ("hw1.ipynb.txt", "hw1.ipynb.json", "hw1.json", "hw1 (1).ipynb.download", "hw1")
+
+
+@pytest.mark.parametrize("name", RENAMED)
+def test_a_notebook_of_another_name_is_found_by_what_is_in_it(name: str, tmp_path: Path) -> None:
+    folder = tmp_path / "in" / "ada"
+    folder.mkdir(parents=True)
+    (folder / "data.json").write_bytes(b'{"cells": [1]}')
+    (folder / "a.pdf").write_bytes(b"%PDF-1.7")
+    (folder / name).write_bytes(WHOLE)
+    (entry,) = read(tmp_path / "in").values()
+    assert (entry.path.name, entry.refused) == (name, "")
+    assert [path.name for path in entry.files] == ["a.pdf", "data.json"]
+    (folder / "hw1.ipynb").write_bytes(NOTEBOOK)
+    (entry,) = read(tmp_path / "in").values()
+    assert entry.path.name == "hw1.ipynb", "who has one of the right name is not searched"
+
+
+def test_a_flat_file_of_another_name_is_its_students_and_what_is_nobodys_is_said(tmp_path: Path) -> None:
+    for name in ("jane.ipynb", "max.ipynb.txt", "eve (1).ipynb.download", "zoe.json", "doejane_12_34_hw.ipynb.txt"):
+        (tmp_path / name).write_bytes(WHOLE)
+    (tmp_path / "torn.ipynb.txt").write_bytes(WHOLE[:9])
+    for name in ("essay.pdf", "data.json", "notes.txt"):
+        (tmp_path / name).write_bytes(b"%PDF-1.7")
+    left: list[str] = []
+    with handed_in.submissions(tmp_path, left) as entries:
+        told = {entry.student: (entry.path.name, entry.refused) for entry in entries}
+    assert told == {
+        "jane": ("jane.ipynb", ""), "max": ("max.ipynb.txt", ""), "eve (1)": ("eve (1).ipynb.download", ""),
+        "zoe": ("zoe.json", ""), "doejane_12": ("doejane_12_34_hw.ipynb.txt", ""),
+        "torn": ("torn.ipynb.txt", "there is no notebook, only torn.ipynb.txt"),
+    }  # fmt: skip
+    assert left == ["data.json", "essay.pdf", "notes.txt"]
+
+
 # --- zip files --------------------------------------------------------------------------------------------
 
 

@@ -33,7 +33,7 @@ def single(path: Path) -> Entry:
     beside = [file for file in path.resolve().parent.iterdir() if file.is_file() and not file.is_symlink()]
     if of_canvas(path.name):
         beside = [file for file in beside if of_canvas(file.name) and student_of(file) == student_of(path)]
-    return Entry(student_of(path), path, tuple(file for file in beside if file.suffix.lower() != ".ipynb"))
+    return Entry(student_of(path), path, tuple(file for file in beside if file.suffix.lower() != ".ipynb" and file != path.resolve()))
 
 
 def looked_at(entry: Entry, assignment: Assignment, unsafe: bool = False) -> list[str]:
