@@ -59,7 +59,9 @@ class _Pile:
 def submissions(path: Path, left: list[str] | None = None) -> Iterator[list[Entry]]:
     """The submissions in a folder, or in a zip file, which is unpacked for as long as this lasts.
 
-    left : gets the names of files that are nobody's. Raises FileNotFoundError where there is no notebook, and ValueError for a zip file that is none.
+    left : gets the names of files that are nobody's.
+
+    Raises FileNotFoundError where there is no notebook, and ValueError for a zip file that is none.
     """
     if path.suffix.lower() == ".zip" and not path.exists():
         raise FileNotFoundError(f"{path} is not there: expected a folder or a zip file of submissions")
