@@ -316,6 +316,40 @@ def test_an_encrypted_zip_is_refused_and_one_encrypted_file_is_its_students_trou
         read(locked(path))
 
 
+@pytest.mark.parametrize("kind", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA, 99])
+def test_a_damaged_file_is_its_students_trouble_however_it_was_packed(kind: int, tmp_path: Path) -> None:
+    path = tmp_path / "z.zip"
+    with zipfile.ZipFile(path, "w") as made:
+        made.writestr("class/ada/hw.ipynb", b"torn" * 100, zipfile.ZIP_STORED)
+        made.writestr("class/bob/hw.ipynb", NOTEBOOK)
+        made.writestr("class/cyd/hw.ipynb", NOTEBOOK)
+    data = bytearray(path.read_bytes())
+    for place in (
+        8,
+        data.index(b"PK\x01\x02") + 10,
+    ):  # how the first file is packed, as it says itself, and as the list says
+        data[place : place + 2] = kind.to_bytes(2, "little")
+    path.write_bytes(data)
+    found = read(path)
+    assert "damaged in the zip file" in found["ada"].refused and not found["bob"].refused
+
+
+def test_of_two_notebooks_in_a_zip_file_the_newer_is_the_one_that_was_written_later(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "z.zip", "w") as made:
+        for name, year in {"new": 2027, "old": 2026, "never": 1980}.items():
+            made.writestr(zipfile.ZipInfo(f"ada/{name}.ipynb", (year, 2, 1, 12, 0, 0)), NOTEBOOK)
+        broken = zipfile.ZipInfo("bob/hw.ipynb")
+        broken.date_time = (1980, 0, 0, 0, 0, 0)
+        made.writestr(broken, NOTEBOOK)
+    found = read(tmp_path / "z.zip")
+    assert [path.name for path in (found["ada"].path, *found["ada"].others)] == [
+        "new.ipynb",
+        "old.ipynb",
+        "never.ipynb",
+    ]
+    assert found["bob"].path.name == "hw.ipynb"
+
+
 def test_names_that_a_zip_file_does_not_say_to_be_utf_8_are_read_as_that(tmp_path: Path) -> None:
     path = zipped(tmp_path / "z.zip", {"cafe-000/hw.ipynb": NOTEBOOK, "bad-000/hw.ipynb": NOTEBOOK})
     data = path.read_bytes().replace(b"cafe-000", "caf\u00e9-00".encode()).replace(b"bad-000", b"bad-\xff00")
