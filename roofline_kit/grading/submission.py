@@ -128,10 +128,11 @@ def content_of(data: bytes) -> Any:
 def is_notebook(path: Path) -> bool:
     """Whether a file is a notebook by what is in it: browsers and editors add endings to names, `hw1.ipynb.txt`."""
     try:
-        content = content_of(path.read_bytes()) if path.stat().st_size <= LARGEST else None
-        return isinstance(cells_of(content), list) and "nbformat" in content
+        content = content_of(path.read_bytes()) if path.stat().st_size <= LARGEST else {}
+        cells_of(content)
     except (OSError, Unreadable):
         return False
+    return "nbformat" in content
 
 
 def _of_assignment(given: Matched, form: Form, content: Any, found: dict[str, Any]) -> Submission:
