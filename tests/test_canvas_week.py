@@ -117,7 +117,7 @@ def test_the_table_for_the_instructor_says_who_is_late_who_is_missing_and_who_is
     assert rows[f"{called}_925"] == rows[f"{called}_925"] | {"name": name, "remarks": "nothing was handed in"}
     assert rows[f"{called}_925"]["needs a person"] == ""
     assert "not in the roster" in rows[f"{student(24)[1]}_924"]["needs a person"]
-    assert "1 handed in nothing by the roster, and 1 are not in it" in " ".join(course.said.split())
+    assert "1 handed in nothing by the roster, and 1 is not in it" in " ".join(course.said.split())
     assert float(rows[f"{student(3)[1]}_903"]["late"]) == 1
     assert "25 submissions, and 1 who handed in nothing" in course.said
     assert "make a new column" not in course.said

@@ -94,6 +94,26 @@ def test_an_export_is_graded_once_for_each_who_handed_in_together(walls: str, tm
     assert "byte for byte" not in (tmp_path / "out" / "index.html").read_text("utf-8"), "they did it together"
 
 
+def test_two_who_would_be_one_person_of_the_roster_are_told_apart_by_a_person(walls: str, tmp_path: Path) -> None:
+    """In Gradescope, people choose how they are called: a name is no proof."""
+    text = "".join(
+        f"submission_{number}:\n  :submitters:\n  - :name: Doe, Jane\n    :email: {mail}\n"
+        for number, mail in enumerate(("jane@x.edu", "mallory@y.com"))
+    )
+    with zipfile.ZipFile(tmp_path / "export.zip", "w") as made:
+        made.writestr("submission_metadata.yml", text)
+        for number in range(2):
+            made.writestr(f"submission_{number}/hw.ipynb", json.dumps(answered(HONEST)))
+    gradebook(tmp_path / "g.csv", [["Doe, Jane", "11", "", "jane", "A", "", ""], ["O", "12", "", "o", "A", "", ""]])
+    words = ("grade", HERE / "assignment", "export.zip", "--roster", "g.csv", "--results", "out")
+    done = command(*words, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    rows = table(tmp_path / "out" / "grades.csv")
+    for own, other in (("jane@x.edu", "mallory@y.com"), ("mallory@y.com", "jane@x.edu")):
+        assert f"Doe, Jane of the roster, as is {other}, and so not in canvas.csv" in rows[own]["needs a person"]
+    assert [row["ID"] for row in table(tmp_path / "out" / "canvas.csv").values()] == ["", "12"]
+
+
 def well_formed(told: dict[str, Any]) -> None:
     """What Gradescope's documentation asks of results.json."""
     assert isinstance(told["score"], float) and isinstance(told["output"], str)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import re
 import shutil
 from dataclasses import fields, replace
 from pathlib import Path
@@ -80,6 +83,38 @@ def test_a_kernel_that_takes_longer_to_start_than_it_may_is_not_waited_for(walls
     given = assignment.read(written(tmp_path, f"[limits]\nstart = {SMALL['start'][0]}\n"))
     with pytest.raises(sandbox.Stopped, match="time"):
         sandbox.Kernel(walls, given.limits)
+
+
+COUNTED = """
+import os, time
+count = 0
+try:
+    while count < 500:
+        if os.fork() == 0:
+            time.sleep(20)
+            os._exit(0)
+        count += 1
+except OSError as error:
+    print(count, error.errno)
+"""
+
+
+def test_linux_itself_bounds_the_processes_of_who_is_faster_than_the_watch(
+    walls: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    release = tuple(map(int, re.findall(r"\d+", os.uname().release)[:2]))
+    if release < (6, 14) and not os.geteuid():
+        pytest.skip("before Linux 6.14, nothing but the watch holds what root starts")
+    monkeypatch.setattr(sandbox.Kernel, "_uses_too_much", lambda self: False)
+    largest = Path("/proc/sys/kernel/pid_max").read_text()
+    kernel = sandbox.Kernel(walls, Limits(processes=20))
+    try:
+        (message,) = kernel.run(COUNTED).messages
+    finally:
+        kernel.stop()
+    count, why = map(int, message["content"]["text"].split())
+    assert 20 < count < (40 if os.geteuid() else 340) and why == errno.EAGAIN
+    assert Path("/proc/sys/kernel/pid_max").read_text() == largest, "that of the machine is as it was"
 
 
 def test_all_files_for_temporary_use_are_counted_wherever_they_are(usual: grade.Session, tmp_path: Path) -> None:

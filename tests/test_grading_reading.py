@@ -99,6 +99,8 @@ def graded(walls: str, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, 
             path = here / "in" / student / f"{name}.ipynb"
             path.write_text(json.dumps(content))
             os.utime(path, (age, age))
+    (here / "in" / "text").mkdir()
+    (here / "in" / "text" / "hw1.ipynb.txt").write_text(json.dumps(of_hw1()))
     (here / "in" / "essay").mkdir()
     (here / "in" / "essay" / "essay.pdf").write_bytes(b"%PDF-1.7")
     grade.grade_all(HW1, handed_in.entries(here / "in"), here / "out", 2, lambda result, new: None)
@@ -116,6 +118,7 @@ def graded(walls: str, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, 
         ("torn", 19, {}, ""),
         ("hw2", 0, {}, "it is a notebook of another assignment, hw2_seven_billion; expected hw1_walk_through"),
         ("unsaved", 0, {}, "nothing in it is answered: it is as it was released, or was not saved"),
+        ("text", 20, {}, "hw1.ipynb.txt is a notebook by what is in it, and not by its name (.ipynb)"),
         ("essay", 0, {}, "there is no notebook, only essay.pdf"),
         ("beside", 20, {}, "2 notebooks: hw1.ipynb was taken"),
         ("again", 20, {}, "2 notebooks: hw1.ipynb was taken"),
@@ -150,6 +153,7 @@ def test_feedback_says_which_name_is_not_defined_and_which_was_meant(graded: tup
     [
         ("hw2", "Your file could not be graded: it is a notebook of another assignment, hw2_seven_billion"),
         ("unsaved", "About your file: nothing in it is answered: it is as it was released, or was not saved"),
+        ("text", "About your file: hw1.ipynb.txt is a notebook by what is in it, and not by its name (.ipynb)"),
         ("essay", "Your file could not be graded: there is no notebook, only essay.pdf."),
     ],
 )

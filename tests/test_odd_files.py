@@ -14,9 +14,11 @@ import socket
 import stat
 import subprocess
 import sys
+import sysconfig
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -274,6 +276,21 @@ def what_is_hidden(base: Path) -> None:
     put(base / "what_is_hidden" / "__MACOSX" / "hw.ipynb")
 
 
+@case(points=FULL, told="hw (1).ipynb.download is a notebook by what is in it, and not by its name")
+def a_notebook_that_a_browser_renamed(base: Path) -> None:
+    put(base / "a_notebook_that_a_browser_renamed" / "hw (1).ipynb.download")
+
+
+@case("flat", FULL, "flat.ipynb.txt is a notebook by what is in it")
+def a_flat_notebook_that_an_editor_renamed(base: Path) -> None:
+    put(base / "flat.ipynb.txt")
+
+
+@case(points=FULL, told="hw.json is a notebook by what is in it")
+def a_notebook_that_is_called_as_data_are(base: Path) -> None:
+    put(base / "a_notebook_that_is_called_as_data_are" / "hw.json")
+
+
 @case(points=FULL)
 def a_checkpoint_beside_the_notebook(base: Path) -> None:
     put(base / "a_checkpoint_beside_the_notebook" / "hw.ipynb")
@@ -320,27 +337,33 @@ class Class:
     seconds: float = 0.0
 
 
-def user(base: Path) -> dict[str, Any]:
-    """As whom the grader runs: nobody in particular, if these tests run as root and this Python is not root's alone."""
+def python(base: Path) -> tuple[Path, dict[str, Any]]:
+    """What runs the grader, and as whom: as nobody in particular, if these tests run as root and somebody else can."""
     nobody: dict[str, Any] = {"user": NOBODY, "group": NOBODY, "extra_groups": []}
-    if os.geteuid():
-        return {}
-    try:
-        subprocess.run([sys.executable, "-c", "import roofline_kit"], env=environment(base), check=True, **nobody)
-    except (OSError, subprocess.CalledProcessError):
-        return {}
-    return nobody
+    own, module = Path(sys.executable), "import roofline_kit.grading.sandbox"
+    for known in [own, *of_the_system(base)] if not os.geteuid() else []:
+        with suppress(OSError, subprocess.CalledProcessError):
+            subprocess.run(
+                [known, "-c", module], env=environment(base), check=True, stderr=subprocess.DEVNULL, **nobody
+            )
+            return known, nobody
+    return own, {}
 
 
-def grader(base: Path, *words: object) -> list[str]:
-    here = [sys.executable, "-P", "-m", "roofline_kit.grading", *map(str, words)]
-    return [
-        *here,
-        str(base / "hw"),
-        *([str(base / "in")] if words[0] == "grade" else []),
-        "--results",
-        str(base / "out"),
-    ]
+def of_the_system(base: Path) -> Iterator[Path]:
+    """The system's Python, which everybody can run, in an environment with our packages, if it is of our version."""
+    name = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    with suppress(OSError, subprocess.CalledProcessError):
+        subprocess.run([f"/usr/bin/{name}", "-m", "venv", "--without-pip", base / "python"], check=True)
+        packages = base / "python" / "lib" / name / "site-packages"
+        packages.rmdir()
+        packages.symlink_to(sysconfig.get_path("purelib"))
+        yield base / "python" / "bin" / name
+
+
+def grader(known: Path, base: Path, *words: object) -> list[str]:
+    line = [known, "-P", "-m", "roofline_kit.grading", *words, base / "hw", base / "in", "--results", base / "out"]
+    return [str(word) for word in line]
 
 
 def environment(base: Path) -> dict[str, str]:
@@ -381,8 +404,9 @@ def odd(walls: str) -> Iterator[Class]:
 
 
 def _graded(base: Path) -> Class:
-    line, how = grader(base, "grade", "--jobs", 2), {"env": environment(base), "cwd": base, **user(base)}
-    found = Class(results=base / "out", root="user" not in how and not os.geteuid())
+    known, who = python(base)
+    line, how = grader(known, base, "grade", "--jobs", 2), {"env": environment(base), "cwd": base, **who}
+    found = Class(results=base / "out", root=not who and not os.geteuid())
     kept = base / "out" / "results"
     with subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **how) as first:
         while first.poll() is None and len([*kept.glob("*.json")]) < 20:

@@ -160,6 +160,44 @@ def test_metadata_that_cannot_be_read_loses_nobody(tmp_path: Path) -> None:
         assert all("this has the name of its folder" in entry.notes[0] for entry in found.values())
 
 
+# --- other names ------------------------------------------------------------------------------------------
+
+WHOLE = b'{"cells": [], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}'
+RENAMED = ("hw1.ipynb.txt", "hw1.ipynb.json", "hw1.json", "hw1 (1).ipynb.download", "hw1")
+
+
+@pytest.mark.parametrize("name", RENAMED)
+def test_a_notebook_of_another_name_is_found_by_what_is_in_it(name: str, tmp_path: Path) -> None:
+    folder = tmp_path / "in" / "ada"
+    folder.mkdir(parents=True)
+    (folder / "data.json").write_bytes(b'{"cells": [1]}')
+    (folder / "a.pdf").write_bytes(b"%PDF-1.7")
+    (folder / name).write_bytes(WHOLE)
+    (entry,) = read(tmp_path / "in").values()
+    assert (entry.path.name, entry.refused) == (name, "")
+    assert [path.name for path in entry.files] == ["a.pdf", "data.json"]
+    (folder / "hw1.ipynb").write_bytes(NOTEBOOK)
+    (entry,) = read(tmp_path / "in").values()
+    assert entry.path.name == "hw1.ipynb", "who has one of the right name is not searched"
+
+
+def test_a_flat_file_of_another_name_is_its_students_and_what_is_nobodys_is_said(tmp_path: Path) -> None:
+    for name in ("jane.ipynb", "max.ipynb.txt", "eve (1).ipynb.download", "zoe.json", "doejane_12_34_hw.ipynb.txt"):
+        (tmp_path / name).write_bytes(WHOLE)
+    (tmp_path / "torn.ipynb.txt").write_bytes(WHOLE[:9])
+    for name in ("essay.pdf", "data.json", "notes.txt"):
+        (tmp_path / name).write_bytes(b"%PDF-1.7")
+    left: list[str] = []
+    with handed_in.submissions(tmp_path, left) as entries:
+        told = {entry.student: (entry.path.name, entry.refused) for entry in entries}
+    assert told == {
+        "jane": ("jane.ipynb", ""), "max": ("max.ipynb.txt", ""), "eve (1)": ("eve (1).ipynb.download", ""),
+        "zoe": ("zoe.json", ""), "doejane_12": ("doejane_12_34_hw.ipynb.txt", ""),
+        "torn": ("torn.ipynb.txt", "there is no notebook, only torn.ipynb.txt"),
+    }  # fmt: skip
+    assert left == ["data.json", "essay.pdf", "notes.txt"]
+
+
 # --- zip files --------------------------------------------------------------------------------------------
 
 
@@ -276,6 +314,40 @@ def test_an_encrypted_zip_is_refused_and_one_encrypted_file_is_its_students_trou
     }  # fmt: skip
     with pytest.raises(ValueError, match=r"z\.zip is encrypted: unpack it with its password"):
         read(locked(path))
+
+
+@pytest.mark.parametrize("kind", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA, 99])
+def test_a_damaged_file_is_its_students_trouble_however_it_was_packed(kind: int, tmp_path: Path) -> None:
+    path = tmp_path / "z.zip"
+    with zipfile.ZipFile(path, "w") as made:
+        made.writestr("class/ada/hw.ipynb", b"torn" * 100, zipfile.ZIP_STORED)
+        made.writestr("class/bob/hw.ipynb", NOTEBOOK)
+        made.writestr("class/cyd/hw.ipynb", NOTEBOOK)
+    data = bytearray(path.read_bytes())
+    for place in (
+        8,
+        data.index(b"PK\x01\x02") + 10,
+    ):  # how the first file is packed, as it says itself, and as the list says
+        data[place : place + 2] = kind.to_bytes(2, "little")
+    path.write_bytes(data)
+    found = read(path)
+    assert "damaged in the zip file" in found["ada"].refused and not found["bob"].refused
+
+
+def test_of_two_notebooks_in_a_zip_file_the_newer_is_the_one_that_was_written_later(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "z.zip", "w") as made:
+        for name, year in {"new": 2027, "old": 2026, "never": 1980}.items():
+            made.writestr(zipfile.ZipInfo(f"ada/{name}.ipynb", (year, 2, 1, 12, 0, 0)), NOTEBOOK)
+        broken = zipfile.ZipInfo("bob/hw.ipynb")
+        broken.date_time = (1980, 0, 0, 0, 0, 0)
+        made.writestr(broken, NOTEBOOK)
+    found = read(tmp_path / "z.zip")
+    assert [path.name for path in (found["ada"].path, *found["ada"].others)] == [
+        "new.ipynb",
+        "old.ipynb",
+        "never.ipynb",
+    ]
+    assert found["bob"].path.name == "hw.ipynb"
 
 
 def test_names_that_a_zip_file_does_not_say_to_be_utf_8_are_read_as_that(tmp_path: Path) -> None:

@@ -142,7 +142,8 @@ def layout(name: str, base: Path, of_others: Path) -> tuple[Path, Path, Path]:
         prefix = course if name == "an environment that is the course's folder" else course / ".venv"
         subprocess.run([sys.executable, "-m", "venv", "--without-pip", prefix], check=True)
         python = prefix / "bin" / "python"
-    site = prefix / "lib" / version / "site-packages"
+    asked = [python, "-c", "import site; print(site.getsitepackages()[0])"]  # Debian's own Python has another folder
+    site = Path(subprocess.run(asked, capture_output=True, text=True, check=True).stdout.strip())
     shutil.copytree(of_others, site, copy_function=linked, dirs_exist_ok=True)
     copied(course if name == "an editable installation" else site)
     if name == "an editable installation":

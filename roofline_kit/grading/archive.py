@@ -6,10 +6,12 @@ there with its size and without its content.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import os
 import re
 import stat
-import zlib
+from datetime import datetime
 from pathlib import Path
 from zipfile import BadZipFile, ZipFile, ZipInfo
 
@@ -81,19 +83,32 @@ def _short(part: str) -> str:
 
 
 def _written(archive: ZipFile, info: ZipInfo, to: Path) -> tuple[str, int]:
-    """Writes one file: what went wrong, or "", and the bytes that were written."""
+    """Writes one file, as old as the zip file says: what went wrong, or "", and the bytes that were written."""
     try:
         (to if info.is_dir() else to.parent).mkdir(parents=True, exist_ok=True)
         if info.is_dir():
             return "", 0
         again = "it is in the zip file more than once, and the last one was taken" if to.exists() else ""
-        with archive.open(info) as source, to.open("wb") as file:
-            if info.file_size > LARGEST:
-                file.truncate(info.file_size)  # whoever looks at it sees how large it is, and reads no further
-                return again, 0
-            return again, file.write(source.read())  # no more than it says
-    except (BadZipFile, EOFError, NotImplementedError, RuntimeError, zlib.error) as error:
-        to.unlink(missing_ok=True)
-        return f"it is damaged in the zip file ({error})", 0
+        data, trouble = _content(archive, info)
+        if trouble:
+            return trouble, 0
+        to.write_bytes(data)
+        if info.file_size > LARGEST:
+            os.truncate(to, info.file_size)  # whoever looks at it sees how large it is, and reads no further
+        with contextlib.suppress(ValueError, OverflowError):  # a date that there is not
+            written = datetime(*info.date_time).timestamp()
+            os.utime(to, (written, written))
+        return again, len(data)
     except (FileExistsError, IsADirectoryError, NotADirectoryError):
         return "a folder and a file have the same name", 0
+
+
+def _content(archive: ZipFile, info: ZipInfo) -> tuple[bytes, str]:
+    """What is in one file, nothing of one that is too large to be read; and what went wrong, or ""."""
+    if info.file_size > LARGEST:
+        return b"", ""
+    try:
+        with archive.open(info) as source:
+            return source.read(), ""  # no more than it says
+    except Exception as error:  # each way to pack has errors of its own
+        return b"", f"it is damaged in the zip file ({error})"

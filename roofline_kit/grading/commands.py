@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -162,7 +162,8 @@ def grade(
         here = partial(_grade_here, given, results, jobs, part, unsafe)
         away = partial(_grade_away, given, submissions, results, cluster, tasks, unsafe)
         _apart(submissions, {"the assignment is": given.path.parent, "results would be": results})
-        with handed_in.submissions(submissions) as entries:
+        left: list[str] = []
+        with handed_in.submissions(submissions, left) as entries:
             _keep(results, entries, roster, part)
             (away if cluster else here)(entries)
     except KeyboardInterrupt:
@@ -172,7 +173,7 @@ def grade(
     except (AssignmentError, NoSandbox, OSError, ValueError, RuntimeError) as error:
         raise refuse(in_words(error)) from None
     if not part:
-        _report(given, results)
+        _report(given, results, left)
 
 
 def _keep(results: Path, entries: list[Entry] | None, roster: Path | None, part: str = "") -> None:
@@ -295,7 +296,8 @@ def autograde(folder: Path, submission: Path, results: Path) -> None:
         out.print(escape(one_line(line)), highlight=False, soft_wrap=True, emoji=False)
 
 
-def _report(given: Assignment, results: Path) -> None:
+def _report(given: Assignment, results: Path, left: Sequence[str] = ()) -> None:
+    """Writes pages and tables, and says what is in them. left : files among the submissions that are nobody's."""
     from . import report as pages
 
     try:
@@ -314,6 +316,9 @@ def _report(given: Assignment, results: Path) -> None:
         table.add_row(check["name"], f"{check['of']:g}", f"{check['right']}", f"{check['mean']:.0%}")
     out.print(table)
     lines = [*summary.remarks]
+    if left:
+        more = f" and {len(left) - 5} more" if len(left) > 5 else ""
+        lines.append(f"left out, as they are no notebooks and say no student: {', '.join(left[:5])}{more}")
     if summary.humans:
         lines.append(f"{len(summary.humans)} need a person: {', '.join(summary.humans)}")
     if summary.identical:

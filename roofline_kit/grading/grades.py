@@ -38,7 +38,7 @@ class Grade:
 
     automatic : from the checks. points : with what a person gave, and days late taken off: the sum of all parts.
     added : what a person added to the sum. humans : why a person should look at it. remarks : what is worth knowing,
-    and asks for nothing.
+    and asks for nothing. listed : whether Canvas is told, of whom it is not in doubt who they are.
     """
 
     result: dict[str, Any]
@@ -52,6 +52,7 @@ class Grade:
     added: float = 0.0
     remarks: list[str] = field(default_factory=list)
     person: Person = field(default_factory=Person)
+    listed: bool = True
 
     @property
     def student(self) -> str:
@@ -132,6 +133,8 @@ def summary(assignment: Assignment, results: Path) -> Summary:
         row.person = person
         _remark(row, assignment, who, student in absent)
         rows.append(row)
+    if who.roster:
+        _tell_apart(rows, who)
     return Summary(rows, list(_checks(assignment, rows)), [*remarks, *_on_all(assignment, rows, who)], _identical(rows))
 
 
@@ -188,6 +191,7 @@ def _remark(row: Grade, assignment: Assignment, who: Known, absent: bool) -> Non
         row.humans, row.remarks = [], ["nothing was handed in"]
         return
     if who.stranger(row.student):
+        row.listed = False
         row.humans.append("not in the roster, and so not in canvas.csv")
     if who.gone(row.student):
         row.remarks.append("was not among the submissions of the last run")
@@ -195,6 +199,19 @@ def _remark(row: Grade, assignment: Assignment, who: Known, absent: bool) -> Non
             row.humans.append("graded when the assignment was another, and not handed in since")
     if row.person.late and not row.late:
         row.remarks.append("LATE in Canvas")
+
+
+def _tell_apart(rows: list[Grade], who: Known) -> None:
+    """Lists nobody who would be the same person of the roster as another; of some who are gone, who is still here."""
+    same: dict[str, list[Grade]] = defaultdict(list)
+    for row in rows:
+        same[row.person.canvas if row.listed else ""].append(row)
+    for group in (group for canvas, group in same.items() if canvas and len(group) > 1):
+        here = [row for row in group if not who.gone(row.student)]
+        for row in group if len(here) != 1 else (row for row in group if row not in here):
+            others = ", ".join(other.student for other in group if other is not row)
+            row.listed = False
+            row.humans.append(f"{row.person.name} of the roster, as is {others}, and so not in canvas.csv")
 
 
 def _on_all(assignment: Assignment, rows: list[Grade], who: Known) -> list[str]:
@@ -208,7 +225,8 @@ def _on_all(assignment: Assignment, rows: list[Grade], who: Known) -> list[str]:
     handed_in = [row for row in rows if row.handed_in]
     strangers, absent = sum(who.stranger(row.student) for row in handed_in), len(rows) - len(handed_in)
     if strangers and absent:
-        remarks.append(f"{absent} handed in nothing by the roster, and {strangers} are not in it: they may be the same")
+        told = f"{strangers} {'is' if strangers == 1 else 'are'} not in it"
+        remarks.append(f"{absent} handed in nothing by the roster, and {told}: they may be the same")
     if assignment.dropped:
         remarks.append(f"dropped, and shown to nobody: {', '.join(assignment.dropped)}")
     return remarks

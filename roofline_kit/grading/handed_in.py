@@ -21,9 +21,10 @@ from ..terminal import one_line
 from .archive import unpacked
 from .platforms import METADATA, Person, of_canvas, of_gradescope
 from .sandbox import workplace
-from .submission import age
+from .submission import age, is_notebook
 
 DEEPEST, MOST = 6, 500  # folders in one another, and files of one student
+SEARCHED = 20  # files of a student that are no notebooks by their names, and that are looked into for one
 LONGEST = 120  # bytes of a page's name; a digest and an ending come behind it
 
 
@@ -55,24 +56,29 @@ class _Pile:
 
 
 @contextlib.contextmanager
-def submissions(path: Path) -> Iterator[list[Entry]]:
+def submissions(path: Path, left: list[str] | None = None) -> Iterator[list[Entry]]:
     """The submissions in a folder, or in a zip file, which is unpacked for as long as this lasts.
+
+    left : gets the names of files that are nobody's.
 
     Raises FileNotFoundError where there is no notebook, and ValueError for a zip file that is none.
     """
     if path.suffix.lower() == ".zip" and not path.exists():
         raise FileNotFoundError(f"{path} is not there: expected a folder or a zip file of submissions")
     if path.suffix.lower() != ".zip" or path.is_dir():
-        yield entries(path)
+        yield entries(path, left=left)
         return
     with workplace() as folder:  # which the next run removes, should this one be killed
-        yield entries(folder, unpacked(path, folder), str(path))
+        yield entries(folder, unpacked(path, folder), str(path), left)
 
 
-def entries(folder: Path, troubles: Mapping[Path, str] | None = None, called: str = "") -> list[Entry]:
+def entries(
+    folder: Path, troubles: Mapping[Path, str] | None = None, called: str = "", left: list[str] | None = None
+) -> list[Entry]:
     """The submissions in a folder: a folder for each student, the files of Canvas's or Gradescope's zip, or flat files.
 
     troubles : files that should be in it and could not be put there, with the reason. called : what to call the folder.
+    left : gets the names of files that are nobody's.
 
     Raises FileNotFoundError where there is no notebook. Links are not followed. Of several notebooks of one student,
     the newest in Canvas's sense (the largest id) comes first.
@@ -82,7 +88,7 @@ def entries(folder: Path, troubles: Mapping[Path, str] | None = None, called: st
         known = {".gz": ": unpack it first", ".tar": ": unpack it first", ".ipynb": ": --cells looks at one file"}
         raise FileNotFoundError(f"{called} is not a folder{known.get(folder.suffix.lower(), '')}")
     top = _top(folder.resolve())
-    piles = _piles(top, {folder.resolve() / path: why for path, why in (troubles or {}).items()})
+    piles = _piles(top, {folder.resolve() / path: why for path, why in (troubles or {}).items()}, left)
     if not piles:
         zips = [one_line(path.name) for path in sorted(folder.glob("*.zip"))][:3]
         have = f"; to grade {zips[0]}, give that file" if zips else ""
@@ -97,18 +103,21 @@ def entries(folder: Path, troubles: Mapping[Path, str] | None = None, called: st
 def student_of(path: Path) -> str:
     """Whose a flat file is: the student whom Canvas names in front, or who its name is."""
     canvas = of_canvas(path.name)
-    return canvas[0] if canvas else path.stem
+    return canvas[0] if canvas else Path(re.sub(r"(?is)\.ipynb\b.*", ".ipynb", path.name)).stem
 
 
-def _piles(top: Path, troubles: Mapping[Path, str]) -> dict[str, _Pile]:
-    """What each student handed in, by the name that the system has for them."""
+def _piles(top: Path, troubles: Mapping[Path, str], left: list[str] | None) -> dict[str, _Pile]:
+    """What each student handed in, by the name that the system has for them. left : gets what is nobody's."""
     piles: dict[str, _Pile] = {}
     folders, files = _inside(top)
     for folder in folders:
         pile = piles.setdefault(folder.name, _Pile(folder))
         pile.files += _files(folder, pile.troubles)
-    for path in filter(_is_handed_in, files):
-        _add(piles, path, top).files.append(path)
+    for path in files:
+        if _is_handed_in(path):
+            _add(piles, path, top).files.append(path)
+        elif left is not None and path.name != METADATA:
+            left.append(one_line(path.name))
     for path, why in troubles.items():
         within = path if path.is_relative_to(top) else top / path.name
         if (within.parent != top or _is_handed_in(within)) and not any(map(_is_hidden, within.relative_to(top).parts)):
@@ -123,8 +132,13 @@ def _add(piles: dict[str, _Pile], path: Path, top: Path) -> _Pile:
 
 
 def _is_handed_in(path: Path) -> bool:
-    """Whether a flat file is somebody's: a notebook, or anything that Canvas gave a student's name."""
-    return path.suffix.lower() == ".ipynb" or of_canvas(path.name) is not None
+    """Whether a flat file is somebody's: a notebook, whatever it is called, or what Canvas gave a student's name."""
+    return _unlike(path) < 2 or of_canvas(path.name) is not None or is_notebook(path)
+
+
+def _unlike(path: Path) -> int:
+    """How little a file is a notebook by its name: one that a browser has renamed is 1, one of another kind 2."""
+    return 0 if path.suffix.lower() == ".ipynb" else 2 - (".ipynb" in path.name.lower())
 
 
 def _top(folder: Path) -> Path:
@@ -149,7 +163,7 @@ def _is_class(folder: Path) -> bool:
     folders, files = _inside(folder)
     if any(path.name == METADATA or of_canvas(path.name) for path in files):
         return True
-    return sum(any(path.suffix.lower() == ".ipynb" for path in _files(inner, [])) for inner in folders) > 1
+    return sum(any(_unlike(path) < 2 for path in _files(inner, [])) for inner in folders) > 1
 
 
 # --- files ------------------------------------------------------------------------------------------------
@@ -191,7 +205,7 @@ def _files(folder: Path, troubles: list[str], deep: int = DEEPEST) -> list[Path]
         return files
     for inner in folders:
         files += _files(inner, troubles, deep - 1)
-    files.sort(key=lambda path: path.suffix.lower() != ".ipynb")
+    files.sort(key=_unlike)
     if len(files) > MOST:
         troubles.append(f"of {len(files):,} files in {one_line(folder.name)}, {MOST:,} were looked at")
     return files[:MOST]
@@ -206,7 +220,9 @@ def of_folder(folder: Path) -> Entry:
 
 def _entry(student: str, pile: _Pile) -> Entry:
     """What a student handed in with some files."""
-    notebooks = sorted((path for path in pile.files if path.suffix.lower() == ".ipynb"), key=_age)
+    named = [path for path in pile.files if not _unlike(path)]
+    found = named or [path for path in sorted(pile.files, key=_unlike)[:SEARCHED] if is_notebook(path)]
+    notebooks = sorted(found, key=_age)
     rest = tuple(path for path in pile.files if path not in notebooks)
     if not notebooks:
         return Entry(student, (rest or (pile.path,))[0], refused=_no_notebook(pile))

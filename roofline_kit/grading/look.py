@@ -30,10 +30,11 @@ def single(path: Path) -> Entry:
         raise ValueError(f"{path} is a zip file, and --cells looks at one notebook: unpack it first")
     if not path.exists():
         raise FileNotFoundError(f"{path} is not there: expected a notebook that was handed in")
-    beside = [file for file in path.resolve().parent.iterdir() if file.is_file() and not file.is_symlink()]
+    within = [file for file in path.resolve().parent.iterdir() if file.is_file() and not file.is_symlink()]
+    beside = [file for file in within if file.suffix.lower() != ".ipynb" and file.name != path.name]
     if of_canvas(path.name):
         beside = [file for file in beside if of_canvas(file.name) and student_of(file) == student_of(path)]
-    return Entry(student_of(path), path, tuple(file for file in beside if file.suffix.lower() != ".ipynb"))
+    return Entry(student_of(path), path, tuple(beside))
 
 
 def looked_at(entry: Entry, assignment: Assignment, unsafe: bool = False) -> list[str]:

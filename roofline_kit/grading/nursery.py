@@ -22,6 +22,7 @@ import gc
 import importlib.util
 import json
 import os
+import re
 import resource
 import signal
 import sys
@@ -33,6 +34,9 @@ PR_SET_NO_NEW_PRIVS, PR_CAPBSET_DROP, PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL =
 PR_SET_SECCOMP, SECCOMP_MODE_FILTER, KEYCTL_JOIN_SESSION_KEYRING = 22, 2, 1
 CAPABILITIES_V3 = 0x20080522
 KIT = {"roofline_kit", "array_api_compat", "mpmath", "numpy", "sympy"}  # and what it cannot be imported without
+
+LINUX = tuple(map(int, re.findall(r"\d+", os.uname().release)[:2]))
+PROC = os.open("/proc", os.O_PATH)  # as it is out here: behind the walls nobody writes there
 
 libc = ctypes.CDLL(None, use_errno=True)
 
@@ -81,8 +85,26 @@ def fenced(request: dict[str, Any]) -> None:
     called(libc.prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, ctypes.byref(program), 0, 0), "seccomp")
 
 
+def few(most: int) -> None:
+    """Has Linux itself bound how many processes there can be behind these walls, where it can.
+
+    RLIMIT_NPROC counts those of a user, since Linux 5.14 in each namespace of users on its own; root is free of it. For
+    root there is the largest process id, which namespaces have since Linux 6.14; those up to 300 are used but once.
+    """
+    if LINUX >= (5, 14):
+        resource.setrlimit(resource.RLIMIT_NPROC, (most, most))
+    if LINUX >= (6, 14):  # before that, it would be the machine's
+        with contextlib.suppress(OSError):
+            place = os.open("sys/kernel/pid_max", os.O_WRONLY, dir_fd=PROC)
+            os.write(place, b"%d" % (300 + most))
+            os.close(place)
+
+
 def become(request: dict[str, Any]) -> None:
     """Turns a process inside the walls into a kernel, and never returns from that."""
+    if request["processes"]:
+        few(request["processes"])
+    silent()
     for name, most in request["limits"].items():
         resource.setrlimit(getattr(resource, name), (most, most))
     os.environ.clear()
@@ -146,7 +168,6 @@ def born(request: dict[str, Any]) -> int:
             os.setsid()
             enter(request["pid"])
             if (kernel := os.fork()) == 0:
-                silent()
                 become(request)
             os.write(writing, str(kernel).encode())
         except BaseException as error:
@@ -201,9 +222,7 @@ def main() -> None:
     role, *without = sys.argv[1:]
     do_without(without)
     if role == "kernel":
-        request = json.loads(sys.stdin.readline())
-        silent()
-        become(request)
+        become(json.loads(sys.stdin.readline()))
     gc.disable()  # nothing of all this will ever be garbage
     warm()
     gc.freeze()  # a fork that looked for garbage in here would get a copy of all of it

@@ -84,7 +84,10 @@ def _read_file(path: Path, form: Form) -> Submission:
     found |= {"digest": hashlib.sha256(data).hexdigest(), "size": size}
     try:
         content = content_of(data)
-        return _of_assignment(matched(cells_of(content), form), form, content, found)
+        given = matched(cells_of(content), form)
+        if path.suffix.lower() != ".ipynb":
+            given.notes.insert(0, f"{one_line(path.name)} is a notebook by what is in it, and not by its name (.ipynb)")
+        return _of_assignment(given, form, content, found)
     except Unreadable as error:
         return Submission(refused=str(error), **found)
 
@@ -120,6 +123,16 @@ def content_of(data: bytes) -> Any:
         raise Unreadable("it is nested too deeply") from None
     except ValueError:
         raise Unreadable("it is not JSON, as a notebook is") from None
+
+
+def is_notebook(path: Path) -> bool:
+    """Whether a file is a notebook by what is in it: browsers and editors add endings to names, `hw1.ipynb.txt`."""
+    try:
+        content = content_of(path.read_bytes()) if path.stat().st_size <= LARGEST else {}
+        cells_of(content)
+    except (OSError, Unreadable):
+        return False
+    return "nbformat" in content
 
 
 def _of_assignment(given: Matched, form: Form, content: Any, found: dict[str, Any]) -> Submission:

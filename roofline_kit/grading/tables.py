@@ -33,7 +33,7 @@ def everything(assignment: Assignment, rows: Iterable[Grade]) -> str:
 
 
 def for_canvas(assignment: Assignment, rows: Iterable[Grade], roster: Roster | None) -> str:
-    """canvas.csv: what Canvas's gradebook imports. With a roster, those who are in it.
+    """canvas.csv: what Canvas's gradebook imports.
 
     Raises ValueError where the assignment's column is none of the roster's.
     """
@@ -42,10 +42,8 @@ def for_canvas(assignment: Assignment, rows: Iterable[Grade], roster: Roster | N
         ["Student", "ID", "SIS User ID", "SIS Login ID", "Section", title],
         ["    Points Possible", "", "", "", "", of],
     ]
-    for row in rows:
+    for row in (row for row in rows if row.listed):
         who = row.person
-        if roster and not any(who.canvas == person.canvas for person in roster.people):
-            continue
         name = who.name or row.student.removesuffix(f"_{who.canvas}")
         login = who.login or ("" if who.canvas or who.sid else _plain(row.student))
         table.append([_plain(name), who.canvas, who.sid, login, who.section, row.points])
