@@ -112,7 +112,7 @@ WRONG["02.passes"] = [
     (twice, "It takes more FLOPs and more bytes than wanted: look at step ④"),
     (no_keepdims, "cannot be broadcast"),
     (with_numpy, "rk.exp, not np.exp"),
-    (sum_of_scores, "wrong in"),
+    (sum_of_scores, "that of the exponentials, not of the scores"),
     (lambda S: rk.exp(S) / rk.sum(rk.exp(S), keepdims=True), "[0, 0] is nan"),
     (lambda S: S / rk.sum(S, keepdims=True), "wrong in"),
     (lambda S: [by_methods(row) for row in S], "Python cannot test it, loop over it"),
@@ -123,7 +123,7 @@ WRONG["02.once"] = [
     (rk.fuse(twice), "It takes more FLOPs than wanted: look at step ① twice(S)"),
     (by_methods, "Each line is still a pass of its own"),
     (rk.fuse(with_numpy), "rk.exp, not np.exp"),
-    (rk.fuse(sum_of_scores), "wrong in"),
+    (rk.fuse(sum_of_scores), "that of the exponentials, not of the scores"),
     (lambda S: rk.fuse(rk.softmax)(S), "put your own five lines into one step"),
     (
         lambda S: rk.fuse(lambda E: E / E.sum(axis=-1, keepdims=True))(rk.exp(S - rk.max(S, keepdims=True))),
@@ -153,7 +153,7 @@ RIGHT["03.causal"] = [
 WRONG["03.causal"] = [
     (lambda Q, K, V: rk.softmax(Q @ K.mT) @ V, "Each token still sees those after it"),
     (lambda Q, K, V: rk.softmax(Q @ K.T) @ V, ".mT swaps the last two"),
-    (scaled, "wrong in"),
+    (scaled, "Scores are not divided by √d here"),
     (mask_by_hand, "line"),
     (lambda Q, K, V: rk.matmul(rk.softmax(Q @ K.mT), V, rk.Causal()), "wrong"),
     (lambda Q, K, V: rk.attention(Q, K, V, rk.Causal(window=1)), "wrong in"),
@@ -276,9 +276,9 @@ def longer(q: Any, k: Any, v: Any, K: Any, V: Any) -> Any:
 
 RIGHT["04.decode"] = [in_one_line, values_first]
 WRONG["04.decode"] = [
-    (lambda q, k, v, K, V: rk.attention(q, K, V), "the argument K must hold something new"),
-    (only_keys, "the argument V must hold something new"),
-    (too_late, "wrong in"),
+    (lambda q, k, v, K, V: rk.attention(q, K, V), "The new key and value are not in the caches"),
+    (only_keys, "the argument V must hold something new afterwards: it is wrong in 8 of 40 elements"),
+    (too_late, "A token attends to itself as well"),
     (assigned, "does not support item assignment"),
     (all_three, "returns 3 arrays, and must return one array"),
     (longer, "the argument K must hold something new"),
@@ -529,7 +529,7 @@ def user_by_user(X: Any, K: Any, V: Any, W_q: Any, W_k: Any, W_v: Any, n: Any) -
 
 RIGHT["08.step"] = [by_fusion, line_after_line]
 WRONG["08.step"] = [
-    (not_stored, "the argument K must hold something new"),
+    (not_stored, "The users' new keys and values are not in their caches"),
     (all_in_one, "the argument K must hold something new"),
     (flat, "result 2 of 2 has the shape (2, 4), and must have (2, 1, 4)"),
     (user_by_user, "open size"),

@@ -169,6 +169,7 @@ def test_costs_stand_side_by_side_and_the_step_that_differs_is_marked() -> None:
         "Not yet. Python multiplies from the left, A @ B first: where would parentheses help?",
         "Its values are right in all 4 draws.",
         "It takes more FLOPs and more bytes than wanted: look at step ① A @ B.",
+        "",
         "              your FLOPs    your bytes  wanted FLOPs  wanted bytes",
         "① A @ B           2*N**3        6*N**2        2*N**2  2*N**2 + 4*N  ←",
         "② ① @ x           2*N**2  2*N**2 + 4*N        2*N**2  2*N**2 + 4*N",

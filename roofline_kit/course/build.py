@@ -22,7 +22,7 @@ from .trial import ENDLESS, FAILED, attempt, called, is_stub, parameters
 
 PAGES = tuple(f"{page:02}" for page in range(1, 9))
 NARROW = 24  # characters of a formula, in a table of six columns
-LONG, ROWS = 40, 24  # of a step's name, and of a table
+LONG, ROWS, WIDE = 40, 24, 8  # characters of a step's name, rows of a table, elements of a row
 DOTS = "..."
 NONE = "it returns None: is a return missing?"
 Rows = list[tuple[str, Any, Any]]
@@ -141,7 +141,7 @@ def _changed(wanted: Build, given: Any, right: Any, draw: int) -> str:
             continue
         if np.array_equal(old, goal):
             return f"it changes its argument {name}, which others may still need: make a new array."
-        return f"the argument {name} must hold something new afterwards, and {difference(new, goal)}"
+        return f"the argument {name} must hold something new afterwards: {_one_difference(new, goal, 'it')}"
     return ""
 
 
@@ -173,7 +173,19 @@ def _one_difference(yours: Any, wanted: Any, what: str) -> str:
     worst = tuple(int(i) for i in np.unravel_index(int(gap.argmax()), gap.shape))
     place = f"[{', '.join(map(str, worst))}]" if worst else ""
     figures = f"{yours[worst]:.4g}, and must be {wanted[worst]:.4g}"
-    return f"{what} is wrong in {wrong.sum()} of {wrong.size} elements. The worst: {place} is {figures}."
+    told = f"{what} is wrong in {wrong.sum()} of {wrong.size} elements. The worst: {place} is {figures}."
+    return "\n".join([told, *_row(yours, wanted, worst[:-1])] if yours.ndim and yours.size > 1 else [told])
+
+
+def _row(yours: Any, wanted: Any, place: tuple[int, ...]) -> list[str]:
+    """The row in which an element stands, of both, one below the other; its beginning, where it is long."""
+    rows = [(name, x[place]) for name, x in (("yours", yours), ("wanted", wanted))]
+    more = ["…"] * (len(rows[0][1]) > WIDE)
+    table = [
+        [f"{name} [{', '.join([*map(str, place), ':'])}]", *(f"{x:.4g}" for x in row[:WIDE]), *more]
+        for name, row in rows
+    ]
+    return aligned(table, left=1)
 
 
 # --- cost -----------------------------------------------------------------------------------------
@@ -185,12 +197,14 @@ def _judged(wanted: Build, algorithm: Callable[..., Any], traced: Cost, wrong: s
     fits = wanted.fits(traced, cost, wanted.typical)
     mine, other = ((tidy(x.flops), tidy(x.bytes)) for x in (traced, cost))
     rows = [*paired(traced, cost), ("total", mine, other)]
-    values, of_cost = wrong or _drawn(wanted), _cost_sentence(wanted, traced, cost, "" if fits else _odd(rows))
-    told = [values, of_cost, *side_by_side(rows, wanted)]
-    if fits and not wrong:
-        return Verdict(True, "\n".join([f"✓ Right. {wanted.learned}", *told]))
-    hint = _slip(wanted, traced, algorithm, wrong) or ("" if fits else wanted.hint)
-    return Verdict(False, "Not yet. " + "\n".join([hint, *told] if hint else told))
+    will_do = fits and not wrong
+    of_cost = _cost_sentence(wanted, traced, cost, "" if will_do else _odd(rows))
+    slip = "" if will_do else _slip(wanted, traced, algorithm, wrong)
+    if not fits and not slip:
+        of_cost += f" {wanted.hint}"
+    told = [slip, wrong or _drawn(wanted), of_cost, "", *side_by_side(rows, wanted)]
+    begin = f"✓ Right. {wanted.learned}\n" if will_do else "Not yet. "
+    return Verdict(will_do, begin + "\n".join(told).lstrip())
 
 
 def _drawn(wanted: Build) -> str:

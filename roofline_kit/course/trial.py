@@ -13,6 +13,7 @@ import dis
 import inspect
 import linecache
 import sys
+import sysconfig
 import time
 import traceback
 from collections.abc import Callable
@@ -27,8 +28,8 @@ SECONDS = 10.0
 ENDLESS, FAILED = "was still running after", "stops with an error"
 """How what `attempt` says of a call begins."""
 
-LIBRARIES = {"roofline_kit", "sympy", "mpmath", "numpy", "array_api_compat", "importlib"}
-"""Whose lines are not the student's."""
+LIBRARIES = ("<frozen", *(sysconfig.get_paths()[where] for where in ("stdlib", "purelib", "platlib")))
+"""Where the code is that is not the student's, beside the kit's own, which may be anywhere."""
 
 
 class TimeUp(BaseException):
@@ -64,7 +65,8 @@ def _in_time(f: Callable[..., Any], args: tuple[Any, ...]) -> Any:
 
 
 def _is_of_a_library(frame: FrameType) -> bool:
-    return frame.f_globals.get("__name__", "").partition(".")[0] in LIBRARIES
+    of_the_kit = frame.f_globals.get("__name__", "").startswith("roofline_kit.")
+    return of_the_kit or frame.f_code.co_filename.startswith(LIBRARIES)
 
 
 def _where(error: BaseException | None) -> str:

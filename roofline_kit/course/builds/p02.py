@@ -46,6 +46,11 @@ def undivided(S: Any) -> Any:
     return exp(S - max(S, axis=-1, keepdims=True))
 
 
+def of_scores(S: Any) -> Any:
+    """Divided by the wrong sum."""
+    return exp(S - max(S, axis=-1, keepdims=True)) / sum(S, axis=-1, keepdims=True)
+
+
 def plain_softmax(S: Any) -> Any:
     """In NumPy, row by row."""
     rows = [np.exp(row - row.max()) for row in S]
@@ -56,6 +61,7 @@ SLIPS = {
     unsafe: "Large scores overflow: subtract the maximum of each row first.",
     by_columns: "It is the rows that must add up to 1: the last axis.",
     over_all: "It is each row that must add up to 1, not all of them together.",
+    of_scores: "The sum must be that of the exponentials, not of the scores.",
     undivided: "The rows do not add up to 1 yet.",
 }
 DRAWS = ({"N": 2, "M": 5}, {"N": 1, "M": 1}, {"N": 7, "M": 3}, {"N": 5, "M": 8})  # the last one with large scores
@@ -98,7 +104,7 @@ maxima (`rk.max`), *S* less these, the exponentials (`rk.exp`), their sums (`rk.
         fits=exactly,
         slips={
             **{fuse(slip): words for slip, words in SLIPS.items()},
-            by_passes: "Each line is still a pass of its own: rk.fuse(softmax)(S) is all of them in one.",
+            by_passes: "Each line is still a pass of its own: rk.fuse(softmax_by_passes)(S) is all of them in one.",
             softmax: "That is the kit's, which does not count the maximum: put your own five lines into one step.",
         },
         scale=1000.0,

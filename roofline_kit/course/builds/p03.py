@@ -25,6 +25,11 @@ def causal(Q: Any, K: Any, V: Any) -> Any:
     return P @ V
 
 
+def scaled(Q: Any, K: Any, V: Any) -> Any:
+    """Scores divided by √d."""
+    return softmax(matmul(Q, K.mT, Causal()) * Q.shape[-1] ** -0.5) @ V
+
+
 def by_columns(Q: Any, K: Any, V: Any) -> Any:
     """Softmax along the other axis."""
     return softmax(Q @ K.mT, axis=-2) @ V
@@ -112,6 +117,7 @@ without the scores that are hidden, and `.mT` swaps the last two dimensions. No 
         hint="Which scores are never used? They need not be computed, nor written.",
         slips={
             attention: "Each token still sees those after it: the product of Q and K takes a mask.",
+            scaled: "Scores are not divided by √d here.",
             by_columns: "The weights of one query must add up to 1: the last axis. And where is the mask?",
             unweighted: "Scores are not weights yet: softmax makes them add up to 1. And where is the mask?",
             keys_ask: "The rows of the scores belong to queries: Q stands on the left.",
@@ -134,7 +140,7 @@ and all that times *W_down*. *X* is (*N*, *h*), *W_gate* and *W_up* are (*h*, *m
         ),
         typical={"N": 1024, "h": LLAMA.hidden, "m": LLAMA.mlp_hidden},
         learned="Three products carry the operations; silu and the gate carry bytes.",
-        hint="Three products, one silu and one product of elements are enough.",
+        hint="Three products, one silu, in one pass, and one product of elements are enough.",
         slips={
             gate_is_up: "silu belongs to the other half: to X W_gate.",
             by_gelu: "That is gelu, GPT-2's function; Llama has silu.",

@@ -62,6 +62,19 @@ def grown(q: Any, k: Any, v: Any, K: Any, V: Any) -> Any:
     return softmax(q @ K.mT) @ V
 
 
+def not_stored(q: Any, k: Any, v: Any, K: Any, V: Any) -> Any:
+    """The caches as they were."""
+    return attention(q, K, V)
+
+
+def too_late(q: Any, k: Any, v: Any, K: Any, V: Any) -> Any:
+    """Into the cache after the query has read it."""
+    out = attention(q, K, V)
+    store(k, into=K)
+    store(v, into=V)
+    return out
+
+
 def plain_decode(q: Any, k: Any, v: Any, K: Any, V: Any) -> Any:
     """In NumPy."""
     K[:, -1:], V[:, -1:] = k, v
@@ -112,6 +125,8 @@ and their last row is free for it. Put the new key and value there, and return t
         learned="Two rows are written and the whole cache is read, for one token.",
         hint="Only the new rows are written, the caches are read once, and nothing is copied.",
         slips={
+            not_stored: "The new key and value are not in the caches: rk.store puts them there.",
+            too_late: "A token attends to itself as well: the new rows must be in the caches before q meets them.",
             grown: "A new cache is made at each step: rk.store writes one row into the old one.",
         },
     ),

@@ -69,6 +69,12 @@ def looks_ahead(X: Any, K: Any, V: Any, W_q: Any, W_k: Any, W_v: Any, n: Any) ->
     return prompt, attention(q[n:].reshape(users, 1, -1), K, V)
 
 
+def not_stored(X: Any, K: Any, V: Any, W_q: Any, W_k: Any, W_v: Any, n: Any) -> Any:
+    """The caches as they were."""
+    q, k, v = X @ W_q, X @ W_k, X @ W_v
+    return attention(q[:n], k[:n], v[:n], Causal()), attention(q[n:].reshape(K.shape[0], 1, -1), K, V)
+
+
 def weights_twice(X: Any, K: Any, V: Any, W_q: Any, W_k: Any, W_v: Any, n: Any) -> Any:
     """Each group with its own projections."""
     P, D = X[:n], X[n:].reshape(K.shape[0], 1, -1)
@@ -139,6 +145,7 @@ their cache, into which `rk.store(x, into=K)` puts the new key, and the value al
         hint="Three products for all rows, a causal attention for the prompt, one of single queries for the users.",
         slips={
             looks_ahead: "The prompt's tokens still see those after them: where is the mask?",
+            not_stored: "The users' new keys and values are not in their caches: rk.store puts them there.",
             weights_twice: "Each weight is read twice, once for each group: project all rows at once, and cut then.",
         },
     ),
