@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import re
 import sys
 import threading
 from collections.abc import Callable
@@ -240,6 +241,19 @@ def test_endless_code_is_stopped_and_leaves_nothing_behind(answer: Callable[...,
     assert (threading.active_count(), sys.gettrace()) == before
 
 
+def test_a_debugger_that_watches_is_put_back() -> None:
+    def debugger(*_: Any) -> None:
+        return None
+
+    sys.settrace(debugger)
+    try:
+        rk.build("02.once", rk.fuse(build_answers.by_methods))
+        found = sys.gettrace()
+    finally:
+        sys.settrace(None)
+    assert found is debugger
+
+
 def test_a_recursion_without_a_floor_is_told() -> None:
     told = repr(rk.build("02.passes", without_a_floor))
     assert "without_a_floor(S" in told and "RecursionError: maximum recursion depth exceeded" in told
@@ -258,6 +272,21 @@ def test_exit_does_not_end_the_kernel() -> None:
 
 
 # --- on the pages ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("question", QUESTIONS)
+def test_the_cells_of_a_question_are_ready_for_its_page(question: str) -> None:
+    asked, code = builds.cells(question)
+    assert asked.startswith("**") and max(map(len, asked.splitlines())) <= 120
+    prose = re.sub(r"`[^`]*`|\*\*.*?\*\*", "", asked)
+    assert not re.search(r"\d\d", prose), "a page shows no number that no cell has"
+    *stub, check = code.splitlines()
+    assert len(code.splitlines()) <= 15
+    names: dict[str, Any] = {"rk": rk}
+    exec("\n".join(stub), names)
+    wanted = QUESTIONS[question]
+    told = repr(eval(check, names))
+    assert told.startswith(f"Not written yet: {wanted.call}. Wanted are ") and told.count("\n") == 0
 
 
 def test_a_page_shows_the_specification_and_the_stub_as_they_are_stored() -> None:

@@ -65,8 +65,8 @@ def intense(yours: Cost, wanted: Cost, sizes: Sizes) -> bool:
 QUESTIONS = {
     "01.order": Build(
         title="Two matrices and a vector",
-        asks="""*A* and *B* are *N* by *N*, *x* has *N* numbers, all in half precision. Write *A* *B* *x* so that
-it moves as few bytes as possible.""",
+        asks="""*A* and *B* are *N* by *N*, *x* has *N* numbers, all in half precision. Write *A* *B*
+*x* so that it moves as few bytes as possible.""",
         call="product(A, B, x)",
         takes=lambda: (*tensors("A B", (N, N)), Tensor("x", N)),
         right=twice,
@@ -82,10 +82,10 @@ it moves as few bytes as possible.""",
     ),
     "01.series": Build(
         title="An intensity above 100",
-        asks=f"""Write 1 + *x* + *x*² + … up to the power of `{TERMS}` for each of the *N* half-precision numbers of
-*x*, with an intensity above `{LEAST}`. Horner's rule: begin with 1, and again and again take the result times *x*,
-plus 1. `rk.fuse(f)` is the function `f` as one step: it reads *x* once, writes the result once, and all between
-stays on the chip.""",
+        asks=f"""Write 1 + *x* + *x*² + … up to the power of `{TERMS}` for each of the *N* half-precision
+numbers of *x*, with an intensity above `{LEAST}`. Horner's rule: begin with 1, and again and again take the result
+times *x*, plus 1. `rk.fuse(f)` is the function `f` as one step, and so is an `f` with `@rk.fuse` in the line above
+its `def`: it reads *x* once, writes the result once, and all between stays on the chip.""",
         call="series(x)",
         takes=lambda: (Tensor("x", N),),
         right=fuse(by_horner),

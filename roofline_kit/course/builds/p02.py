@@ -70,9 +70,9 @@ TYPICAL = {"N": 4096, "M": 1024}
 QUESTIONS = {
     "02.passes": Build(
         title="Softmax, pass by pass",
-        asks="""Write softmax of each row of the scores *S*, in five passes over memory, one a line: the rows'
-maxima (`rk.max`), *S* less these, the exponentials (`rk.exp`), their sums (`rk.sum`), and the quotient.
-`keepdims=True` keeps a maximum or a sum in its row.""",
+        asks="""*S* (*N*, *M*) are the scores of *N* queries. Write the softmax of each row, in five
+passes over memory, one a line: the rows' maxima (`rk.max`), *S* less these, the exponentials (`rk.exp`), their sums
+(`rk.sum`), and the quotient. `keepdims=True` keeps a maximum or a sum in its row.""",
         call="softmax_by_passes(S)",
         takes=lambda: (Tensor("S", (N, M)),),
         right=by_passes,
@@ -91,8 +91,8 @@ maxima (`rk.max`), *S* less these, the exponentials (`rk.exp`), their sums (`rk.
     ),
     "02.once": Build(
         title="The same in one pass",
-        asks="""Now the same five operations in one pass: the scores are read once, the weights are written once.
-`rk.fuse(f)` is the function `f` as one step, whose intermediates stay on the chip.""",
+        asks="""Now the same five operations in one pass: the scores are read once, the weights are
+written once. `rk.fuse(f)` is the function `f` as one step, whose intermediates stay on the chip.""",
         call="softmax_once(S)",
         takes=lambda: (Tensor("S", (N, M)),),
         right=fuse(by_passes),

@@ -99,9 +99,10 @@ def plain_gated(X: Any, W_gate: Any, W_up: Any, W_down: Any) -> Any:
 QUESTIONS = {
     "03.causal": Build(
         title="Attention that does not look ahead",
-        asks="""*Q*, *K* and *V* have the shape (*B*, *H*, *N*, *d*): a batch of *B*, *H* heads. Write attention in
-which each token sees itself and those before it. `rk.matmul(a, b, rk.Causal())` is the product of queries and keys
-without the scores that are hidden, and `.mT` swaps the last two dimensions. No scale.""",
+        asks="""*Q*, *K* and *V* have the shape (*B*, *H*, *N*, *d*): a batch of *B* with
+*H* heads each. Write attention in which each token sees itself and those before it. `rk.matmul(a, b, rk.Causal())`
+is the product of queries and keys without the scores that are hidden, and `.mT` swaps the last two dimensions. No
+scale.""",
         call="causal_attention(Q, K, V)",
         takes=lambda: tensors("Q K V", (B, H, N, d)),
         right=causal,

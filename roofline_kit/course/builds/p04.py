@@ -84,10 +84,10 @@ def plain_decode(q: Any, k: Any, v: Any, K: Any, V: Any) -> Any:
 QUESTIONS = {
     "04.groups": Build(
         title="Grouped queries, by reshaping only",
-        asks="""*Q* has the shape (*G*·*r*, *N*, *d*), *K* and *V* have (*G*, *S*, *d*): the first *r* query heads
-share the first head of *K* and *V*, the next *r* the second. Write their attention, in the shape of *Q*, without a
-copy of *K* or *V*. `.shape` is a tuple, `.reshape(...)` is free, one of its sizes may be -1, and a size of 1 is
-stretched, as in NumPy. No mask, no scale.""",
+        asks="""*Q* has the shape (*G*·*r*, *N*, *d*), *K* and *V* have (*G*, *S*, *d*): the
+first *r* query heads share the first head of *K* and *V*, the next *r* the second. Write their attention, in the
+shape of *Q*, without a copy of *K* or *V*. `.shape` is a tuple, `.reshape(...)` is free, one of its sizes may be
+-1, and a size of 1 is stretched, as in NumPy. No mask, no scale.""",
         call="grouped_attention(Q, K, V)",
         takes=lambda: (Tensor("Q", (G * r, N, d)), *tensors("K V", (G, S, d))),
         right=grouped,
@@ -108,9 +108,9 @@ stretched, as in NumPy. No mask, no scale.""",
     ),
     "04.decode": Build(
         title="A step of decode, with a cache",
-        asks="""*q*, *k* and *v* of the new token are (*H*, 1, *d*); the caches *K* and *V* are (*H*, *S*, *d*),
-and their last row is free for it. Put the new key and value there, and return the attention of *q*.
-`rk.store(x, into=K)` writes the rows of `x` over the last ones of `K`. No scale.""",
+        asks="""*q*, *k* and *v* of the new token are (*H*, 1, *d*); the caches *K* and *V* are
+(*H*, *S*, *d*), and their last row is free for it. Put the new key and value there, and return the attention of
+*q*. `rk.store(x, into=K)` writes the rows of `x` over the last ones of `K`. No scale.""",
         call="decode_step(q, k, v, K, V)",
         takes=lambda: (*tensors("q k v", (H, 1, d)), *tensors("K V", (H, S, d))),
         right=decode,

@@ -98,10 +98,10 @@ def plain_blocks(q: Any, K: Any, V: Any, chosen: Any, b: int) -> Any:
 QUESTIONS = {
     "06.sinks": Build(
         title="A window, and a few global tokens",
-        asks="""One query *q* (1, *d*) and a cache: *K* and *V* are (*g* + *m* + *w*, *d*). It sees the first *g*
-tokens, which everyone sees, and the last *w*; the *m* between them are not even read. One softmax over all that it
-sees. Slices such as `K[:g]` and `K[-w:]` are free, and `rk.concatenate((a, b), axis=-1)` puts arrays side by side.
-No scale.""",
+        asks="""One query *q* (1, *d*) and a cache: *K* and *V* are (*g* + *m* + *w*, *d*).
+It sees the first *g* tokens, which everyone sees, and the last *w*; the *m* between them are not even read. One
+softmax over all that it sees. Slices such as `K[:g]` and `K[-w:]` are free, and `rk.concatenate((a, b), axis=-1)`
+puts arrays side by side. No scale.""",
         call="window_attention(q, K, V, g, w)",
         takes=lambda: (Tensor("q", (1, d)), *tensors("K V", (g + m + w, d)), g, w),
         right=sinks,
@@ -125,9 +125,9 @@ No scale.""",
     ),
     "06.blocks": Build(
         title="Blocks that were chosen",
-        asks="""*K* and *V* are (*n*·*b*, *d*), *n* blocks of *b* tokens, and `chosen` holds the numbers of *c*
-blocks. Write the attention of *q* (1, *d*) to these blocks alone. `rk.take(table, numbers)` is the rows of a table
-with these numbers, and reads no others; a reshape makes a block one row. No scale.""",
+        asks="""*K* and *V* are (*n*·*b*, *d*), *n* blocks of *b* tokens, and `chosen` holds the
+numbers of *c* blocks. Write the attention of *q* (1, *d*) to these blocks alone. `rk.take(table, numbers)` is the
+rows of a table with these numbers, and reads no others; a reshape makes a block one row. No scale.""",
         call="block_attention(q, K, V, chosen, b)",
         takes=lambda: (Tensor("q", (1, d)), *tensors("K V", (n * b, d)), Tensor("chosen", c, "int64"), b),
         right=chosen_blocks,

@@ -100,9 +100,9 @@ def _one(q: Any, K: Any, V: Any) -> Any:
 QUESTIONS = {
     "08.together": Build(
         title="Two groups, one matrix",
-        asks="""*P* (*n*, *h*) are the tokens of a prompt, *D* (*B*, *h*) one new token for each of *B* users. Both
-go through *W* (*h*, *m*). Return both products, `P` first, so that *W* is read once. `rk.concatenate((a, b))` puts
-rows below rows, and slices such as `Y[:n]` are free.""",
+        asks="""*P* (*n*, *h*) are the tokens of a prompt, *D* (*B*, *h*) one new token for each of *B*
+users. Both go through *W* (*h*, *m*). Return both products, `P` first, so that *W* is read once.
+`rk.concatenate((a, b))` puts rows below rows, and slices such as `Y[:n]` are free.""",
         call="together(P, D, W)",
         takes=lambda: (Tensor("P", (n, h)), Tensor("D", (B, h)), Tensor("W", (h, m), role="weight")),
         right=together,
@@ -125,11 +125,11 @@ rows below rows, and slices such as `Y[:n]` are free.""",
     ),
     "08.step": Build(
         title="A step for two groups of users",
-        asks="""The first *n* rows of *X* (*n* + *B*, *h*) are a prompt, and the others one new token for each of
-*B* users, whose caches *K* and *V* are (*B*, *S*, *h*) with their last row free. One head of width *h*, no scale.
-Project all rows at once by *W_q*, *W_k*, *W_v* (*h*, *h*); the prompt attends to itself, causally, and each user to
-their cache, into which `rk.store(x, into=K)` puts the new key, and the value alike. Return the prompt's result
-(*n*, *h*) and the users' (*B*, 1, *h*).""",
+        asks="""The first *n* rows of *X* (*n* + *B*, *h*) are a prompt, and the others one new
+token for each of *B* users, whose caches *K* and *V* are (*B*, *S*, *h*) with their last row free. One head of
+width *h*, no scale. Project all rows at once by *W_q*, *W_k*, *W_v* (*h*, *h*); the prompt attends to itself,
+causally, and each user to their cache, into which `rk.store(x, into=K)` puts the new key, and the value alike.
+Return the prompt's result (*n*, *h*) and the users' (*B*, 1, *h*).""",
         call="mixed_step(X, K, V, W_q, W_k, W_v, n)",
         takes=lambda: (Tensor("X", (n + B, h)), *tensors("K V", (B, S, h)), *tensors("W_q W_k W_v", (h, h)), n),
         right=step,
