@@ -129,7 +129,7 @@ WRONG["02.once"] = [
         lambda S: rk.fuse(lambda E: E / E.sum(axis=-1, keepdims=True))(rk.exp(S - rk.max(S, keepdims=True))),
         "more bytes",
     ),
-    (lambda S: rk.fuse(by_methods), "is a function, and must be an array"),
+    (lambda S: rk.fuse(by_methods), "is of type function, and must be an array of numbers"),
 ]
 
 # --- 03 -------------------------------------------------------------------------------------------

@@ -165,6 +165,30 @@ def test_what_is_no_function_is_named(answer: Any, kind: str) -> None:
     )
 
 
+def decoder_layer(*args: Any) -> Any:
+    """A student's own, of that name."""
+    return build_answers.line_by_line(*args)
+
+
+def test_the_kits_own_answer_is_refused_and_ones_own_of_that_name_is_not() -> None:
+    assert rk.build("07.layer", lambda X, w, heads, cos, sin: decoder_layer(X, w, heads, cos, sin)).right
+    assert "rk.decoder_layer would be the answer" in repr(rk.build("07.layer", rk.decoder_layer))
+
+
+def test_what_is_only_right_on_tensors_is_told_by_its_type() -> None:
+    def words(S: Any) -> Any:
+        return np.array(["a"]) if isinstance(S, np.ndarray) else build_answers.by_methods(S)
+
+    assert "the result is of type ndarray, and must be an array of numbers" in repr(rk.build("02.passes", words))
+
+
+def test_rounding_in_what_is_stored_is_no_change() -> None:
+    def rounded(q: Any, k: Any, v: Any, K: Any, V: Any) -> Any:
+        return build_answers.in_one_line(q, k * (1 + 1e-12), v * (1 + 1e-12), K, V)
+
+    assert "the argument" not in repr(rk.build("04.decode", rounded))
+
+
 def test_costs_stand_side_by_side_and_the_step_that_differs_is_marked() -> None:
     assert repr(rk.build("01.order", lambda A, B, x: A @ B @ x)).splitlines() == [
         "Not yet. Python multiplies from the left, A @ B first: where would parentheses help?",

@@ -18,6 +18,7 @@ from ..names import choose
 from ..tensor import Tensor, leaves
 from .builds.question import Build
 from .compare import (
+    as_numbers,
     cost_sentence,
     difference,
     difference_of_arrays,
@@ -145,11 +146,11 @@ def _changed(wanted: Build, given: Any, right: Any, draw: int) -> str:
         [x for x in leaves(args) if hasattr(x, "shape")] for args in (wanted.arrays(draw), given, right)
     )
     for name, old, new, goal in zip(names, before, after, should, strict=True):
-        if np.array_equal(new, goal):
-            continue
-        if np.array_equal(old, goal):
+        gap = difference_of_arrays(new, goal, "it")
+        if gap and np.array_equal(old, goal):
             return f"it changes its argument {name}, which others may still need: make a new array."
-        return f"the argument {name} must hold something new afterwards: {difference_of_arrays(new, goal, 'it')}"
+        if gap:
+            return f"the argument {name} must hold something new afterwards: {gap}"
     return ""
 
 
@@ -195,11 +196,12 @@ def _same_values(wanted: Build, slip: Callable[..., Any], algorithm: Callable[..
     for draw in range(len(wanted.draws)):
         mine, others = wanted.arrays(draw), wanted.arrays(draw)
         (out, failed), (other, _) = attempt(algorithm, *mine), attempt(slip, *others)
-        # A number that overflowed is one like any other here.
-        got, goal = (
-            tuple(np.nan_to_num(np.asarray(x, float)) for x in leaves((y, z)))
-            for y, z in ((out, mine), (other, others))
-        )
-        if failed or difference(got, goal):
+        if failed or difference(_finite((out, mine)), _finite((other, others))):
             return False
     return True
+
+
+def _finite(results: Any) -> tuple[Any, ...]:
+    """What stands in them, as numbers where it can be: one that overflowed is here a number like any other."""
+    found = [(x, as_numbers(x)) for x in leaves(results)]
+    return tuple(x if numbers is None else np.nan_to_num(numbers) for x, numbers in found)

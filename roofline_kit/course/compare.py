@@ -38,9 +38,10 @@ def _count(n: int) -> str:
 
 def difference_of_arrays(yours: Any, wanted: Any, what: str) -> str:
     """Where two arrays differ; what : how the sentence calls yours."""
-    if not isinstance(yours, (np.ndarray, np.generic, int, float)):
-        return f"{what} is a {type(yours).__name__}, and must be an array."
-    yours, wanted = np.asarray(yours, float), np.asarray(wanted, float)
+    numbers = as_numbers(yours)
+    if numbers is None:
+        return f"{what} is of type {type(yours).__name__}, and must be an array of numbers."
+    yours, wanted = numbers, np.asarray(wanted, float)
     if yours.shape != wanted.shape:
         return f"{what} has the shape {yours.shape}, and must have {wanted.shape}."
     gap = np.where(np.isfinite(yours), np.abs(yours - wanted), np.inf)
@@ -52,6 +53,16 @@ def difference_of_arrays(yours: Any, wanted: Any, what: str) -> str:
     figures = f"{yours[worst]:.4g}, and must be {wanted[worst]:.4g}"
     told = f"{what} is wrong in {wrong.sum()} of {wrong.size} elements. The worst: {place} is {figures}."
     return "\n".join([told, *_row(yours, wanted, worst[:-1])] if yours.ndim and yours.size > 1 else [told])
+
+
+def as_numbers(x: Any) -> Any:
+    """An array of `x` in double precision, or None for what is no array of numbers."""
+    if not isinstance(x, (np.ndarray, np.generic, int, float)):
+        return None
+    try:
+        return np.asarray(x, float)
+    except (TypeError, ValueError):  # of strings, or of objects
+        return None
 
 
 def _row(yours: Any, wanted: Any, place: tuple[int, ...]) -> list[str]:

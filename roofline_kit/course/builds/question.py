@@ -21,6 +21,31 @@ SLACK = sympy.Rational(1, 20)
 """Right ways to write one algorithm differ in a few additions: so much more than the wanted FLOPs is not told."""
 
 
+def mapped(tree: Any, new: Callable[[Any], Any]) -> Any:
+    """`new` of everything that stands in tuples and dictionaries."""
+    if isinstance(tree, dict):
+        return {key: mapped(x, new) for key, x in tree.items()}
+    return tuple(mapped(x, new) for x in tree) if isinstance(tree, tuple) else new(tree)
+
+
+def at(formula: Any, sizes: Sizes) -> Any:
+    """A formula's value at these sizes, exact."""
+    exact = sympy.sympify(formula)
+    return exact.xreplace({s: sympy.Integer(sizes[s.name]) for s in exact.free_symbols})
+
+
+def no_more(yours: Cost, wanted: Cost, sizes: Sizes) -> bool:
+    """No more bytes than wanted, and no more FLOPs but for the slack: whoever needs less is right as well."""
+    flops, bytes = (at(getattr(yours, what), sizes) / at(getattr(wanted, what), sizes) for what in ("flops", "bytes"))
+    return bool(bytes <= 1 and flops <= 1 + SLACK)
+
+
+def exactly(yours: Cost, wanted: Cost, sizes: Sizes) -> bool:
+    """The same FLOPs and the same bytes at every size."""
+    gaps = (sympy.expand(getattr(yours, what) - getattr(wanted, what)) for what in ("flops", "bytes"))
+    return all(gap == 0 for gap in gaps)
+
+
 @dataclass(frozen=True)
 class Build:
     """A question that asks for an algorithm.
@@ -45,7 +70,7 @@ class Build:
     typical: Sizes
     learned: str
     hint: str
-    fits: Callable[[Cost, Cost, Sizes], bool] = field(default=lambda yours, wanted, at: no_more(yours, wanted, at))
+    fits: Callable[[Cost, Cost, Sizes], bool] = no_more
     slips: Mapping[Callable[..., Any], str] = field(default_factory=dict)
     without: tuple[str, ...] = ()
     scale: float = 1.0
@@ -70,28 +95,3 @@ class Build:
             return scale * rng.normal(size=shape)
 
         return tuple(mapped(x, values) for x in self.takes())
-
-
-def mapped(tree: Any, new: Callable[[Any], Any]) -> Any:
-    """`new` of everything that stands in tuples and dictionaries."""
-    if isinstance(tree, dict):
-        return {key: mapped(x, new) for key, x in tree.items()}
-    return tuple(mapped(x, new) for x in tree) if isinstance(tree, tuple) else new(tree)
-
-
-def at(formula: Any, sizes: Sizes) -> Any:
-    """A formula's value at these sizes, exact."""
-    exact = sympy.sympify(formula)
-    return exact.xreplace({s: sympy.Integer(sizes[s.name]) for s in exact.free_symbols})
-
-
-def no_more(yours: Cost, wanted: Cost, sizes: Sizes) -> bool:
-    """No more bytes than wanted, and no more FLOPs but for the slack: whoever needs less is right as well."""
-    flops, bytes = (at(getattr(yours, what), sizes) / at(getattr(wanted, what), sizes) for what in ("flops", "bytes"))
-    return bool(bytes <= 1 and flops <= 1 + SLACK)
-
-
-def exactly(yours: Cost, wanted: Cost, sizes: Sizes) -> bool:
-    """The same FLOPs and the same bytes at every size."""
-    gaps = (sympy.expand(getattr(yours, what) - getattr(wanted, what)) for what in ("flops", "bytes"))
-    return all(gap == 0 for gap in gaps)
