@@ -254,11 +254,17 @@ def endless_calls(S: Any) -> Any:
         rk.exp(S)
 
 
+def endless_on_arrays(S: Any) -> Any:
+    while isinstance(S, np.ndarray):
+        pass
+    return build_answers.by_methods(S)
+
+
 def without_a_floor(S: Any) -> Any:
     return without_a_floor(S)
 
 
-@pytest.mark.parametrize("answer", [endless_tries, endless_generator, endless_calls])
+@pytest.mark.parametrize("answer", [endless_tries, endless_generator, endless_calls, endless_on_arrays])
 def test_endless_code_is_stopped_and_leaves_nothing_behind(answer: Callable[..., Any]) -> None:
     before = threading.active_count(), sys.gettrace()
     assert "does its loop ever end?" in repr(rk.build("02.passes", answer))

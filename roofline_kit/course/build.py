@@ -57,6 +57,8 @@ def build(question: str, algorithm: Any) -> Verdict:
     if ENDLESS in untraceable:
         return Verdict(False, f"Not yet. {wanted.name} {untraceable}")
     wrong = _wrong_values(wanted, algorithm)
+    if ENDLESS in wrong:  # not again, beside each slip
+        return Verdict(False, f"Not yet. {wrong}")
     if wrong == DOTS:
         return Verdict(False, _unwritten(wanted))
     if traced is None:
