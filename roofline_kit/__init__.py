@@ -28,6 +28,7 @@ from .transformer import norm, rotary, sparse_attention, split_heads
 
 # The rooms beside the kit, each opened when it is first asked for: what they need takes time to import.
 _ROOMS = {
+    "course.build": ("build",),
     "course.lecture": ("lecture", "published"),
     "course.lessons": ("check",),
     "explorers.attention": ("explore_attention",),

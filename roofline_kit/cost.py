@@ -190,7 +190,7 @@ class Cost:
         >>> trace(attention, *tensors("Q K V", (64, 8))).names()
         ['① Q @ K.T', '② softmax(①)', '③ ② @ V']
         """
-        return [f"{number} {text}" for number, text, *_ in self._table(_plain_step, str)[1:-1]]
+        return [f"{number} {text}" for number, text in self._texts(_plain_step)]
 
     def rows(self) -> list[dict[str, Any]]:
         """The steps as plain dictionaries, for pandas, csv or json: `pd.DataFrame(cost.rows())`.
@@ -307,8 +307,15 @@ class Cost:
         show : a step's text, from its operation and the (name, ".T" or "") of its operands. figure : a
         number's or formula's text. numbered : the text of a step's number.
         """
+        texts = self._texts(show, numbered)
+        rows = [[*text, *map(figure, _figures(step))] for text, step in zip(texts, self.steps, strict=True)]
+        head = ["", self.name, "FLOPs", "loads [B]", "stores [B]", "FLOPs/B"]
+        return [head, *rows, ["", "total", *map(figure, _figures(self))]]
+
+    def _texts(self, show: Callable[..., str], numbered: Callable[[int], str] = _circled) -> list[tuple[str, str]]:
+        """Number and text of each step, as `_table` has them; no figure is computed for them."""
         numbers: dict[int, str] = {}
-        rows = [["", self.name, "FLOPs", "loads [B]", "stores [B]", "FLOPs/B"]]
+        texts = []
         for i, step in enumerate(self.steps, start=1):
             number = numbered(i)
             operands = []
@@ -317,9 +324,9 @@ class Cost:
                 view = x.name[len(name) :] if isinstance(x, Tensor) else ""
                 operands.append((numbers.get(id(getattr(x, "root", x)), name), view))
             times = "" if step.count == 1 else f"  (× {step.count})"
-            rows.append([number, show(step.operation, operands) + times, *map(figure, _figures(step))])
+            texts.append((number, show(step.operation, operands) + times))
             numbers |= dict.fromkeys((id(t) for t in step.writes if t.whole is None), number)
-        return [*rows, ["", "total", *map(figure, _figures(self))]]
+        return texts
 
     def __repr__(self) -> str:
         lines = self._table(_plain_step, _plain)
