@@ -206,10 +206,10 @@ def test_an_answer_that_asks_what_it_is_to_do_without_gets_nothing_and_would_hav
         execute(runs[-1])
         sandbox.retire()
     kept_away, there = runs
-    for name in ("parameters", "llama_parameters", "prefill_flops"):
+    for name in ("parameters", "prefill_flops", "gpu_hours"):
         assert name in kept_away.errors and not kept_away.outcomes[name].share, name
         assert name not in there.errors, f"{name}: the way that is closed must be one"
-    assert there.outcomes["llama_parameters"].share == 1
+    assert there.outcomes["parameters"].share == there.outcomes["prefill_flops"].share == 1
 
 
 @pytest.mark.parametrize(
@@ -242,12 +242,12 @@ def test_a_student_is_told_what_the_grader_does_without(tmp_path: Path) -> None:
     for cell in notebook.cells:
         name = cell.metadata.get(assignment.KEY, {}).get("answer")
         cell.source = hw2.answers[name].source if name else cell.source
-        if name == "llama_parameters":
-            cell.source = "from roofline_kit import model\nllama_parameters = model('llama-2-7b').parameters"
+        if name == "gpu_hours":
+            cell.source = "from roofline_kit import model\ngpu_hours = model('llama-2-7b').parameters"
     nbformat.write(notebook, tmp_path / "mine.ipynb")
     lines, good = selfcheck.looked_at(tmp_path / "mine.ipynb")
     assert not good
-    assert "✗ llama_parameters: imports roofline_kit, which is not installed where it is graded" in lines
+    assert "✗ gpu_hours: imports roofline_kit, which is not installed where it is graded" in lines
     assert sum(line.startswith("✗") for line in lines) == 1, "the visible cells may ask it"
 
 

@@ -4,7 +4,8 @@ A submission gives its answers and nothing else. They are put into the instructo
 in a kernel of its own; its check cells report values, and the values are judged outside. So no expected value is ever
 where a student's code could read it.
 
-    cells        what check cells call: draw, at, report                (runs in the kernel)
+    cells        what check cells call: draw, at, Memory, report        (runs in the kernel)
+    visible      what visible cells call: hint, show, plain loops
     nursery      how a kernel begins, and the warm parent of kernels    (runs outside, with nothing in it)
     limits       what a submission may use
     syscalls     what it may ask of Linux

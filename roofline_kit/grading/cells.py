@@ -84,6 +84,27 @@ def at(answer: Any, **values: Any) -> Any:
         return error
 
 
+class Memory:
+    """An array in a slow memory: what is read of it comes to the chip, and each read is noted.
+
+    values : a NumPy array. reads : how many elements each read took, in order. It computes nothing itself.
+
+    >>> import numpy as np
+    >>> X = Memory(np.eye(4))
+    >>> float(X[1:3, :].sum()), X.shape, X.reads
+    (2.0, (4, 4), [8])
+    """
+
+    def __init__(self, values: Any) -> None:
+        self.values, self.shape = values, values.shape
+        self.reads: list[int] = []
+
+    def __getitem__(self, part: Any) -> Any:
+        read = self.values[part]
+        self.reads.append(int(read.size))
+        return read
+
+
 def report(**values: Any) -> None:
     """Shows the values of a check, for whoever judges them. A check cell calls it once, at its end.
 
