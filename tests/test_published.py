@@ -537,6 +537,37 @@ def test_page_4_prints_what_sharing_heads_brings_as_plain_python_makes_it_of_the
     assert printed("04_heads_and_kv_cache.ipynb", "share-measured-code")[gpu][1::2] == pytest.approx(gains, abs=0.06)
 
 
+# 16 exponentials a clock and SM, times SMs and GHz of the printed peak.
+SPECIAL = {
+    "A100-80GB-SXM": 16 * 108 * 1.41, "H100-SXM": 16 * 132 * 1.83, "H200": 16 * 132 * 1.83, "B200": 16 * 148 * 1.856,
+    "L40S": 16 * 142 * 2.49,
+}  # fmt: skip
+
+
+def is_large(row: dict[str, str]) -> bool:
+    return min(int(row[size]) for size in "mnk") >= 4096
+
+
+@pytest.mark.parametrize("gpu", GPUS)
+def test_page_5_prints_the_shares_of_the_peak_that_plain_python_makes_of_the_files(gpu: str) -> None:
+    peak, scores = PRINTED[gpu][0], 32 * 16384 * 16385 // 2
+    added = (scores / SPECIAL[gpu] / 1e9) / (scores * 4 * 128 / peak)
+    wanted = {"gpu": gpu, "op": "prefill", "kv_dtype": "bf16", "tokens": "16384", "kv_heads": "32"}
+    rows = [row for row in plain("attention") if wanted.items() <= row.items()]
+    products = [row for row in plain("products") if row["gpu"] == gpu and row["dtype"] == "bf16"]
+    products = [of_product(row) for row in products if row["software"].startswith("SGLang") and is_large(row)]
+    best = max(flops / time for time, flops, _ in products)
+    rates: dict[str, list[float]] = {}
+    for row in rows:
+        rate = int(row["batch"]) * scores * 4 * 128 / float(row["ms"]) * 1000
+        rates.setdefault(row["software"].split()[0], []).append(rate)
+    found = [statistics.median(rates[software]) / peak for software in ("SGLang", "vLLM")]
+    predicted = [1, 1 / (1 + added), best / peak, 1 / (peak / best + added)]
+    assert printed("05_fusion_flash_attention.ipynb", "third-measured-code")[gpu] == pytest.approx(
+        [*predicted, *found], abs=0.00501
+    )
+
+
 def test_no_point_that_page_8_draws_of_the_a100_is_below_its_line() -> None:
     roof = rk.roofline("A100-80GB-SXM", "bf16")
     drawn = measured("product", "A100-80GB-SXM", **SGLANG, n=4096, k=4096)
