@@ -537,6 +537,21 @@ def test_page_4_prints_what_sharing_heads_brings_as_plain_python_makes_it_of_the
     assert printed("04_heads_and_kv_cache.ipynb", "share-measured-code")[gpu][1::2] == pytest.approx(gains, abs=0.06)
 
 
+def test_page_9_quotes_the_a40_beside_what_its_datasheet_predicts() -> None:
+    weights = [(4096, 12288), (4096, 4096), (4096, 22016), (11008, 4096)]  # inputs, outputs
+    table = rk.published("vidur-a40")
+    assert table.source.endswith("[quoted]") and "MIT licence, commit 7d47513" in table.source
+    notebook = nbformat.read(ROOT / "notebooks" / "09_measure_on_delta.ipynb", as_version=4)
+    (outputs,) = (c.outputs for c in notebook.cells if c.id == "a40-code")
+    lines = "".join(output.get("text", "") for output in outputs).splitlines()
+    for (tokens, *times), line in zip(table.rows, lines, strict=True):
+        bounds = [max(2 * tokens * k * n / 149.7e12, 2 * (tokens * (k + n) + k * n) / 696e9) for k, n in weights]
+        ratio = sum(times) / sum(bounds) / 1e3
+        shown = [float(number) for number in re.findall(r"\d+(?:\.\d+)?", line)]
+        assert shown == pytest.approx([tokens, sum(bounds) * 1e3, sum(times), ratio], abs=0.00501)
+    assert [f"{float(line.split()[-1]):.2f}" for line in (lines[0], lines[2], lines[3])] == ["1.25", "1.50", "1.89"]
+
+
 # 16 exponentials a clock and SM, times SMs and GHz of the printed peak.
 SPECIAL = {
     "A100-80GB-SXM": 16 * 108 * 1.41, "H100-SXM": 16 * 132 * 1.83, "H200": 16 * 132 * 1.83, "B200": 16 * 148 * 1.856,
