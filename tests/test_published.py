@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import importlib.util
 import json
+import math
 import re
 import statistics
 from pathlib import Path
@@ -14,7 +15,7 @@ import nbformat
 import pytest
 
 import roofline_kit as rk
-from roofline_kit.measuring import error_table, measured, reached
+from roofline_kit.measuring import error_by_length, error_table, measured, reached
 from roofline_kit.measuring.published import OPERATIONS
 
 ROOT = Path(__file__).parent.parent
@@ -477,6 +478,51 @@ def test_one_table_is_impossible_and_the_others_are_not() -> None:
     faster = [p for p in many if p.bytes / p.median > a100.bandwidth]
     assert (len(faster), len(many)) == (27, 38)
     assert not [p for p in measured("decode", a100) if p.bytes > 40e6 and p.bytes / p.median > a100.bandwidth]
+
+
+def test_what_readme_and_start_pages_say_of_the_error_is_what_plain_python_makes_of_the_files() -> None:
+    titles = ("product, 1024 rows and more", "decode, more than 256 MB", "prefill, 4096 tokens and more")
+    each = [recomputed(gpu) for gpu in GPUS]
+    middles = [[of_gpu[title][1][1] for of_gpu in each] for title in titles]
+    expected = [f"{end(of):.2f}" for of in middles for end in (min, max)]
+    said = []
+    for page in ("README.md", "docs/index.md"):
+        words = (ROOT / page).read_text("utf-8").partition("How far off are the predictions?")[2]
+        said.append(" ".join(words.strip().partition("\nWe have run no GPU ourselves")[0].split()))
+        assert re.findall(r"\d\.\d\d", said[-1]) == expected and "measured.png" in words
+    assert said[0] == said[1] and all(gpu.split("-")[0] in said[0] for gpu in GPUS)
+    notebook = nbformat.read(ROOT / "notebooks" / "00_start_here.ipynb", as_version=4)
+    (outputs,) = (c.outputs for c in notebook.cells if c.id == "true-code")
+    assert re.findall(r"\d\.\d\d", outputs[0].text) == expected
+
+
+def test_the_error_by_length_is_what_plain_python_makes_of_the_files() -> None:
+    found: dict[tuple[str, int], list[float]] = {}
+    for gpu in GPUS:
+        peak, bandwidth = PRINTED[gpu]
+        for operation, (time, flops, moved) in counted(gpu):
+            predicted = max(flops / peak, moved / bandwidth)
+            found.setdefault((operation, math.floor(2 * math.log10(predicted))), []).append(time / predicted)
+    curves = error_by_length()
+    assert {(name, len(seconds)) for name, (seconds, _) in curves.items()} == {
+        (name, sum(len(ratios) >= 10 for (of, _), ratios in found.items() if of == name)) for name in curves
+    }
+    for name, (seconds, ratios) in curves.items():
+        places = [round(2 * math.log10(time) - 0.5) for time in seconds]
+        assert ratios == pytest.approx([statistics.median(found[name, place]) for place in places], rel=1e-9)
+        long = [ratio for time, ratio in zip(seconds, ratios, strict=True) if time >= 1e-4]
+        assert min(long) > 1 and max(long) < 3, "what the pictures say in their title"
+
+
+def counted(gpu: str) -> list[tuple[str, Numbers]]:
+    """Every time of a GPU that errors are counted of, with what it is of."""
+    products = [row for row in sglang(plain("products"), gpu) if row["dtype"] == "bf16"]
+    attention = [row for row in sglang(plain("attention"), gpu) if (row["kv_dtype"], row["kv_heads"]) == ("bf16", "32")]
+    return [("product", of_product(row)) for row in products] + [(row["op"], of_attention(row)) for row in attention]
+
+
+def sglang(rows: list[dict[str, str]], gpu: str) -> list[dict[str, str]]:
+    return [row for row in rows if row["gpu"] == gpu and row["software"].startswith("SGLang")]
 
 
 # --- what pages say of them -------------------------------------------------------------------------------------
