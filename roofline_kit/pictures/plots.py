@@ -414,6 +414,7 @@ def _dress(ax: Axes, look: Theme, names: tuple[str, str], title: str, note: str,
     ax.spines[["top", "right"]].set_visible(False)
     ax.spines[["left", "bottom"]].set_color(look.faint)
     figure: Any = ax.figure
-    figure.draw_without_rendering()  # labels are placed in pixels, so the axes must have their final size
+    if engine := figure.get_layout_engine():  # labels are placed in pixels, so the axes must have their final size
+        engine.execute(figure)
     figure.set_layout_engine("none")
     return Placer(ax)
