@@ -1,6 +1,7 @@
-"""Draw the pictures of the README from traces like those of the notebooks: docs/images/roofline.png and explorer.png.
+"""Draw the pictures of the README from traces like those of the notebooks: roofline.png, measured.png and explorer.png.
 
-The second is a photograph of the live explorer, and needs a browser (scripts/install_tools.sh) and Playwright.
+They go to docs/images. The last is a photograph of the live explorer, and needs a browser (scripts/install_tools.sh)
+and Playwright.
 """
 
 import shutil
@@ -10,6 +11,7 @@ import matplotlib
 from playwright.sync_api import sync_playwright
 
 import roofline_kit as rk
+from roofline_kit.measuring import error_by_length
 
 matplotlib.use("agg")
 points = {
@@ -20,6 +22,16 @@ points = {
 ax = rk.plot_roofline(["A10"], points, title="Attention with 32 heads waits for memory, until its steps are fused")
 images = Path(__file__).parent.parent / "docs" / "images"
 ax.figure.savefig(images / "roofline.png", dpi=130)
+
+ax = rk.plot_sweep(
+    error_by_length(),
+    limits={"as predicted": 1},
+    x="predicted time [s]",
+    y="measured / predicted",
+    title="From a tenth of a millisecond on, one to three times as long as predicted",
+    note="The middle over A100, H100, H200, B200 and L40S, bf16, SGLang. Times: NVIDIA aiconfigurator.",
+)
+ax.figure.savefig(images / "measured.png", dpi=130)
 
 with sync_playwright() as playwright:
     browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import csv
 import importlib
 import math
 import os
@@ -261,6 +262,90 @@ def test_a_size_that_is_no_whole_number_is_said_exactly(n: int) -> None:
     assert (f"N/2 - 1 is {said} here, and must be a whole number" in repr(explorer)) == (n % 2 > 0 or n < 4)
 
 
+# --- what was measured ---
+
+
+def decode_times() -> dict[tuple[str, int, int, int], float]:
+    """Seconds of one layer by Python's own reader, by GPU, K and V heads, context and batch."""
+    with (KIT.parent / "measurements" / "published" / "attention.csv").open(newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["op"] == "decode" and row["kv_dtype"] == "bf16"]
+    rows = [row for row in rows if row["software"].startswith("SGLang")]
+    sizes = ("kv_heads", "context", "batch")
+    return {(row["gpu"], *(int(row[size]) for size in sizes)): float(row["ms"]) / 1e3 for row in rows}  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("make", [rk.explore_batch, rk.explore_roofline])
+def test_the_measured_time_of_a_state_is_that_of_the_file_for_all_layers(make: Any) -> None:
+    explorer, times, found = make(measured=True), decode_times(), 0
+    controls = {control.name: set(control.values) for control in explorer.controls}
+    for (gpu, kv_heads, context, batch), seconds in times.items():
+        reached = kv_heads in controls["kv_heads"] and context in controls["context"] and batch in controls["batch"]
+        if reached and (kv_heads, context) in {(32, 1024), (8, 16384), (1, 16), (32, 65536)}:
+            at = explorer.values(accelerator=gpu, kv_heads=kv_heads, context=context, batch=batch)
+            assert at["measured_time"] == pytest.approx(32 * seconds, rel=1e-3)
+            assert at["measured_performance"] == pytest.approx(at["attention_flops"] / at["measured_time"])
+            assert at["measured_throughput"] == pytest.approx(batch / at["measured_time"])
+            found += 1
+    assert found > 60
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"measured": False}, {"accelerator": "A100-40GB"}, {"context": 1000}, {"stage": "initial"}, {"dtype": "fp8"},
+        {"kv_heads": 16}, {"model": "llama-2-13b"}, {"batch": 3},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_what_was_not_measured_is_not_shown_and_said_unless_it_is_only_this_batch(change: dict[str, Any]) -> None:
+    explorer = rk.explore_batch(accelerator="H100-SXM", context=1024, batch=16, measured=True)
+    assert explorer.values()["measured_time"] > 0 and explorer._message(explorer.values()) is None
+    at = explorer.values(**change)
+    message = explorer._message(at)
+    assert math.isnan(at["measured_time"])
+    assert (message is None) == (list(change) in (["measured"], ["batch"]))
+    if message and "Not measured" in message["text"]:
+        assert "on A100-80GB-SXM, B200, H100-SXM, H200, L40S." in message["text"] and not message["blocks"]
+
+
+def test_each_stored_row_can_be_reached_by_sliders_and_what_is_offered_stays_small() -> None:
+    explorer = rk.explore_batch(measured=False)
+    controls = {control.name: {*control.values} for control in explorer.controls}
+    (times,) = (table for table in explorer.tables if table.sets == "measured_us")
+    by_gpu = times.values["true"]["auto-regressive"]["2"]["32"]["128"]
+    places = [
+        (gpu, int(kv_heads), int(context), int(batch))
+        for gpu, of_gpu in by_gpu.items()
+        for kv_heads, of in of_gpu.items()
+        for context, each in of.items()
+        for batch in each
+    ]
+    assert len(places) > 1000
+    for place in places:
+        assert all(
+            v in controls[name] for name, v in zip(("accelerator", "kv_heads", "context", "batch"), place, strict=True)
+        )
+    assert len(explorer.html) - len(rk.explore_batch().html) < 30_000
+
+
+def test_measured_points_are_drawn_where_they_are_asked_for() -> None:
+    explorer = rk.explore_batch(accelerator="H200", context=4096, measured=False)
+    diamonds = {
+        shown: [mark for mark in explorer._marks({**explorer.state, "measured": shown}, None)[0] if is_diamond(mark)]
+        for shown in (False, True)
+    }
+    batches = [place for place in decode_times() if place[:3] == ("H200", 32, 4096) and place[3] <= 512]
+    assert len(diamonds[True]) == len(batches) > 5 and not diamonds[False]
+    panel = explorer.widget()
+    panel.controls["measured"].value = True
+    assert panel.state["measured"] is True and panel.values()["measured_time"] > 0
+
+
+def is_diamond(mark: Any) -> bool:
+    tag, attributes, _ = mark
+    return tag == "polyline" and len(attributes["points"].split()) == 5 and attributes["stroke"] == "ink"
+
+
 # --- what is refused --------------------------------------------------------------------------------------
 
 
@@ -288,6 +373,10 @@ def test_a_size_that_is_no_whole_number_is_said_exactly(n: int) -> None:
         (lambda: rk.explore_roofline(cache="int3"), ValueError, "explore_roofline, cache: unknown dtype 'int3'; did"),
         (lambda: rk.explore_roofline(wights="int4"), ValueError, "did you mean 'weights'?"),
         (lambda: rk.explore_batch(weights=["int4", "fp16"]).values(weights="fp8"), ValueError, "weights 'fp8'"),
+        (lambda: rk.explore_batch(measured="yes"), ValueError, "measured must be True or False, not 'yes'"),
+        (lambda: rk.explore_batch(h=4096, measured=True), ValueError, "measured goes neither with h nor with cache"),
+        (lambda: rk.explore_batch(cache="fp8", measured=True), ValueError, "neither with h nor with cache"),
+        (lambda: rk.explore_roofline(LINEAR, measured=True), ValueError, "measured is for a model"),
         (lambda: rk.explore_batch(frozen={"bach": 1}), ValueError, "bach.*did you mean 'batch'"),
         (lambda: rk.explore_batch(frozen={"batch": -1}), ValueError, "not -1"),
         (lambda: rk.explore_batch(frozen=[1]), TypeError, r"frozen must be \{control: value\}, not \[1\]"),

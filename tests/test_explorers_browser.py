@@ -35,6 +35,12 @@ ALL = FOUR | {
     "roofline of two costs": lambda **how: rk.explore_roofline({"dense": LINEAR, "attention": ATTENTION}, **how),
     "batch, widths apart": lambda **how: rk.explore_batch(weights="int4", cache=["fp8", "fp16", "int4"], **how),
     "roofline, widths apart": lambda **how: rk.explore_roofline(weights=["mxfp4", "fp16"], cache="nvfp4", **how),
+    "batch, measured": lambda **how: rk.explore_batch(
+        accelerator="H100-SXM", context=1024, **({"measured": True} | how)
+    ),
+    "roofline, measured": lambda **how: rk.explore_roofline(
+        accelerators=("L40S", "B200"), context=4096, **({"measured": True} | how)
+    ),
     "sparse, other blocks": lambda **how: rk.explore_sparse(block=16, stride=8, select_block=32, **how),
 }
 MAIN = [*FOUR.values(), ALL["batch of plain layers"], ALL["roofline of a cost"]]
@@ -480,6 +486,37 @@ def test_no_line_of_a_roofline_goes_through_words(cards: Any, offline: Any) -> N
             states = [{first.name: value} for value in (first.values[0], 64, first.values[-1])]
             crossed = shown.ask(f"given.map(state => (x.set(state), ({CROSSED})()))", states)
             assert crossed == ["", "", ""], (width, first.name)
+
+
+def test_on_a_phone_no_line_of_a_model_s_roofline_goes_through_the_names_of_its_points(offline: Any) -> None:
+    explorer = rk.explore_roofline("llama-2-7b", ("A10", "H100-SXM"), batch=16, context=1000)
+    page = offline(as_page(explorer), width=390)
+    shown = Shown(explorer, page.locator("[data-rk]"))
+    page.wait_for_function(DRAWN_AS_WIDE_AS_ITS_PLACE)
+    dotted = CROSSED.replace('["none", "7,4"]', '["2,4"]')
+    assert shown.ask(f"({dotted})()") == ""
+    stages = ("initial", "auto-regressive")
+    states = [{"batch": batch, "stage": stage} for batch in explorer.controls[0].values for stage in stages]
+    states = [state for state in states if explorer._message(explorer.values(**state)) is None]  # what fits on the card
+    assert len(states) > 20
+    assert set(shown.ask(f"given.map(state => (x.set(state), ({CROSSED})()))", states)) == {""}
+
+
+def test_measured_points_come_and_go_with_their_check_and_their_gpu(offline: Any) -> None:
+    explorer = rk.explore_batch(accelerator="H100-SXM", context=1024, measured=False)
+    page = offline(as_page(explorer))
+    shown = Shown(explorer, page.locator("[data-rk]"))
+    diamonds = 'root.querySelectorAll(".rk-figure polyline[stroke-width=\\"2\\"][stroke$=\\"ink)\\"]").length'
+    assert shown.ask(diamonds) == 0 and math.isnan(shown.agrees()["measured_time"])
+    shown.slider("measured").check()
+    assert shown.ask(diamonds) == 8 and shown.agrees()["measured_time"] > 0
+    shown.choose("accelerator", "A100-40GB")
+    assert shown.ask(diamonds) == 0 and "Not measured." in page.locator("p.rk-spoken[role=status]").inner_text()
+    shown.choose("accelerator", "L40S")
+    for show in ("throughput", "intensity", "memory", "latency"):
+        shown.choose("show", show)
+        assert shown.agrees()["measured_time"] > 0 and (shown.ask(diamonds) > 0) == (show in ("throughput", "latency"))
+    assert "measured=True" in shown.ask("x.python()")
 
 
 # Words turned or not: is a piece of a roof within their box, in the coordinates in which they stand upright? A piece

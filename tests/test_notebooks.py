@@ -136,6 +136,16 @@ def test_no_number_in_the_prose_is_typed_in_by_hand(notebook: Any) -> None:
                 assert len(plain) < 2 or plain in known | names, f"{cell.id}: where does {number} come from?"
 
 
+def test_a_page_that_prints_how_a_source_was_found_explains_both_words_first(notebook: Any) -> None:
+    """At the latest in the sentence before it, once a page."""
+    said = ""
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            said += cell.source.lower()
+        elif "data-rk=" not in shown(cell) and re.search(r"\[(read|quoted)\]|\b(read|quoted) 20\d\d-", shown(cell)):
+            assert "*read*" in said and "*quoted*" in said, cell.id
+
+
 def test_each_page_ends_with_the_way_to_the_pages_before_and_after_it() -> None:
     names = [path.name for path in NOTEBOOKS]
     for path, before, after in zip(NOTEBOOKS, ["", *names], [*names[1:], ""], strict=False):

@@ -206,6 +206,17 @@ def test_axes_say_their_units() -> None:
     assert rk.plot_sweep({"c": ATTENTION.compile("N", h=128)(SIZES)}).get_xlabel() == "N"
 
 
+@pytest.mark.parametrize("ratio", [1, 1.5, 4, 9, 20, 45, 99, 1000])
+@pytest.mark.parametrize("start", [0.11, 0.6, 1])
+def test_each_axis_has_at_least_three_numbers(ratio: float, start: float) -> None:
+    ax = rk.plot_sweep({"c": ([1, ratio * 1.01], [start, start * ratio])})
+    ax.figure.canvas.draw()
+    for axis, (low, high) in ((ax.xaxis, ax.get_xlim()), (ax.yaxis, ax.get_ylim())):
+        shown = [tick for tick, text in zip(axis.get_ticklocs(), axis.get_ticklabels(), strict=True) if text.get_text()]
+        numbers = [tick for tick in shown if low <= tick <= high]
+        assert len(numbers) >= (3 if high / low > 2.5 else 1), (low, high)
+
+
 def luminance(color: str) -> float:
     channels = [int(color[i : i + 2], 16) / 255 for i in (1, 3, 5)]
     linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]

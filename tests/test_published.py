@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import importlib.util
 import json
+import math
 import re
 import statistics
 from pathlib import Path
@@ -14,7 +15,7 @@ import nbformat
 import pytest
 
 import roofline_kit as rk
-from roofline_kit.measuring import error_table, measured, reached
+from roofline_kit.measuring import error_by_length, error_table, measured, reached
 from roofline_kit.measuring.published import OPERATIONS
 
 ROOT = Path(__file__).parent.parent
@@ -479,6 +480,51 @@ def test_one_table_is_impossible_and_the_others_are_not() -> None:
     assert not [p for p in measured("decode", a100) if p.bytes > 40e6 and p.bytes / p.median > a100.bandwidth]
 
 
+def test_what_readme_and_start_pages_say_of_the_error_is_what_plain_python_makes_of_the_files() -> None:
+    titles = ("product, 1024 rows and more", "decode, more than 256 MB", "prefill, 4096 tokens and more")
+    each = [recomputed(gpu) for gpu in GPUS]
+    middles = [[of_gpu[title][1][1] for of_gpu in each] for title in titles]
+    expected = [f"{end(of):.2f}" for of in middles for end in (min, max)]
+    said = []
+    for page in ("README.md", "docs/index.md"):
+        words = (ROOT / page).read_text("utf-8").partition("How far off are the predictions?")[2]
+        said.append(" ".join(words.strip().partition("\nWe have run no GPU ourselves")[0].split()))
+        assert re.findall(r"\d\.\d\d", said[-1]) == expected and "measured.png" in words
+    assert said[0] == said[1] and all(gpu.split("-")[0] in said[0] for gpu in GPUS)
+    notebook = nbformat.read(ROOT / "notebooks" / "00_start_here.ipynb", as_version=4)
+    (outputs,) = (c.outputs for c in notebook.cells if c.id == "true-code")
+    assert re.findall(r"\d\.\d\d", outputs[0].text) == expected
+
+
+def test_the_error_by_length_is_what_plain_python_makes_of_the_files() -> None:
+    found: dict[tuple[str, int], list[float]] = {}
+    for gpu in GPUS:
+        peak, bandwidth = PRINTED[gpu]
+        for operation, (time, flops, moved) in counted(gpu):
+            predicted = max(flops / peak, moved / bandwidth)
+            found.setdefault((operation, math.floor(2 * math.log10(predicted))), []).append(time / predicted)
+    curves = error_by_length()
+    assert {(name, len(seconds)) for name, (seconds, _) in curves.items()} == {
+        (name, sum(len(ratios) >= 10 for (of, _), ratios in found.items() if of == name)) for name in curves
+    }
+    for name, (seconds, ratios) in curves.items():
+        places = [round(2 * math.log10(time) - 0.5) for time in seconds]
+        assert ratios == pytest.approx([statistics.median(found[name, place]) for place in places], rel=1e-9)
+        long = [ratio for time, ratio in zip(seconds, ratios, strict=True) if time >= 1e-4]
+        assert min(long) > 1 and max(long) < 3, "what the pictures say in their title"
+
+
+def counted(gpu: str) -> list[tuple[str, Numbers]]:
+    """Every time of a GPU that errors are counted of, with what it is of."""
+    products = [row for row in sglang(plain("products"), gpu) if row["dtype"] == "bf16"]
+    attention = [row for row in sglang(plain("attention"), gpu) if (row["kv_dtype"], row["kv_heads"]) == ("bf16", "32")]
+    return [("product", of_product(row)) for row in products] + [(row["op"], of_attention(row)) for row in attention]
+
+
+def sglang(rows: list[dict[str, str]], gpu: str) -> list[dict[str, str]]:
+    return [row for row in rows if row["gpu"] == gpu and row["software"].startswith("SGLang")]
+
+
 # --- what pages say of them -------------------------------------------------------------------------------------
 
 
@@ -535,6 +581,52 @@ def test_page_4_prints_what_sharing_heads_brings_as_plain_python_makes_it_of_the
         for users, context, heads in cases
     ]
     assert printed("04_heads_and_kv_cache.ipynb", "share-measured-code")[gpu][1::2] == pytest.approx(gains, abs=0.06)
+
+
+def test_page_9_quotes_the_a40_beside_what_its_datasheet_predicts() -> None:
+    weights = [(4096, 12288), (4096, 4096), (4096, 22016), (11008, 4096)]  # inputs, outputs
+    table = rk.published("vidur-a40")
+    assert table.source.endswith("[quoted]") and "MIT licence, commit 7d47513" in table.source
+    notebook = nbformat.read(ROOT / "notebooks" / "09_measure_on_delta.ipynb", as_version=4)
+    (outputs,) = (c.outputs for c in notebook.cells if c.id == "a40-code")
+    lines = "".join(output.get("text", "") for output in outputs).splitlines()
+    for (tokens, *times), line in zip(table.rows, lines, strict=True):
+        bounds = [max(2 * tokens * k * n / 149.7e12, 2 * (tokens * (k + n) + k * n) / 696e9) for k, n in weights]
+        ratio = sum(times) / sum(bounds) / 1e3
+        shown = [float(number) for number in re.findall(r"\d+(?:\.\d+)?", line)]
+        assert shown == pytest.approx([tokens, sum(bounds) * 1e3, sum(times), ratio], abs=0.00501)
+    assert [f"{float(line.split()[-1]):.2f}" for line in (lines[0], lines[2], lines[3])] == ["1.25", "1.50", "1.89"]
+
+
+# 16 exponentials a clock and SM, times SMs and GHz of the printed peak.
+SPECIAL = {
+    "A100-80GB-SXM": 16 * 108 * 1.41, "H100-SXM": 16 * 132 * 1.83, "H200": 16 * 132 * 1.83, "B200": 16 * 148 * 1.856,
+    "L40S": 16 * 142 * 2.49,
+}  # fmt: skip
+
+
+def is_large(row: dict[str, str]) -> bool:
+    return min(int(row[size]) for size in "mnk") >= 4096
+
+
+@pytest.mark.parametrize("gpu", GPUS)
+def test_page_5_prints_the_shares_of_the_peak_that_plain_python_makes_of_the_files(gpu: str) -> None:
+    peak, scores = PRINTED[gpu][0], 32 * 16384 * 16385 // 2
+    added = (scores / SPECIAL[gpu] / 1e9) / (scores * 4 * 128 / peak)
+    wanted = {"gpu": gpu, "op": "prefill", "kv_dtype": "bf16", "tokens": "16384", "kv_heads": "32"}
+    rows = [row for row in plain("attention") if wanted.items() <= row.items()]
+    products = [row for row in plain("products") if row["gpu"] == gpu and row["dtype"] == "bf16"]
+    products = [of_product(row) for row in products if row["software"].startswith("SGLang") and is_large(row)]
+    best = max(flops / time for time, flops, _ in products)
+    rates: dict[str, list[float]] = {}
+    for row in rows:
+        rate = int(row["batch"]) * scores * 4 * 128 / float(row["ms"]) * 1000
+        rates.setdefault(row["software"].split()[0], []).append(rate)
+    found = [statistics.median(rates[software]) / peak for software in ("SGLang", "vLLM")]
+    predicted = [1, 1 / (1 + added), best / peak, 1 / (peak / best + added)]
+    assert printed("05_fusion_flash_attention.ipynb", "third-measured-code")[gpu] == pytest.approx(
+        [*predicted, *found], abs=0.00501
+    )
 
 
 def test_no_point_that_page_8_draws_of_the_a100_is_below_its_line() -> None:

@@ -11,13 +11,14 @@ from ..names import choose
 from .formulas import differing, inputs_of, limit
 from .live import Area, Axis, Control, Curve, Explorer, Line, Point, View
 from .machines import machine_controls, name_of
+from .measured import Taken, taken
 from .of_models import PARTS, STAGES, a_model, apart, layer_controls, model_controls, model_programs, step_controls
 
 X = Axis("batch size", lo=1, hi=512, ticks=[2**k for k in range(10)])
 COLORS = ("memory", "compute", "path")
 DEFAULTS = {
     "batch": 32, "context": 1000, "stage": STAGES[1], "show": "latency", "model": "llama-2-7b", "heads": 32,
-    "layers": 32, "dtype": "fp16", "accelerator": "A100-40GB", "kv_heads": None,
+    "layers": 32, "dtype": "fp16", "accelerator": "A100-40GB", "kv_heads": None, "measured": None,
 }  # fmt: skip
 
 
@@ -25,7 +26,8 @@ def explore_batch(
     model: Model | str | None = None, accelerator: Accelerator | str = "A100-40GB", *, batch: int = 32,
     context: int = 1000, stage: str = "auto-regressive", show: str = "latency", h: int | None = None, heads: int = 32,
     kv_heads: int | None = None, layers: int = 32, dtype: str = "fp16", logits: str = "all", causal: bool = False,
-    fused: bool = False, weights: Any = None, cache: Any = None, frozen: Mapping[str, Any] | None = None,
+    fused: bool = False, weights: Any = None, cache: Any = None, measured: bool | None = None,
+    frozen: Mapping[str, Any] | None = None,
 ) -> Explorer:  # fmt: skip
     """What a batch makes faster, and what not: time, throughput, intensity and memory of one step against batch size.
 
@@ -35,13 +37,15 @@ def explore_batch(
     stage : "initial" (prefill) or "auto-regressive" (decode), of which one step is predicted. accelerator, dtype :
     whose dense peak, bandwidth and memory. show : "latency", "throughput", "intensity" or "memory". logits, causal,
     fused : as `Model.prefill` takes them. weights, cache : dtypes of their own, where they are not stored in `dtype`;
-    of a list of dtypes one can choose, and the first is where it begins. frozen : {control: value}, a state to compare
-    with.
+    of a list of dtypes one can choose, and the first is where it begins. measured : True or False, to offer published
+    times of self-attention in decode, shown at first or not; they are there for some GPUs and sizes. frozen : {control:
+    value}, a state to compare with.
 
     The dense layers are all products with weights; self-attention is the products with K and V and the softmax; the
     whole step has the cheap steps too. Predicted times are bounds, as `Roofline.time` says.
 
-    Raises ValueError for unknown names and for numbers outside of a slider's range.
+    Raises ValueError for unknown names and for numbers outside of a slider's range; FileNotFoundError where `measured`
+    is asked for outside of the course's folder.
 
     >>> explore_batch(batch=64)
     llama-2-7b on A100-40GB, fp16, auto-regressive stage, batch 64, context 1,000: a step takes ...
@@ -55,22 +59,30 @@ def explore_batch(
     machines, peaks = machine_controls([accelerator])
     widths = apart("explore_batch", weights=weights, cache=cache)
     name = "{model}" if of else "{layers:int} layers of width {h:int}"
-    views = _views(name)
+    seen = taken("explore_batch", measured, of, widths)
+    views = _views(name, seen)
     controls = [
         *step_controls(batch, context),
         Control("show", "show", list(views), "choice"),
         *shape,
         *machines,
         *widths.controls,
+        *seen.controls,
     ]
-    state = {"batch": batch, "context": context, "stage": stage, "show": show, **start, "dtype": dtype} | widths.start
+    state = (
+        {"batch": batch, "context": context, "stage": stage, "show": show, **start, "dtype": dtype}
+        | widths.start
+        | seen.start
+    )
     how = {"logits": choose("logits", logits, ("all", "last")), "causal": causal, "fused": fused}
     call = differing(logits=(logits, "all"), causal=(causal, False), fused=(fused, False)) + widths.call
     sentence = name + SENTENCE.replace("{dtype}", "{dtype}" + widths.said)
+    computed = model_programs(of, inputs_of(controls, "peak", *seen.inputs), how, seen.formulas, widths)
+    computed["messages"] += seen.messages
     return Explorer(
         name="explore_batch", call=call if of else [*call, "h={h}"], controls=controls, views=views,
-        sentence=sentence, state=state | {"accelerator": name_of(accelerator)}, defaults=DEFAULTS,
-        tables=[peaks], show="show", frozen=frozen, **model_programs(of, inputs_of(controls, "peak"), how, {}, widths),
+        sentence=sentence + seen.said, state=state | {"accelerator": name_of(accelerator)}, defaults=DEFAULTS,
+        tables=[peaks, *seen.tables], show="show", frozen=frozen, **computed,
     )  # fmt: skip
 
 
@@ -82,16 +94,21 @@ SENTENCE = (
 )
 
 
-def _views(name: str) -> dict[str, View]:
-    """What `show` chooses from: one picture for each quantity, all against batch size. name : of the model, in words"""
+def _views(name: str, seen: Taken) -> dict[str, View]:
+    """What `show` chooses from: one picture for each quantity, all against batch size. name : of the model, in words.
+
+    seen : what was measured.
+    """
     on = name + " on {accelerator}: "
     latency = View(
         on + "a step of batch {batch:int} takes {whole_time:s}, {attention_share:%} of it in self-attention",
-        X, Axis("predicted time of a step", "s"), _marks(_of_parts("time")),
+        X, Axis("predicted time of a step", "s"),
+        [*_marks(_of_parts("time")), *seen.dots("batch", "batch", "time")],
     )  # fmt: skip
     throughput = View(
         on + "a batch of {batch:int} gets {whole_throughput:int} tokens per second",
-        X, Axis("tokens per second, if each part were alone"), _marks(_of_parts("throughput")),
+        X, Axis("tokens per second, if each part were alone"),
+        [*_marks(_of_parts("throughput")), *seen.dots("batch", "batch", "throughput")],
     )  # fmt: skip
     intensity = View(
         on + "dense layers {dense_bound:bound}, self-attention {attention_bound:bound}",

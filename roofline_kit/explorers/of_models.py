@@ -20,6 +20,7 @@ from .machines import BANDWIDTH, MEMORY, NO_PEAK, PEAK, WIDTH
 
 STAGES = ("initial", "auto-regressive")
 PARTS = {"dense": "dense layers", "attention": "self-attention", "whole": "whole step"}
+BRIEF = {"dense": "dense", "attention": "attention", "whole": "step"}  # on a phone
 LOOKS = ("gated", "activation", "norm", "positions", "bias", "tied")
 BATCHES, CONTEXTS = stops(1, 512), stops(16, 131072, 4, 50, 1000)
 

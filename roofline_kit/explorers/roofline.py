@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import sympy
@@ -16,15 +16,27 @@ from ..sizes import symbols
 from .formulas import as_formula, cost_formulas, cost_outputs, cost_table, inputs_of, intensity, whole_sizes
 from .live import Axis, Control, Curve, Explorer, Label, Line, Lookup, Point, Program, Region, View, slider, stops
 from .machines import BANDWIDTH, CHIP, NO_PEAK, PEAK, machine_controls, name_of
-from .of_models import APART, PARTS, STAGES, a_model, apart, model_controls, model_programs, step_controls
+from .measured import Taken, taken
+from .of_models import APART, BRIEF, PARTS, STAGES, a_model, apart, model_controls, model_programs, step_controls
 
 START = sympy.Rational(1, 20)  # FLOPs per byte, where the picture of a roofline begins
 OTHER_PEAK, OTHER_BANDWIDTH = symbols("other_peak other_bandwidth")
-TAKEN = (*CHIP, "other_peak", "other_bandwidth", "accelerator", "accelerators", "compare", "dtype", "what", "frozen")
+TAKEN = (
+    *CHIP,
+    "other_peak",
+    "other_bandwidth",
+    "accelerator",
+    "accelerators",
+    "compare",
+    "dtype",
+    "measured",
+    "what",
+    "frozen",
+)
 
 
 def explore_roofline(
-    what: Any = None, accelerators: Any = ("A10", "A100-40GB"), *, dtype: str = "fp16",
+    what: Any = None, accelerators: Any = ("A10", "A100-40GB"), *, dtype: str = "fp16", measured: bool | None = None,
     frozen: Mapping[str, Any] | None = None, **sizes: Any,
 ) -> Explorer:  # fmt: skip
     """Where algorithms stand on the roofline of one accelerator, beside that of another, as their sizes change.
@@ -33,13 +45,14 @@ def explore_roofline(
     ("llama-2-7b" unless said), of which dense layers, self-attention and the whole step are points.
     accelerators : one or two, by name or as `Accelerator`; the second may be "none". dtype : of the peaks, and of what
     is traced in half precision. sizes : the values to begin with: of the costs' symbols, 1024 unless said; or batch,
-    context, stage, kv_heads, weights and cache of a model, as `explore_batch` takes them. frozen : {control: value},
-    to compare with.
+    context, stage, kv_heads, weights and cache of a model, as `explore_batch` takes them. measured : True or False,
+    as there: published times of self-attention, of a model. frozen : {control: value}, to compare with.
 
     A point stands at its intensity and at FLOPs / predicted time, the time summed over its steps. The bands behind the
     points are their paths as the first slider goes from end to end.
 
-    Raises ValueError for unknown names, and TypeError for what is no cost.
+    Raises ValueError for unknown names, TypeError for what is no cost, and FileNotFoundError where `measured` is asked
+    for outside of the course's folder.
 
     >>> from roofline_kit import Tensor, linear, symbols, tensors, trace
     >>> b = symbols("b")
@@ -49,15 +62,16 @@ def explore_roofline(
     """
     machines, peaks, cards = _machines(accelerators)
     of = _of_model if what is None or isinstance(what, (str, Model)) else _of_costs
-    subject = of(what, sizes, machines)
+    subject = of(what, sizes, machines, measured)
     said = "; ".join(
         f"{label} {{{part}_intensity}} FLOPs per byte ({{{part}_bound:bound}}), at most {{{part}_performance:FLOP/s}}"
         for part, label in subject.parts.items()
     )
     return Explorer(
         name="explore_roofline", call=[*subject.call, "accelerators=[{accelerator}, {compare}]"],
-        controls=subject.controls, views={"": _view(subject)}, sentence=f"{subject.where}: {said}.",
-        state=subject.start | cards | {"dtype": dtype}, defaults=subject.defaults | {"dtype": "fp16"}, tables=peaks,
+        controls=subject.controls, views={"": _view(subject)}, sentence=f"{subject.where}: {said}.{subject.seen.said}",
+        state=subject.start | cards | {"dtype": dtype}, defaults=subject.defaults | {"dtype": "fp16"},
+        tables=[*peaks, *subject.seen.tables],
         frozen=frozen, **subject.computed,
     )  # fmt: skip
 
@@ -92,11 +106,13 @@ RIDGES = {
 class _Subject:
     """What stands on the roofline.
 
-    parts : {part: label}. named : the parts that the title names. where : the beginning of the sentence. call : the
-    first arguments. computed : the fields of an `Explorer` that say what is computed and shown beside the picture.
+    parts : {part: label}. brief : the same for a phone. named : the parts that the title names. where : the beginning
+    of the sentence. call : the first arguments. computed : the fields of an `Explorer` that say what is computed and
+    shown beside the picture. seen : what was measured.
     """
 
     parts: Mapping[str, str]
+    brief: Mapping[str, str]
     named: Sequence[str]
     where: str
     call: Sequence[str]
@@ -104,9 +120,10 @@ class _Subject:
     start: dict[str, Any]
     defaults: dict[str, Any]
     computed: Mapping[str, Any]
+    seen: Taken = field(default_factory=Taken)
 
 
-def _of_model(what: Any, sizes: Mapping[str, Any], machines: Sequence[Control]) -> _Subject:
+def _of_model(what: Any, sizes: Mapping[str, Any], machines: Sequence[Control], measured: bool | None) -> _Subject:
     """The parts of a step of a model."""
     of = a_model(what)
     defaults: dict[str, Any] = {"batch": 16, "context": 1000, "stage": STAGES[1], "kv_heads": None}
@@ -116,18 +133,25 @@ def _of_model(what: Any, sizes: Mapping[str, Any], machines: Sequence[Control]) 
     widths = apart("explore_roofline", **{name: sizes[name] for name in APART if name in sizes})
     start = defaults | {name: value for name, value in sizes.items() if name not in APART} | widths.start
     shape, shape_start = model_controls(of, start["kv_heads"])
-    controls = [*step_controls(start["batch"], start["context"]), *shape, *machines, *widths.controls]
+    seen = taken("explore_roofline", measured, of, widths)
+    steps = step_controls(start["batch"], start["context"])
+    controls = [*steps, *shape, *machines, *widths.controls, *seen.controls]
+    inputs = inputs_of(controls, "peak", "other_peak", *seen.inputs)
     how = {"logits": "all", "causal": False, "fused": False}
     where = "{model}, {stage} stage, {dtype}" + widths.said
+    computed = model_programs(of, inputs, how, RIDGES | seen.formulas, widths)
+    computed["messages"] += seen.messages
     return _Subject(
-        parts=PARTS, named=("dense", "attention"), call=["{model}", *widths.call], controls=controls, defaults=defaults,
-        where=where + " on {accelerator}, batch {batch:int}, context {context:int}", start=start | shape_start,
-        computed=model_programs(of, inputs_of(controls, "peak", "other_peak"), how, RIDGES, widths),
+        parts=PARTS, brief=BRIEF, named=("dense", "attention"), call=["{model}", *widths.call], controls=controls,
+        seen=seen, defaults=defaults | {"measured": None}, computed=computed, start=start | shape_start | seen.start,
+        where=where + " on {accelerator}, batch {batch:int}, context {context:int}",
     )  # fmt: skip
 
 
-def _of_costs(what: Any, sizes: Mapping[str, Any], machines: Sequence[Control]) -> _Subject:
+def _of_costs(what: Any, sizes: Mapping[str, Any], machines: Sequence[Control], measured: bool | None) -> _Subject:
     """Costs, or one cost and its steps."""
+    if measured is not None:
+        raise ValueError("explore_roofline: measured is for a model, and what is explored here are costs")
     costs = {f"part{i}": pair for i, pair in enumerate(_named_costs(what).items())}
     parts = {part: label for part, (label, _) in costs.items()}
     names = _size_names([cost for _, cost in costs.values()], sizes)
@@ -141,8 +165,10 @@ def _of_costs(what: Any, sizes: Mapping[str, Any], machines: Sequence[Control]) 
         for part, (label, cost) in costs.items()
     ]
     one = isinstance(what, Cost)
+    steps = list(parts)[:-1] if one else []
     return _Subject(
-        parts=parts, named=list(parts)[-1:] if one else list(parts)[:2], call=["cost" if one else "costs"],
+        parts=parts, brief={part: parts[part].split()[0] for part in steps},
+        named=list(parts)[-1:] if one else list(parts)[:2], call=["cost" if one else "costs"],
         controls=controls, start=start, defaults=dict.fromkeys(names, 1024),
         where="{dtype} on {accelerator}, " + ", ".join(f"{name} = {{{name}:int}}" for name in names),
         computed={
@@ -192,7 +218,11 @@ def _view(subject: _Subject) -> View:
     ]
     first, places = subject.controls[0].name, {p: (f"{p}_intensity", f"{p}_performance") for p in subject.parts}
     paths = [Curve(first, x, y, label="", stroke="path", width=12, opacity=0.35) for x, y in places.values()]
-    points = [Point(x, y, label=subject.parts[p], bound=f"{p}_bound") for p, (x, y) in places.items()]
+    points: list[Any] = [
+        Point(x, y, label=subject.parts[p], bound=f"{p}_bound", brief=subject.brief.get(p, ""))
+        for p, (x, y) in places.items()
+    ]
+    points += subject.seen.dots(first, "attention_intensity", "performance")
     bounds = ", ".join(f"{subject.parts[p]} {{{p}_bound:bound}}" for p in subject.named)
     return View(
         f"On {{accelerator}}: {bounds}", Axis("arithmetic intensity [FLOPs per byte]", lo=float(START), hi=20000),

@@ -17,7 +17,7 @@ file the moment it is measured, or, when a run is stopped, with the repetitions 
 what is missing. Each file imports from those above it.
 """
 
-from .errors import error_table, reached
+from .errors import error_by_length, error_table, reached
 from .points import Point, Result, ceilings, sweep
 from .published import Published, measured
 from .slurm import Settings, service_units
@@ -26,6 +26,6 @@ from .timing import Measurement, measure
 
 __all__ = [
     "Measurement", "Point", "Published", "Result", "Settings",
-    "ceilings", "error_table", "matching", "measure", "measured", "reached", "results", "service_units", "sweep",
-    "table",
+    "ceilings", "error_by_length", "error_table", "matching", "measure", "measured", "reached", "results",
+    "service_units", "sweep", "table",
 ]  # fmt: skip

@@ -82,11 +82,7 @@ def error_table(gpus: Iterable[str] = GPUS, folder: Path | str | None = None) ->
     """
     table = []
     for gpu in gpus:
-        points = {
-            "product": measured("product", gpu, software="SGLang", dtype="bf16", folder=folder),
-            "decode": measured("decode", gpu, software="SGLang", kv_dtype="bf16", kv_heads=32, folder=folder),
-            "prefill": measured("prefill", gpu, software="SGLang", kv_heads=32, folder=folder),
-        }
+        points = _counted(gpu, folder)
         roofs = {"datasheet": Roofline(accelerator(gpu), "bf16"), "ceilings": Roofline(reached(gpu, folder), "bf16")}
         for title, (operation, counts) in GROUPS.items():
             counted = [point for point in points[operation] if counts(point)]
@@ -96,3 +92,42 @@ def error_table(gpus: Iterable[str] = GPUS, folder: Path | str | None = None) ->
                 row[name] = (min(ratios), statistics.median(ratios), max(ratios))
             table.append(row)
     return table
+
+
+def error_by_length(
+    gpus: Iterable[str] = GPUS, folder: Path | str | None = None
+) -> dict[str, tuple[list[float], list[float]]]:
+    """The middle of measured / predicted by the predicted time, for each operation, of all these GPUs together.
+
+    Returns {operation: (predicted seconds, ratios)}, as `plot_sweep` takes curves: two places for a factor of ten,
+    where there are ten points or more. Counted are those of `error_table` and the ones between them.
+
+    Raises what `measured` raises.
+
+    >>> seconds, ratios = error_by_length(["H100-SXM"])["product"]
+    >>> f"{seconds[0] * 1e6:.1f} µs: {ratios[0]:.2f}, {seconds[-1] * 1e3:.1f} ms: {ratios[-1]:.2f}"
+    '0.6 µs: 6.32, 1.8 ms: 1.45'
+    """
+    found: dict[str, dict[int, list[float]]] = {}
+    for gpu in gpus:
+        roof = Roofline(accelerator(gpu), "bf16")
+        for operation, points in _counted(gpu, folder).items():
+            for point in points:
+                predicted = point.predicted(roof)
+                place = math.floor(2 * math.log10(predicted))
+                found.setdefault(operation, {}).setdefault(place, []).append(point.median / predicted)
+    curves = {}
+    for operation, places in found.items():
+        many = sorted(place for place, ratios in places.items() if len(ratios) >= 10)
+        middles = [statistics.median(places[place]) for place in many]
+        curves[operation] = ([10 ** ((place + 0.5) / 2) for place in many], middles)
+    return curves
+
+
+def _counted(gpu: str, folder: Path | str | None) -> dict[str, list[Published]]:
+    """The published times of a GPU that errors are counted of, by operation."""
+    return {
+        "product": measured("product", gpu, software="SGLang", dtype="bf16", folder=folder),
+        "decode": measured("decode", gpu, software="SGLang", kv_dtype="bf16", kv_heads=32, folder=folder),
+        "prefill": measured("prefill", gpu, software="SGLang", kv_heads=32, folder=folder),
+    }

@@ -384,6 +384,13 @@ def _unit(name: str) -> str:
     return found[1] if found else ""
 
 
+def _digits(low: float, high: float) -> tuple[float, ...]:
+    """The first digits of the numbers on a logarithmic axis: only powers of ten where there are several of them."""
+    if high >= 1000 * low:
+        return (1,)
+    return (1, 2, 5) if high >= 10 * low else (1, 1.5, 2, 3, 4, 5, 7)
+
+
 def _dress(ax: Axes, look: Theme, names: tuple[str, str], title: str, note: str, amounts: bool = False) -> Placer:
     """Names of the axes, grid, ticks, title, and a note under the axes; and what then places the labels.
 
@@ -400,13 +407,14 @@ def _dress(ax: Axes, look: Theme, names: tuple[str, str], title: str, note: str,
         in_full = FuncFormatter(lambda value, _: f"{value:,.10g}")
         axis.set_major_formatter(with_prefix if _unit(name) else in_full)
         if not amounts:
-            axis.set_major_locator(LogLocator(10, numticks=12))
+            axis.set_major_locator(LogLocator(10, _digits(*axis.get_view_interval()), numticks=12))
             axis.set_minor_formatter(NullFormatter())
     ax.grid(which="major", axis="x" if amounts else "both", color=look.faint, alpha=0.22, lw=0.8)
     ax.tick_params(which="both", color=look.faint, labelcolor=look.ink, labelsize=12)
     ax.spines[["top", "right"]].set_visible(False)
     ax.spines[["left", "bottom"]].set_color(look.faint)
     figure: Any = ax.figure
-    figure.draw_without_rendering()  # labels are placed in pixels, so the axes must have their final size
+    if engine := figure.get_layout_engine():  # labels are placed in pixels, so the axes must have their final size
+        engine.execute(figure)
     figure.set_layout_engine("none")
     return Placer(ax)

@@ -14,7 +14,8 @@ function valuesAt(state) {
     if (c.sets) Object.assign(at, c.sets[state[c.name]]);
   }
   for (const t of SPEC.tables) {
-    at[t.sets] = t.values[state[t.by[0]]][state[t.by[1]]] ?? NaN;
+    const found = t.by.reduce((v, name) => (typeof v === "object" ? v[at[name]] : v), t.values);
+    at[t.sets] = found ?? NaN;
     at["no_" + t.sets] = Number.isNaN(at[t.sets]) ? 1 : 0;
   }
   const program = PROGRAMS[SPEC.select.map((name) => state[name]).join("|")];
@@ -128,7 +129,7 @@ function draw(view, now, ghost, message, frame) {
     across = [view.x.lo, view.x.hi];
   for (const source of ghost ? [ghost, now] : [now])
     for (const mark of view.marks) {
-      for (const a of mark.kind === "curve"
+      for (const a of mark.kind === "curve" || mark.kind === "dots"
         ? source.sweeps[mark.over]
         : mark.kind === "point"
           ? [source.at]
@@ -345,15 +346,38 @@ function draw(view, now, ghost, message, frame) {
           "stroke-width": tenth((frozen ? 2 : 1.5) * k),
         });
         if (!mark.label || frozen) continue;
+        const label = (narrow && mark.brief) || mark.label;
         const same = pointed.find((p) => Math.hypot(p[0] - x, p[1] - y) < 9 * k);
-        if (same) same[2] += ", " + mark.label;
-        else pointed.push([x, y, mark.label, role]);
+        if (same) same[2].push(label);
+        else pointed.push([x, y, [label], role, true]);
       }
   };
   for (const part of [lines, points]) {
     if (ghost) part(ghost, true);
     part(now, false);
   }
+  // What was measured, as diamonds; the first one has the label.
+  for (const mark of view.marks)
+    if (mark.kind === "dots") {
+      const there = now.sweeps[mark.over]
+        .map((a) => pixels([mark.x, mark.y], a))
+        .filter((p) => p.every(Number.isFinite));
+      const r = 5 * k;
+      for (const [x, y] of there)
+        put("polyline", {
+          points: dots([
+            [x, y - r],
+            [x + r, y],
+            [x, y + r],
+            [x - r, y],
+            [x, y - r],
+          ]),
+          fill: "none",
+          stroke: mark.stroke,
+          "stroke-width": tenth(2 * k),
+        });
+      if (there.length) pointed.push([...there[0], [mark.label], mark.stroke, false]);
+    }
 
   ended.sort((a, b) => a[0] - b[0]);
   ended.forEach((label, i) => {
@@ -362,9 +386,11 @@ function draw(view, now, ghost, message, frame) {
   const over = ended.length ? Math.max(0, ended[ended.length - 1][0] - bottom) : 0;
   for (const [y, text, role] of ended) write(right + 7 * k, y - over, text, role, bold);
   for (const [x, y] of pointed) take(x - 7 * k, y - 7 * k, 14 * k, 14 * k);
-  for (const [x, y, text, role] of pointed) {
-    // beside its point, where nothing else is
-    const w = text.length * 7.6 * k;
+  for (const [x, y, names, role, isNamed] of pointed) {
+    // beside its point, where nothing else is; what was measured has no name where there is no such place
+    const texts = narrow ? names : [names.join(", ")];
+    const w = Math.max(...texts.map((text) => text.length)) * 7.6 * k,
+      more = 15 * (texts.length - 1); // the lines that come below the first
     const places = [
       [9, 18, "start"],
       [0, 23, "middle"],
@@ -378,13 +404,14 @@ function draw(view, now, ghost, message, frame) {
     ];
     for (const far of [50, 66, 82, 98])
       // beyond a roof that passes near
-      places.push([9, far, "start"], [-9, far, "end"]);
+      places.push([9, far, "start"], [0, far, "middle"], [-9, far, "end"]);
+    for (const p of places) if (p[1] < 0) p[1] -= more;
     const before = { start: 0, middle: w / 2, end: w },
       // to stay inside
       shifted = ([dx, , anchor]) => Math.min(dx * k, width - 2 - x - w + before[anchor]);
     const box = (p) => {
       const a = x + shifted(p) - before[p[2]];
-      return [a, y + p[1] * k - 11 * k, a + w, y + p[1] * k + 4 * k];
+      return [a, y + p[1] * k - 11 * k, a + w, y + (p[1] + 4 + more) * k];
     };
     const clear = ([a, b, c, d]) =>
       a >= left &&
@@ -394,10 +421,16 @@ function draw(view, now, ghost, message, frame) {
     const crosses = (pieces, b) => pieces.some((piece) => isCrossed(piece, b));
     // Rather on a dotted line than on a roof, and rather on a roof than on words.
     const open = places.filter((p) => clear(box(p)));
+    if (!open.length && !isNamed) continue;
     const beside = open.filter((p) => !crosses(roofs, box(p)));
     const place = beside.find((p) => !crosses(dotted, box(p))) ?? beside[0] ?? open[0] ?? places[0];
     take(...[box(place)].map(([a, b, c, d]) => [a, b, c - a, d - b])[0]);
-    write(x + shifted(place), y + place[1] * k, text, role, { "text-anchor": place[2], ...bold });
+    texts.forEach((text, n) =>
+      write(x + shifted(place), y + (place[1] + 15 * n) * k, text, role, {
+        "text-anchor": place[2],
+        ...bold,
+      }),
+    );
   }
   return marks;
 }

@@ -21,7 +21,7 @@ from typing import Any
 
 from PIL import Image, ImageColor, ImageDraw, ImageFont
 
-from .views import Area, Curve, Label, Line, Mask, Point, Region, View
+from .views import Area, Curve, Dots, Label, Line, Mask, Point, Region, View
 
 Mark = tuple[str, dict[str, Any], str]
 Piece = tuple[tuple[float, float], tuple[float, float]]  # of a line, from one point to another
@@ -158,6 +158,7 @@ class Drawing:
         for part in (self.lines, self.points):
             for source, frozen in [(ghost, True)] * bool(ghost) + [(now, False)]:
                 part(source, frozen)
+        self.dots(now["sweeps"])
         self.name_curves()
         self.name_points()
 
@@ -193,8 +194,8 @@ class Drawing:
         across = [end for end in (self.view.x.lo, self.view.x.hi) if end is not None]
         for source in [ghost, now] if ghost else [now]:
             for mark in self.view.marks:
-                if isinstance(mark, (Curve, Point)):
-                    places = source["sweeps"][mark.over] if isinstance(mark, Curve) else [source["at"]]
+                if isinstance(mark, (Curve, Dots, Point)):
+                    places = [source["at"]] if isinstance(mark, Point) else source["sweeps"][mark.over]
                     seen += [at[mark.y] for at in places]
                     across += [at[mark.x] for at in places]
                 if isinstance(mark, Line) and not (source is ghost and mark.still):
@@ -336,11 +337,24 @@ class Drawing:
             r, width = (5.0, 2.0) if frozen else (6.5, 1.5)
             self.put("circle", cx=tenth(x), cy=tenth(y), r=r, fill=fill, stroke=stroke, stroke_width=width)
             if mark.label and not frozen:
+                label = (mark.brief if self.narrow else "") or mark.label
                 near = [other for other in self.pointed if math.hypot(other[0] - x, other[1] - y) < 9]
                 if near:
-                    near[0][2] += ", " + mark.label
+                    near[0][2].append(label)
                 else:
-                    self.pointed.append([x, y, mark.label, role])
+                    self.pointed.append([x, y, [label], role, True])
+
+    def dots(self, sweeps: Mapping[str, Any]) -> None:
+        """What was measured, as diamonds; the first one has the label."""
+        for mark in self.view.marks:
+            if not isinstance(mark, Dots):
+                continue
+            points = [self.pixels((mark.x, mark.y), at) for at in sweeps[mark.over]]
+            there = [point for point in points if not math.isnan(sum(point))]
+            for x, y in there:
+                self.line([(x, y - 5), (x + 5, y), (x, y + 5), (x - 5, y), (x, y - 5)], mark.stroke, 2)
+            if there:
+                self.pointed.append([*there[0], [mark.label], mark.stroke, False])
 
     def occupy(self, x: float, y: float, w: float, h: float) -> None:
         """Keeps labels of points out of a box."""
@@ -364,7 +378,7 @@ class Drawing:
             self.write(self.right + 7, y - over, text, role, **BOLD)
 
     def name_points(self) -> None:
-        """Beside their points, where nothing else is."""
+        """Beside their points, where nothing else is; where there is no such place, what was measured has no name."""
         for x, y, *_ in self.pointed:
             self.occupy(x - 7, y - 7, 14, 14)
         around = [
@@ -372,26 +386,30 @@ class Drawing:
             (0, -13, "middle"), (-11, 4, "end"), (-9, 22, "end"), (9, -12, "start"),
         ]  # fmt: skip
         for far in (50, 66, 82, 98):  # beyond a roof that passes near
-            around += [(9, far, "start"), (-9, far, "end")]
-        for x, y, text, role in self.pointed:
-            w = len(text) * 7.6
+            around += [(9, far, "start"), (0, far, "middle"), (-9, far, "end")]
+        for x, y, names, role, is_named in self.pointed:
+            lines = names if self.narrow else [", ".join(names)]
+            w, more = max(map(len, lines)) * 7.6, 15 * (len(lines) - 1)  # the lines that come below the first
             before = {"start": 0, "middle": w / 2, "end": w}
             places = [
-                (min(dx, self.width - 2 - x - w + before[anchor]), dy, anchor)  # to stay inside
+                (min(dx, self.width - 2 - x - w + before[anchor]), dy - more * (dy < 0), anchor)  # to stay inside
                 for dx, dy, anchor in around
             ]
             boxes = [
-                (x + dx - before[anchor], y + dy - 11, x + dx - before[anchor] + w, y + dy + 4)
+                (x + dx - before[anchor], y + dy - 11, x + dx - before[anchor] + w, y + dy + 4 + more)
                 for dx, dy, anchor in places
             ]
             # Rather on a dotted line than on a roof, and rather on a roof than on words.
             clear = [i for i, box in enumerate(boxes) if self.is_clear(*box)]
+            if not clear and not is_named:
+                continue
             beside = [i for i in clear if not is_crossed(self.roofs, *boxes[i])]
             free = [i for i in beside if not is_crossed(self.dotted, *boxes[i])]
             i = next(iter(free or beside or clear or [0]))
             self.occupied.append(boxes[i])
             dx, dy, anchor = places[i]
-            self.write(x + dx, y + dy, text, role, **{"text-anchor": anchor}, **BOLD)
+            for n, text in enumerate(lines):
+                self.write(x + dx, y + dy + 15 * n, text, role, **{"text-anchor": anchor}, **BOLD)
 
     def is_clear(self, a: float, b: float, c: float, d: float) -> bool:
         """Whether a label in the box from (a, b) to (c, d) covers no other, and stays in the picture."""

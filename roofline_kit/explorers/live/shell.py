@@ -23,7 +23,7 @@ from ...pictures.themes import THEMES
 from .controls import Control, asset, stopping
 from .picture import data_uri, filled, picture, png, svg
 from .program import PRELUDE, Program, fraction
-from .views import Curve, Formula, Lookup, Message, View, told
+from .views import Curve, Dots, Formula, Lookup, Message, View, told
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,7 +33,7 @@ class Explorer:
     name : of the function that makes it. call : the arguments of that call which are not called like a control; {name}
     stands for a control's value, {name...} for that and then all the others. controls : see `Control`. programs :
     {names of the choices in `select`, joined by "|": `Program`}; all have the same outputs. tables : numbers that
-    follow from two choices. views : what is drawn, by the value of the control `show`. messages : conditions in words.
+    follow from others. views : what is drawn, by the value of the control `show`. messages : conditions in words.
     table, formulas : what stands beside the picture. state, frozen : values of the controls; defaults : those that a
     call need not name.
     """
@@ -97,8 +97,7 @@ class Explorer:
             at[control.name] = state[control.name]
             at |= control.sets.get(state[control.name], {})
         for table in self.tables:
-            first, second = (state[name] for name in table.by)
-            value = table.values[first].get(second)
+            value = table.value(at)
             at |= {table.sets: float("nan") if value is None else value, "no_" + table.sets: int(value is None)}
         program = self.programs["|".join(str(state[name]).lower() for name in self.select)]
         return at | dict(zip(program.outputs, program.run([float(at[name]) for name in program.inputs]), strict=True))
@@ -117,7 +116,7 @@ class Explorer:
         message = self._message(self._at(state))
 
         def reading(of: Mapping[str, Any]) -> dict[str, Any]:
-            over = {mark.over for mark in view.marks if isinstance(mark, Curve)}
+            over = {mark.over for mark in view.marks if isinstance(mark, (Curve, Dots))}
             sweeps = {name: [self._at({**of, name: v}) for v in controls[name].values] for name in over}
             return {"at": self._at(of), "sweeps": sweeps}
 

@@ -44,7 +44,10 @@ class Curve:
 
 @dataclass(frozen=True)
 class Point:
-    """bound : the value that colours the point by what binds it, as in all our rooflines."""
+    """bound : the value that colours the point by what binds it, as in all our rooflines.
+
+    brief : the label in a picture as narrow as a phone, the same unless given.
+    """
 
     kind: str = field(default="point", init=False)
     x: str
@@ -52,6 +55,19 @@ class Point:
     fill: str = "ink"
     label: str = ""
     bound: str = ""
+    brief: str = ""
+
+
+@dataclass(frozen=True)
+class Dots:
+    """What was measured: diamonds where there are values, as one control goes from end to end. over : that control."""
+
+    kind: str = field(default="dots", init=False)
+    over: str
+    x: str
+    y: str
+    label: str
+    stroke: str
 
 
 @dataclass(frozen=True)
@@ -132,7 +148,7 @@ class View:
     title: str
     x: Axis
     y: Axis
-    marks: Sequence[Curve | Point | Line | Area | Region]
+    marks: Sequence[Curve | Point | Dots | Line | Area | Region]
     margin: int = 118
     mask: Mask | None = None
 
@@ -151,11 +167,23 @@ class Message:
 
 @dataclass(frozen=True)
 class Lookup:
-    """A number that follows from two choices. sets : its name; it sets no_<name> to 1 where the table has none."""
+    """A number that follows from others. sets : its name; it sets no_<name> to 1 where the table has none.
+
+    by : the names of what it follows from. values : a table of tables, down to numbers, by these as texts ("true",
+    "fp16", "1024"); a number further up holds for all that would come below it.
+    """
 
     sets: str
-    by: tuple[str, str]
-    values: Mapping[str, Mapping[str, float]]
+    by: Sequence[str]
+    values: Mapping[str, Any]
+
+    def value(self, at: Mapping[str, Any]) -> float | None:
+        """What the table has for these values; None where it has nothing."""
+        found: Any = self.values
+        for name in self.by:
+            if isinstance(found, Mapping):
+                found = found.get(str(at[name]).lower() if isinstance(at[name], bool) else str(at[name]))
+        return found
 
 
 @dataclass(frozen=True)
@@ -177,7 +205,7 @@ def told(part: Any) -> dict[str, Any]:
     """A control, a view or a part of one as live.js reads it: its fields by name, without what is not there.
 
     >>> told(Point("batch", "time"))
-    {'kind': 'point', 'x': 'batch', 'y': 'time', 'fill': 'ink', 'label': '', 'bound': ''}
+    {'kind': 'point', 'x': 'batch', 'y': 'time', 'fill': 'ink', 'label': '', 'bound': '', 'brief': ''}
     """
     if isinstance(part, Control):
         return _told_control(part)
