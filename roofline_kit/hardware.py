@@ -251,7 +251,7 @@ def _document(source: str) -> str:
 
 
 def _units(row: dict[str, Any]) -> dict[str, Any]:
-    """What a row says of each multiprocessor, for all of them: the rate of special functions, and the storage in bytes."""
+    """What a row says of each multiprocessor, for all of them: special functions in a second, and bytes of storage."""
     units, storage = row.pop("special", None), dict(row.pop("storage", {}))
     if units is None:
         return {}

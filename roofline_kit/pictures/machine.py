@@ -6,7 +6,7 @@ Sizes and rates are those of `accelerators.toml`; a box whose number has no sour
 from __future__ import annotations
 
 from itertools import zip_longest
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
@@ -48,9 +48,9 @@ def plot_machine(
 ) -> Axes:  # fmt: skip
     """Draw what a machine is made of: where numbers are kept, where they are computed with, and the way between.
 
-    machine : a name or an `Accelerator`. part : what is highlighted. "bytes" is the arrow between memory and chip, whose
-        traffic every cost here counts; "memory", "L2" and "storage" (shared memory and registers) keep numbers, and
-        "matrix", "ordinary" and "special" units compute.
+    machine : a name or an `Accelerator`. part : what is highlighted. "bytes" is the arrow between memory and chip,
+        whose traffic every cost here counts; "memory", "L2" and "storage" (shared memory and registers) keep numbers,
+        and "matrix", "ordinary" and "special" units compute.
     small : a flat picture of which the highlighted part alone has its numbers. dtype : of the matrix units' peak, and
         of the ordinary units' where they have one for it.
     title : the finding, in a sentence. theme : "light" or "dark". ax : Axes to draw in.
@@ -101,14 +101,14 @@ def _lines(names: str, numbers: list[str]) -> str:
 
 def _draw_chip(ax: Axes, look: Theme, name: str) -> None:
     """The chip as a frame around all that is on it; the memory stands outside of it."""
-    ax.add_patch(_frame(30, 2, 73, 54, facecolor=look.memory_region, edgecolor=look.faint))
+    ax.add_patch(_frame(30, 2, 73, 54, look.memory_region, look.faint))
     ax.text(31.5, 54.4, f"the {name}'s chip", color=look.faint, fontsize=12, va="top")
 
 
 def _draw_box(ax: Axes, look: Theme, box: Box, numbers: list[str], highlighted: bool) -> None:
     """A part with its name and its numbers; filled with the accent colour if it is the one to look at."""
     ground, ink = (look.memory, look.page) if highlighted else (look.page, look.ink)
-    ax.add_patch(_frame(box.x, box.y, box.width, box.height, facecolor=ground, edgecolor=look.ink))
+    ax.add_patch(_frame(box.x, box.y, box.width, box.height, ground, look.ink))
     middle = box.x + box.width / 2, box.y + box.height / 2
     weight = "bold" if highlighted else "normal"
     ax.text(*middle, _lines(box.names, numbers), color=ink, fontsize=FONT, fontweight=weight, ha="center", va="center",
@@ -134,6 +134,7 @@ def _arrow(ax: Axes, left: float, right: float, y: float, color: str, width: flo
                                                        "shrinkA": 0, "shrinkB": 0})  # fmt: skip
 
 
-def _frame(x: float, y: float, width: float, height: float, **colors: str) -> FancyBboxPatch:
+def _frame(x: float, y: float, width: float, height: float, ground: str, edge: str) -> FancyBboxPatch:
     """A rectangle with round corners."""
-    return FancyBboxPatch((x, y), width, height, boxstyle="round,pad=0,rounding_size=1.2", lw=1.4, **colors)
+    corners = "round,pad=0,rounding_size=1.2"
+    return FancyBboxPatch((x, y), width, height, boxstyle=corners, lw=1.4, facecolor=ground, edgecolor=edge)
