@@ -153,5 +153,5 @@ def on_finished(app: Sphinx, error: Exception | None) -> None:
 
 def words(glossary: str) -> dict[str, str]:
     """What the glossary's page says of each word, as HTML, by the name that links end in."""
-    found = re.findall(r'<section id="([^"]+)">\s*<h3>.*?</h3>\s*<p>(.*?)</p>', glossary, re.DOTALL)
-    return dict(found)
+    entry = r'<section id="([^"]+)">\s*(?:<span id="[^"]+"></span>)?<h3>.*?</h3>\s*<p>(.*?)</p>'
+    return dict(re.findall(entry, glossary, re.DOTALL))

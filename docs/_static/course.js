@@ -18,10 +18,13 @@
   const said = document.createElement("span");
   said.className = "said";
   said.popover = "auto";
+  said.id = "said";
 
   function show(link) {
     const word = new URL(link.href).hash.slice(1);
     said.innerHTML = `${GLOSSARY[word]} <a href="${link.href}">Glossary</a>`;
+    said.previousElementSibling?.removeAttribute("aria-describedby");
+    link.setAttribute("aria-describedby", said.id);
     link.after(said); // so that Tab leads from the link into it
     said.showPopover();
     const place = link.getBoundingClientRect();
@@ -36,5 +39,8 @@
     if (!(new URL(link.href).hash.slice(1) in GLOSSARY)) return;
     event.preventDefault();
     show(link);
+  });
+  addEventListener("keydown", (event) => {
+    if (event.key === "Escape" && said.isConnected) said.hidePopover(); // the theme keeps Escape from the browser
   });
 })();
