@@ -1,4 +1,7 @@
-"""What the site adds to Sphinx: folded answers, the API reference out of the docstrings, and MathJax from a package."""
+"""What the site adds to Sphinx: folded answers, the API reference out of the docstrings, and MathJax from a package.
+
+The glossary's sentences go into a script of their own, so that a link to a word can show them without a network.
+"""
 
 import inspect
 import json
@@ -27,6 +30,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("source-read", on_source)
     app.connect("autodoc-process-docstring", on_docstring)
     app.connect("build-finished", on_finished)
+    app.add_js_file("glossary.js")
     return {"parallel_read_safe": True}
 
 
@@ -157,7 +161,16 @@ def literal(text: str) -> str:
 
 
 def on_finished(app: Sphinx, error: Exception | None) -> None:
-    """MathJax into the site, one file."""
+    """MathJax into the site, one file, and the glossary's words as a script."""
     if error is None:
         found = Path(str(distribution("sphinx-mathjax-offline").locate_file(MATHJAX)))
         copy_asset_file(found, app.outdir / "_static")
+        page = Path(app.outdir, "notebooks", "glossary.html").read_text("utf-8")
+        script = f"const GLOSSARY = {json.dumps(words(page))};\n"
+        Path(app.outdir, "_static", "glossary.js").write_text(script, encoding="utf-8", newline="\n")
+
+
+def words(glossary: str) -> dict[str, str]:
+    """What the glossary's page says of each word, as HTML, by the name that links end in."""
+    entry = r'<section id="([^"]+)">\s*(?:<span id="[^"]+"></span>)?<h3>.*?</h3>\s*<p>(.*?)</p>'
+    return dict(re.findall(entry, glossary, re.DOTALL))

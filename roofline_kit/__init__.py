@@ -36,6 +36,7 @@ _ROOMS = {
     "explorers.roofline": ("explore_roofline",),
     "explorers.sparse": ("explore_sparse",),
     "measuring": ("Measurement", "Point", "Published", "ceilings", "measure", "measured"),
+    "pictures.machine": ("plot_machine",),
     "pictures.plots": ("plot_roofline", "plot_stack", "plot_sweep"),
 }
 _LATER = {name: room for room, names in _ROOMS.items() for name in names}

@@ -19,6 +19,9 @@ import sympy
 
 from .names import choose, data, letters, unknown
 
+ON_CHIP = ("cache", "shared", "registers")
+"""What is kept on a chip: its last cache, shared memory and registers, in bytes."""
+
 
 @dataclass(frozen=True)
 class Accelerator:
@@ -29,7 +32,8 @@ class Accelerator:
     vector : FLOP/s outside of matrix units, by dtype; where a dtype has none of its own, that of peaks["fp32"].
     exp : exponentials, tanh and square roots per second, in the units made for them; 0 where no source says.
     bandwidth : bytes per second between the chip and its memory. memory : bytes.
-    cache : bytes of the last cache that all of it shares. link : bytes per second to others of its kind, one way, and
+    cache : bytes of the last cache that all of it shares. shared, registers : bytes of shared memory and of registers
+    in all of its multiprocessors together. link : bytes per second to others of its kind, one way, and
     node : how many it reaches at that rate. 0 where no source says.
     source : where the numbers come from. sources : of those that have another one, by name ("bandwidth", a dtype).
     alternatives : (name, number, source) of what others print. note : a pitfall.
@@ -58,6 +62,8 @@ class Accelerator:
     vector: Mapping[str, int] = field(default_factory=dict, hash=False)
     exp: int = 0
     cache: int = 0
+    shared: int = 0
+    registers: int = 0
     link: int = 0
     node: int = 0
     sources: Mapping[str, str] = field(default_factory=dict, hash=False)
@@ -81,7 +87,7 @@ class Accelerator:
 
     def _check_what_may_be_missing(self, least: int) -> None:
         """Numbers that are 0 or None where no source says them."""
-        for what, unit in (("exp", "op/s"), ("cache", "bytes"), ("link", "bytes/s")):
+        for what, unit in (("exp", "op/s"), *dict.fromkeys(ON_CHIP, "bytes").items(), ("link", "bytes/s")):
             if getattr(self, what) != 0:
                 object.__setattr__(self, what, _exact(getattr(self, what), f"{self.name}: {what}", unit, least))
         for what in ("watts", "dollars_per_hour"):
@@ -101,8 +107,8 @@ class Accelerator:
     def how(self, number: str) -> str:
         """How a number was found: "read" in the vendor's own document, or "quoted"; of your own, its `source`.
 
-        number : "bandwidth", "memory", "cache", "link", "node", "watts", "exp", or a dtype for its peak. Raises
-        ValueError for a number that is not known here.
+        number : "bandwidth", "memory", "cache", "shared", "registers", "link", "node", "watts", "exp", or a dtype for
+        its peak. Raises ValueError for a number that is not known here.
 
         >>> b200 = accelerator("B200")
         >>> b200.how("bandwidth"), b200.how("fp32")
@@ -190,7 +196,8 @@ def _how(source: str) -> str:
 def _printed(card: Accelerator) -> dict[str, str]:
     """The numbers that are known of a card, with their units, by name."""
     numbers: dict[str, float] = {**card.peaks, "bandwidth": card.bandwidth, "memory": card.memory}
-    more = {"cache": card.cache, "link": card.link, "node": card.node, "watts": card.watts or 0, "exp": card.exp}
+    on_chip = {name: getattr(card, name) for name in ON_CHIP}
+    more = {**on_chip, "link": card.link, "node": card.node, "watts": card.watts or 0, "exp": card.exp}
     return {name: _unit(name, value) for name, value in (numbers | more).items() if value}
 
 
@@ -200,9 +207,8 @@ def _unit(name: str, value: float) -> str:
         return f"{value:g}"
     if name == "watts":
         return f"{value:g} W"
-    unit = {"bandwidth": "B/s", "memory": "B", "cache": "B", "link": "B/s", "exp": "/s", "int8": "OP/s"}.get(
-        name, "FLOP/s"
-    )
+    units = {"bandwidth": "B/s", "memory": "B", "link": "B/s", "exp": "/s", "int8": "OP/s"}
+    unit = (units | dict.fromkeys(ON_CHIP, "B")).get(name, "FLOP/s")
     scale, prefix = next(pair for pair in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1, "")) if value >= pair[0])
     return f"{value / scale:.5g} {prefix}{unit}"
 
@@ -235,7 +241,8 @@ def _table() -> dict[str, Accelerator]:
             (other["number"], int(other["value"]), _document(other["source"])) for other in row.get("alternatives", ())
         ]
         row["alternatives"] = tuple(others)
-    return {name: Accelerator(name, row.pop("peak"), exp=_special(row), **row) for name, row in rows.items()}
+        row.update(_units(row))
+    return {name: Accelerator(name, row.pop("peak"), **row) for name, row in rows.items()}
 
 
 def _document(source: str) -> str:
@@ -243,10 +250,17 @@ def _document(source: str) -> str:
     return source if " " in source else str(data("sources.toml")[source])
 
 
-def _special(row: dict[str, Any]) -> int:
-    """The rate of special functions, out of a row's number of units and their clock; 0 where it has none."""
-    units = row.pop("special", {"sms": 0, "clock": 0, "per_clock": 0})
-    return int(units["sms"] * units["clock"] * units["per_clock"])
+def _units(row: dict[str, Any]) -> dict[str, Any]:
+    """What a row says of each multiprocessor, for all of them: special functions in a second, and bytes of storage."""
+    units, storage = row.pop("special", None), dict(row.pop("storage", {}))
+    if units is None:
+        return {}
+    source = _document(storage.pop("source"))
+    return {
+        "exp": int(units["sms"] * units["clock"] * units["per_clock"]),
+        **{kind: kib * 1024 * units["sms"] for kind, kib in storage.items()},
+        "sources": dict.fromkeys(storage, source) | row["sources"],
+    }
 
 
 @cache

@@ -25,9 +25,9 @@ class Causal:
     Raises ValueError for sizes that are not positive, and for a window over blocks.
 
     >>> from roofline_kit import symbols
-    >>> N, S = symbols("N S")
-    >>> Causal().visible(N, N).factor(), Causal().visible(1, S), Causal(window=4).visible(1, 100)
-    (N*(N + 1)/2, S, 4)
+    >>> N, T = symbols("N T")
+    >>> Causal().visible(N, N).factor(), Causal().visible(1, T), Causal(window=4).visible(1, 100)
+    (N*(N + 1)/2, T, 4)
     >>> Causal(window=2).seen(2, 3)
     [[True, True, False], [False, True, True]]
     """

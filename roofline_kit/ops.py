@@ -161,8 +161,8 @@ def take(x: Any, indices: Any) -> Any:
     (more). Returns (..., more, m). An embedding is take(table, token ids).
 
     >>> from roofline_kit import symbols
-    >>> V, h, N = symbols("V h N")
-    >>> take(Tensor("E", (V, h)), Tensor("tokens", N, "int64")).step.loads
+    >>> N, h = symbols("N h")
+    >>> take(Tensor("E", (32000, h)), Tensor("tokens", N, "int64")).step.loads
     2*N*h + 8*N
     """
     lead = x.shape[:-2]
@@ -301,9 +301,9 @@ def layer_norm(x: Any, weight: Any = None, bias: Any = None, eps: float = 1e-5) 
     (Ba, Kiros and Hinton, arXiv 1607.06450).
 
     >>> from roofline_kit import symbols, tensors
-    >>> N, n = symbols("N n")
-    >>> layer_norm(Tensor("x", (N, n)), *tensors("w b", n)).step.flops.expand()
-    7*N*n + 4*N
+    >>> N, h = symbols("N h")
+    >>> layer_norm(Tensor("x", (N, h)), *tensors("w b", h)).step.flops.expand()
+    7*N*h + 4*N
     """
     x = x - mean(x, keepdims=True)
     return _affine(x / sqrt(mean(x * x, keepdims=True) + eps), weight, bias)
@@ -317,9 +317,9 @@ def rms_norm(x: Any, weight: Any = None, eps: float = 1e-6) -> Any:
     (Zhang and Sennrich, arXiv 1910.07467).
 
     >>> from roofline_kit import symbols
-    >>> N, n = symbols("N n")
-    >>> rms_norm(Tensor("x", (N, n)), Tensor("w", n)).step.flops.expand()
-    4*N*n + 3*N
+    >>> N, h = symbols("N h")
+    >>> rms_norm(Tensor("x", (N, h)), Tensor("w", h)).step.flops.expand()
+    4*N*h + 3*N
     """
     return _affine(x / sqrt(mean(x * x, keepdims=True) + eps), weight, None)
 

@@ -182,7 +182,7 @@ class Tensor:
         Raises TypeError for an index that is no slice, ValueError for a part that is empty or sticks out.
 
         >>> from roofline_kit import symbols
-        >>> N, h, w = symbols("N h w")
+        >>> N, h = symbols("N h")
         >>> x = Tensor("x", (N, h))
         >>> x[-1:], x[..., : h / 2]
         (x[-1:]: fp16 (1, h), x[..., :h/2]: fp16 (N, h/2))

@@ -25,7 +25,7 @@ ACTIVATIONS: dict[str, Callable[[Any], Any]] = {"gelu": gelu, "relu": relu, "sil
 def attention(Q: Any, K: Any, V: Any, mask: Causal | None = None) -> Any:
     """The lecture's Algorithm 0, standard attention: every intermediate goes to memory and back.
 
-    Q : (..., N, h), K : (..., S, h), V : (..., S, d); for self-attention of the lecture all have the same
+    Q : (..., N, h), K : (..., T, h), V : (..., T, d); for self-attention of the lecture all have the same
     shape. Returns (..., N, d). mask : which keys a query sees, `Causal()` for those up to its own; None,
     as in the lecture, for all. Scores are not scaled: a scale of 1/√h belongs into Q.
 
@@ -73,16 +73,16 @@ def _weight(W: Any) -> tuple[Any, Any]:
 def mlp(X: Any, W_up: Any, W_down: Any, W_gate: Any = None, activation: str = "gelu") -> Any:
     """The MLP of a decoder layer: activation(X·W_up)·W_down, or gated: (activation(X·W_gate) * X·W_up)·W_down.
 
-    X : (..., N, h). W_up, W_gate : (h, m). W_down : (m, h). activation : "gelu", "relu" or "silu".
+    X : (..., N, h). W_up, W_gate : (h, f). W_down : (f, h). activation : "gelu", "relu" or "silu".
     Shazeer, "GLU variants improve transformer", arXiv 2002.05202, for the gated one.
 
     Raises ValueError for an unknown activation, and where the shapes do not match.
 
     >>> from roofline_kit import Tensor, symbols, tensors, trace
-    >>> N, h, m = symbols("N h m")
-    >>> up, down, gate = Tensor("W1", (h, m)), Tensor("W2", (m, h)), Tensor("W3", (h, m))
+    >>> N, h, f = symbols("N h f")
+    >>> up, down, gate = Tensor("W1", (h, f)), Tensor("W2", (f, h)), Tensor("W3", (h, f))
     >>> trace(mlp, Tensor("X", (N, h)), up, down, gate, "silu").matmul_flops
-    6*N*h*m
+    6*N*f*h
     """
     act = ACTIVATIONS[choose("activation", activation, ACTIVATIONS)]
     hidden = act(linear(X, *_weight(W_up if W_gate is None else W_gate)))
@@ -154,7 +154,7 @@ def multi_head_attention(
     2305.13245): each K and V head serves heads/kv_heads query heads and is read once.
     causal : a token sees only those up to itself, or as many as a `Causal` says; the hidden scores are not
     computed. fused : scores stay on chip. rotation : (cos, sin) of `rotary`. cache : K and V of the context
-    (..., kv_heads, S, head_dim), whose last N rows X's own K and V are stored into.
+    (..., kv_heads, T, head_dim), whose last N rows X's own K and V are stored into.
 
     Raises ValueError where heads do not divide the width, or kv_heads the heads.
 
@@ -227,9 +227,9 @@ def decoder_layer(X: Any, w: Any, *, heads: Any, activation: str = "gelu", eps: 
 def compress(X: Any, positions: Any, W_up: Any, W_down: Any, *, stride: Any = 16, partial: bool = False) -> Any:
     """Blocks of tokens summarised by an MLP, one row for each: the compression of native sparse attention.
 
-    X : keys or values (..., S, d). positions : (block, d), added inside of each block. W_up, W_down : of the
+    X : keys or values (..., T, d). positions : (block, d), added inside of each block. W_up, W_down : of the
     MLP from block·d to d. Blocks begin `stride` tokens apart. partial : also those that end after the
-    last token, filled with zeros: S/stride in all, as Table 4 of the paper counts them.
+    last token, filled with zeros: T/stride in all, as Table 4 of the paper counts them.
 
     Yuan et al., "Native Sparse Attention", arXiv 2502.11089, section 3.3.1.
 
@@ -249,7 +249,7 @@ def sparse_attention(
 ) -> Any:  # fmt: skip
     """Native sparse attention: compressed, selected and near tokens, each branch one step, mixed by gates.
 
-    Q : (..., kv_heads, group, N, d), the last N tokens of the context. K, V : (..., kv_heads, S, d).
+    Q : (..., kv_heads, group, N, d), the last N tokens of the context. K, V : (..., kv_heads, T, d).
     K_cmp, V_cmp : blocks of `block` tokens, `stride` apart, as `compress` makes them. gates : (..., kv_heads,
     group, N, 3). near : keys and values of the window branch, where it has its own, as in the paper; K and V
     otherwise. Every query reads `selected` blocks of `select_block` tokens: the first, the two nearest,
@@ -267,24 +267,24 @@ def sparse_attention(
     >>> [step.operation for step in cost.steps]
     ['compressed_branch', 'selected_branch', 'window_branch', 'mix']
     """
-    S, n = K.shape[-2], Q.shape[-2]
-    blocks = _blocks_to_select(S, block, stride, select_block, selected, window)
+    T, N = K.shape[-2], Q.shape[-2]
+    blocks = _blocks_to_select(T, block, stride, select_block, selected, window)
 
     @fuse
     def compressed_branch(Q: Any, K: Any, V: Any) -> Any:
-        mask = Causal(block=block, stride=stride, tokens=S)
+        mask = Causal(block=block, stride=stride, tokens=T)
         P = _seen(softmax(matmul(Q, _groups(K, 1).mT, mask)), mask)
-        weight = sum(P, axis=-3).mT  # of the whole group, (..., blocks of `block`, n)
+        weight = sum(P, axis=-3).mT  # of the whole group, (..., blocks of `block`, N)
         # Equations 9 and 10 of the paper: by stride, and then by selection block.
         strides, ahead = select_block // stride, block // stride - 1
         by_stride = sum(windows(weight, ahead + 1, 1, start=-ahead, count=blocks * strides), axis=-2)
         by_block = sum(windows(by_stride, strides, strides), axis=-2).mT
-        return P @ _groups(V, 1), top(_favoured(by_block, S, select_block), selected)
+        return P @ _groups(V, 1), top(_favoured(by_block, T, select_block), selected)
 
     @fuse
     def selected_branch(Q: Any, K: Any, V: Any, chosen: Any) -> Any:
         k, v = (_chosen_rows(x, chosen, select_block, blocks) for x in (K, V))
-        scores = _not_after(Q.swapaxes(-3, -2) @ k.mT, chosen, S, select_block)
+        scores = _not_after(Q.swapaxes(-3, -2) @ k.mT, chosen, T, select_block)
         return (softmax(scores) @ v).swapaxes(-3, -2)
 
     @fuse
@@ -292,7 +292,7 @@ def sparse_attention(
         return attention(Q, _groups(K, 1), _groups(V, 1), Causal(window=window))
 
     K_near, V_near = (K, V) if near is None else near
-    start = S - sympy.Min(S, n + window - 1)
+    start = T - sympy.Min(T, N + window - 1)
     summary, chosen = compressed_branch(Q, K_cmp, V_cmp)
     details = selected_branch(Q, K, V, chosen)
     return mix(gates, summary, details, window_branch(Q, K_near[..., start:, :], V_near[..., start:, :]))
@@ -333,7 +333,7 @@ def _seen(P: Any, mask: Causal) -> Any:
 
 
 def _chosen_rows(X: Any, chosen: Any, select_block: int, blocks: Any) -> Any:
-    """Rows of the chosen blocks of X, (..., S, d): (..., N, selected·select_block, d)."""
+    """Rows of the chosen blocks of X, (..., T, d): (..., N, selected·select_block, d)."""
     *lead, _, d = X.shape
     by_block = windows(X, select_block, select_block, count=blocks).reshape(*lead, blocks, select_block * d)
     rows = take(by_block, chosen)

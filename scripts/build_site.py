@@ -31,6 +31,7 @@ def build(folder: Path) -> int:
             (pages / name).mkdir(parents=True)
             for source in ROOT.glob(sources):
                 shutil.copy(source, pages / name)
+        shutil.copy(ROOT / "notebooks" / "glossary.md", pages / "notebooks")
         options = ["--conf-dir", str(ROOT / "docs"), "--doctree-dir", str(Path(work, "doctrees"))]
         made = main([*options, "--quiet", "--fail-on-warning", str(pages), str(Path(work, "site"))])
         if made == 0:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from itertools import combinations
 from typing import Any
 
@@ -10,8 +11,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from matplotlib.colors import to_rgba
 
 import roofline_kit as rk
+from roofline_kit.pictures.machine import BOXES, PARTS
 from roofline_kit.pictures.plots import THEMES
 
 N, h = rk.symbols("N h")
@@ -156,6 +159,91 @@ def test_points_say_that_they_are_predictions() -> None:
     assert any("Not measurements" in text.get_text() for text in rk.plot_roofline("A10", {"GEMM": GEMM}).texts)
     assert not any("measurements" in text.get_text() for text in rk.plot_roofline("A10").texts)
 
+
+# --- the machine ---
+
+
+def parts(ax: Any) -> list[str]:
+    """What stands in the picture of a machine, each part's lines as one text."""
+    return [" ".join(text.get_text().split()) for text in ax.texts if text.get_text()]
+
+
+def test_the_machine_has_the_sizes_and_rates_of_its_datasheet() -> None:
+    a10 = rk.accelerator("A10")
+    assert set(parts(rk.plot_machine("A10"))) == {
+        "the A10's chip", "bytes 600 GB/s", "memory 24 GB", f"L2 cache {a10.cache / 1e6:g} MB",
+        f"shared memory {a10.shared / 1e6:.4g} MB registers {a10.registers / 1e6:.4g} MB",
+        "matrix units 125 TFLOP/s, fp16", "ordinary units 31.2 TFLOP/s, fp32",
+        f"special-function units {a10.exp / 1e12:.4g} T exp/s",
+    }  # fmt: skip
+
+
+def test_a_part_without_a_number_is_drawn_without_one() -> None:
+    mine = rk.Accelerator("mine", {"fp16": 4e12}, 4e10, 16e9, registers=2**21)
+    assert set(parts(rk.plot_machine(mine))) == {
+        "the mine's chip", "bytes 40 GB/s", "memory 16 GB", "L2 cache", "shared memory registers 2.097 MB",
+        "matrix units 4 TFLOP/s, fp16", "ordinary units", "special-function units",
+    }  # fmt: skip
+
+
+def test_a_small_machine_has_the_numbers_of_one_part() -> None:
+    texts = parts(rk.plot_machine("A10", "L2", small=True))
+    assert [text for text in texts if re.search(r"\d [MGT]", text)] == ["L2 cache 6 MB"]
+
+
+@pytest.mark.parametrize("small", [False, True])
+@pytest.mark.parametrize("part", PARTS)
+def test_one_part_of_the_machine_is_highlighted_in_colour_and_in_weight(part: str, small: bool) -> None:
+    ax = rk.plot_machine("A10", part, small=small)
+    bold = [" ".join(text.get_text().split()) for text in ax.texts if text.get_fontweight() == "bold"]
+    filled = [box for box in ax.patches if box.get_facecolor() == to_rgba(THEMES["light"].memory)]
+    assert len(bold) == 1 and bold[0].startswith("bytes" if part == "bytes" else BOXES[part].names.split("\n")[0])
+    assert len(filled) == (part != "bytes")
+
+
+@pytest.mark.parametrize("part", PARTS)
+@pytest.mark.parametrize("name", ["A10", "H100-SXM", "TPU-v6e"])
+def test_every_word_of_a_machine_stands_alone_and_within_its_box(name: str, part: str) -> None:
+    dtype = "bf16" if "TPU" in name else "fp16"
+    for small in (False, True):
+        ax = rk.plot_machine(name, part, small=small, dtype=dtype, title="A machine")
+        placed = [(text, box) for text, box in boxes(ax) if text]
+        for (one, a), (other, b) in combinations(placed, 2):
+            assert not a.overlaps(b), (one, other)
+        frames = [patch.get_window_extent() for patch in ax.patches]
+        for text, box in placed:
+            around = [frame for frame in frames if frame.overlaps(box)]
+            assert all(f.x0 < box.x0 and box.x1 < f.x1 and f.y0 < box.y0 and box.y1 < f.y1 for f in around), text
+            assert len(around) == (0 if text.startswith("bytes") else 1 if text.startswith(("memory", "the ")) else 2)
+
+
+@pytest.mark.parametrize("name", rk.accelerators())
+def test_every_accelerator_is_a_machine_that_can_be_drawn(name: str) -> None:
+    ax = rk.plot_machine(name, dtype="bf16" if "TPU" in name else "fp16", theme="dark")
+    assert {f"the {name}'s chip"} < set(parts(ax))
+
+
+def test_shared_memory_is_that_of_the_published_table() -> None:
+    names = {"A100": "A100-40GB", "A10": "A10", "H100 SXM": "H100-SXM"}
+    for name, kib, multiprocessors in rk.published("on-chip-memory").rows:
+        assert rk.accelerator(names[name]).shared == kib * 1024 * multiprocessors
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda: rk.plot_machine("A11"), "did you mean 'A10'"),
+        (lambda: rk.plot_machine("A10", "l3"), "unknown part 'l3'"),
+        (lambda: rk.plot_machine("TPU-v6e"), "no fp16 peak"),
+        (lambda: rk.plot_machine("A10", theme="drak"), "did you mean 'dark'"),
+    ],
+)
+def test_a_machine_that_cannot_be_drawn_is_refused_in_words(call: Any, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        call()
+
+
+# --- sweeps ---
 
 SIZES = np.array([1, 4, 16, 64, 256])
 

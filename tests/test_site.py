@@ -88,7 +88,7 @@ def test_next_leads_through_all_notebooks_to_the_reference(site: Path, pages: di
         page = pages[path.relative_to(site).as_posix()]
         assert local(page, page.find("a", "left-prev")[0]["href"])[0] == before.path
         way.append(path.stem)
-    assert way == [path.stem for path in NOTEBOOKS] + ["api"]
+    assert way == [path.stem for path in NOTEBOOKS] + ["glossary", "api"]
 
 
 INSTRUCTORS = ("instructors.html", "grading.html", "attacks.html")
@@ -253,6 +253,40 @@ def test_hint_and_answer_open_one_after_the_other(tab: Any, pages: dict[str, Pag
     assert fold.locator("p").first.is_visible() and not fold.locator(".answer").is_visible()
     fold.get_by_text("Answer", exact=True).click()
     assert fold.locator(".answer svg").is_visible()
+
+
+def test_a_word_says_what_it_means_by_click_by_key_and_on_a_phone(tab: Any, pages: dict[str, Page]) -> None:
+    tab.set_viewport_size({"width": 390, "height": 844})
+    tab.goto(pages["notebooks/00_start_here.html"].path.as_uri())
+    said, sentence = tab.locator(".said"), "Turns the scores of a query into weights"
+    link = tab.locator("article a", has_text=re.compile("^softmax$"))
+    for opens in (link.click, lambda: link.press("Enter")):
+        opens()
+        assert sentence in said.inner_text() and tab.url.endswith("00_start_here.html")
+        box, at = said.bounding_box(), link.bounding_box()
+        assert box["x"] >= 0 and box["x"] + box["width"] <= 390 and box["y"] >= at["y"] + at["height"] - 1
+        tab.keyboard.press("Escape")
+        assert not said.is_visible()
+    link.press("Enter")
+    tab.keyboard.press("Tab")
+    tab.keyboard.press("Enter")
+    tab.wait_for_url("**/glossary.html#softmax")
+
+
+def test_every_link_to_a_word_shows_what_the_glossary_says_of_it(tab: Any, pages: dict[str, Page]) -> None:
+    glossary = pages["notebooks/glossary.html"]
+    says = """links => links.map(id => document.getElementById(id).querySelector("h3 + p").textContent)"""
+    for name in (f"notebooks/{path.stem}.html" for path in NOTEBOOKS[:4]):
+        tab.goto(pages[name].path.as_uri())
+        links = tab.locator('article a[href*="glossary.html#"]:not(.said a)')
+        words = links.evaluate_all("links => links.map(link => link.hash.slice(1))")
+        shown = []
+        for i in range(links.count()):
+            links.nth(i).evaluate("link => link.click()")
+            shown.append(tab.locator(".said").text_content())
+        tab.goto(glossary.path.as_uri())
+        wanted = tab.evaluate(f"words => ({says})(words)", words)
+        assert words and shown == [f"{sentence} Glossary" for sentence in wanted], name
 
 
 def test_the_search_finds_pages(tab: Any, pages: dict[str, Page]) -> None:

@@ -39,13 +39,13 @@ def explore_sparse(
     >>> explore_sparse(context=65536)
     Of a context of 65,536, a new token reads 5,632 tokens (4,096 compressed, 1,024 selected, 512 in the window), ...
     """
-    S, n = symbols("context selected")
+    T, n = symbols("context selected")
     cost, reads = _sparse(block, stride, select_block)
     sizes, broken = whole_sizes([cost])
     made = (
-        sizes | reads | {"total": sympy.Add(*map(sympy.Symbol, reads)), "full": S, "share": sympy.Symbol("total") / S}
+        sizes | reads | {"total": sympy.Add(*map(sympy.Symbol, reads)), "full": T, "share": sympy.Symbol("total") / T}
     )
-    made |= {"block": sympy.Integer(select_block), "blocks": sympy.ceiling(S / select_block)}
+    made |= {"block": sympy.Integer(select_block), "blocks": sympy.ceiling(T / select_block)}
     made |= {"few": n - sympy.Symbol("blocks")}
     controls = [
         slider("context", "context length", stops(1024, 131072), context),
@@ -75,14 +75,14 @@ SENTENCE = (
 @cache
 def _sparse(block: int, stride: int, select_block: int) -> tuple[Cost, dict[str, sympy.Expr]]:
     """One decode step of native sparse attention, and how many tokens of the caches each branch reads."""
-    S, n, w, d = symbols("context selected window head_dim")
-    rows = sympy.ceiling(S / size(stride, "explore_sparse: stride"))
-    K, V, K_near, V_near = (Tensor(name, (1, S, d)) for name in ("K", "V", "K_near", "V_near"))
+    T, n, w, d = symbols("context selected window head_dim")
+    rows = sympy.ceiling(T / size(stride, "explore_sparse: stride"))
+    K, V, K_near, V_near = (Tensor(name, (1, T, d)) for name in ("K", "V", "K_near", "V_near"))
     K_cmp, V_cmp = (Tensor(name, (1, rows, d)) for name in ("K_cmp", "V_cmp"))
     Q, gates = Tensor("Q", (1, 1, 1, d)), Tensor("gates", (1, 1, 1, 3))
     how = {"block": block, "stride": stride, "select_block": select_block, "selected": n, "window": w}
     cost = trace(sparse_attention, Q, K, V, K_cmp, V_cmp, gates, (K_near, V_near), **how)
-    token = K.nbytes / S * 2  # of its key and its value
+    token = K.nbytes / T * 2  # of its key and its value
     caches = {"compressed": (K_cmp, V_cmp), "chosen": (K, V), "near": (K_near, V_near)}
     return cost, {name: sympy.cancel(cost.loads_of(*arrays) / token) for name, arrays in caches.items()}
 

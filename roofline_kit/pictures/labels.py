@@ -7,6 +7,12 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.ticker import EngFormatter
+
+
+def si(value: float, unit: str) -> str:
+    """An amount in engineering units, four digits of it: 125 TFLOP/s."""
+    return EngFormatter(unit, sep=" ")(float(f"{value:.4g}"))
 
 
 class Placer:

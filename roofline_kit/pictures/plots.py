@@ -25,7 +25,7 @@ from ..cost import Cost, Sweep
 from ..names import choose
 from ..roofline import Roofline, roofline
 from ..tensor import Step
-from .labels import Placer
+from .labels import Placer, si
 from .themes import THEMES, Theme
 
 
@@ -155,7 +155,7 @@ def plot_stack(
             bar = ax.barh(row, amount, 0.72, end, color=colors[part], edgecolor=look.page, lw=1.5)[0]
             _write_inside(ax, bar, part, look.page)
             end += amount
-        ax.text(end, row, f"  {_si(end, _unit(x))}", color=look.ink, va="center", fontsize=12.5)
+        ax.text(end, row, f"  {si(end, _unit(x))}", color=look.ink, va="center", fontsize=12.5)
     return ax
 
 
@@ -284,11 +284,11 @@ def _draw_roofs(placer: Placer, look: Theme, roofs: list[Roofline]) -> None:
     placer.keep_off([(ridge, y0), (ridge, y1)])
 
     ink, memory, compute = ({"color": c, "fontweight": "bold"} for c in (look.ink, look.memory, look.compute))
-    peak = f"{roof.accelerator.name}  {roof.dtype} peak  {_si(roof.peak, 'FLOP/s')}"
+    peak = f"{roof.accelerator.name}  {roof.dtype} peak  {si(roof.peak, 'FLOP/s')}"
     placer.text(x1, roof.peak, peak, -4, 7, ha="right", va="bottom", **ink)
-    placer.along(x0, ridge, roof.bandwidth, f"memory  {_si(roof.bandwidth, 'B/s')}", 7, va="bottom", **ink)
+    placer.along(x0, ridge, roof.bandwidth, f"memory  {si(roof.bandwidth, 'B/s')}", 7, va="bottom", **ink)
     for r in roofs[1:]:
-        text = f"{r.accelerator.name}  {_si(r.peak, 'FLOP/s')}"
+        text = f"{r.accelerator.name}  {si(r.peak, 'FLOP/s')}"
         dy, va = (-6, "top") if r.peak <= roof.peak else (6, "bottom")
         placer.text(x1, r.peak, text, -4, dy, ha="right", va=va, color=look.faint)
     placer.text(x0, y1, "◀ memory-bound: time = bytes / bandwidth", 8, -8, va="top", **memory)
@@ -304,14 +304,14 @@ def _draw_further_limits(placer: Placer, look: Theme, roof: Roofline, points: Ma
         line = [(rate / roof.bandwidth, rate), (x1, rate)]
         placer.ax.plot(*zip(*line, strict=True), color=look.other, lw=1.8, ls="--", zorder=3)
         placer.keep_off(line)
-        name = f"outside of matrix units  {_si(rate, 'FLOP/s')}"
+        name = f"outside of matrix units  {si(rate, 'FLOP/s')}"
         placer.text(x1, rate, name, -4, -5, ha="right", va="top", color=look.other)
     if "exp" in roof.limits:
         for x, top in _walls(roof, points).items():
             wall = [(x, top), (x, roof.attainable(x))]
             placer.ax.plot(*zip(*wall, strict=True), color=look.other, lw=5, alpha=0.7, solid_capstyle="butt", zorder=4)
             placer.keep_off(wall)
-            placer.label(x, top, f"exponentials: at most {_si(top, 'FLOP/s')}", color=look.other)
+            placer.label(x, top, f"exponentials: at most {si(top, 'FLOP/s')}", color=look.other)
 
 
 def _walls(roof: Roofline, points: Mapping[str, Any]) -> dict[float, float]:
@@ -371,11 +371,6 @@ def _draw_points(placer: Placer, look: Theme, marks: Mapping[str, tuple[Any, Any
         for place in zip(at, values, strict=True) if label in markers else ():
             placer.keep_free(placer.pixels(*place), 6)
         placer.label(at[-1], values[-1], label, color=look.ink)
-
-
-def _si(value: float, unit: str) -> str:
-    """An amount in engineering units, four digits of it: 125 TFLOP/s."""
-    return EngFormatter(unit, sep=" ")(float(f"{value:.4g}"))
 
 
 def _unit(name: str) -> str:
