@@ -29,7 +29,8 @@ from .transformer import norm, rotary, sparse_attention, split_heads
 # The rooms beside the kit, each opened when it is first asked for: what they need takes time to import.
 _ROOMS = {
     "course.lecture": ("lecture", "published"),
-    "course.lessons": ("check",),
+    "course.lessons": ("answer", "check"),
+    "course.progress": ("progress",),
     "explorers.attention": ("explore_attention",),
     "explorers.batch": ("explore_batch",),
     "explorers.roofline": ("explore_roofline",),
