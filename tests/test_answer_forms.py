@@ -88,7 +88,7 @@ FORMS: dict[str, dict[str, list[Any]]] = {
             N_real * (4 * h_plain + 3) / (16 * (N_real + h_plain)), n_plain * (4 * h + 3) / (16 * (n_plain + h)),
             0.0625 * N * (4 * h + 3) / (N + h), sympy.Eq(sympy.Symbol("I"), SINGLE, evaluate=False),
             "N*(4*h+3)/(16*(N+h))", "N(4h + 3) / (16(N + h))", "N²(4h+3)/(16N² + 16N·h)", "N^2*(4*h+3)/(16*N^2+16*N*h)",
-            "I = N*(4*h+3)/(16*(N+h))",
+            "I = N*(4*h+3)/(16*(N+h))", "N (4 h + 3) / (16 (N + h))", "(4 N h + 3 N) / (16 (N + h))",
         ],
         "half precision": [HALF, "N*(4*h+3)/(8*(N+h))", 2 * SINGLE],
         "formula": [0.5, "1/2", 128],
@@ -100,6 +100,7 @@ FORMS: dict[str, dict[str, list[Any]]] = {
         "right": [
             625, 625.0, "625", "625.0", " 625 rows", "6.25e2", "N = 625", "5**4", sympy.Integer(625), Fraction(625),
             [625], (625,), {625}, sympy.FiniteSet(625), {N: 625}, [{N: 625}], sympy.Matrix([625]), np.array(625),
+            N >= 625, "≥ 625", "from 625 on", "at least 625",
             np.array([625]), np.int64(625), 625.0000000001, 624.9999999999,
         ],
         "whole": [624.7, 625.3, "625.4"],

@@ -43,8 +43,8 @@ def read(answer: Any, what: str = "number") -> list[Any]:
 def unwrapped(answer: Any) -> Any:
     """What is inside of lists, arrays, sets, equations and solutions that hold one thing. Raises Unread for several."""
     for _ in range(9):  # a list can hold itself
-        if isinstance(answer, sympy.Equality):
-            answer = answer.rhs
+        if isinstance(answer, sympy.Rel):
+            answer = answer.rhs  # N = 625, and N ≥ 625
             continue
         inside = answer.tolist() if hasattr(answer, "tolist") else answer
         if isinstance(inside, dict):
@@ -63,6 +63,7 @@ SIGNS = str.maketrans({"·": "*", "×": "*", "−": "-", "^": "**", "’": "'"})
 RAISED = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻", "0123456789-")
 SCALES = {"%": sympy.Rational(1, 100), "percent": sympy.Rational(1, 100), "kb": 10**3, "mb": 10**6, "gb": 10**9}
 SCALES |= {"kib": 2**10, "mib": 2**20, "gib": 2**30}
+ABOUT = re.compile(r"^(?:about|approx\w*\.?|ca\.?|roughly|around|from|at least|[~≈≥>])")
 THOUSANDS = re.compile(r"(?<![\d.,])[1-9]\d{0,2}(?:[,_' ]\d{3})+(?!\d)")
 COMMA = re.compile(r"(?<=\d),(?=\d)")
 BODY_AND_UNIT = re.compile(r"((?:[-+*/().,_' \d]|(?<=\d)e(?=[-+]?\d))*[\d.)]) *([a-zA-Z%*][^\d]*)?")
@@ -72,7 +73,7 @@ def _read_text(text: str, what: str) -> list[Any]:
     """The numbers or the formula that a text can mean."""
     plain = re.sub(r"[⁰¹²³⁴⁵⁶⁷⁸⁹⁻]+", lambda raised: f"**{raised[0].translate(RAISED)}", text.strip(" '\"\n"))
     plain = plain.translate(SIGNS).rpartition("=")[2].removesuffix(".")
-    plain = re.sub(r"^\s*(?:about|approx\w*\.?|ca\.?|roughly|around|[~≈])", "", plain.strip()).strip()
+    plain = ABOUT.sub("", plain.strip()).strip()
     grouped = THOUSANDS.sub(lambda number: re.sub(r"[,_' ]", "", number[0]), plain)
     spellings = dict.fromkeys([grouped, COMMA.sub(".", plain)])
     ways = (_with_unit, _formula) if what == "number" else (_formula,)
@@ -92,7 +93,11 @@ def _with_unit(text: str) -> Any:
 
 def _formula(text: str) -> Any:
     """A formula in letters, with or without signs between factors; None where it is none."""
-    text = re.sub(r"(?<=[\d)]) *(?=[A-Za-df-z(])|(?<=[A-Za-z]) *(?=\()|(?<=[)]) *(?=e)", "*", text.strip())
+    text = re.sub(
+        r"(?<=[\d)]) *(?=[A-Za-df-z(])|(?<=[A-Za-z]) *(?=\()|(?<=[)]) *(?=e)|(?<=[A-Za-z]) +(?=[A-Za-z])",
+        "*",
+        text.strip(),
+    )
     try:
         return _value(ast.parse(text, mode="eval").body)
     except (SyntaxError, ValueError, TypeError, ArithmeticError, RecursionError, MemoryError):
@@ -130,5 +135,5 @@ def _finite(value: Any, given: Any, what: str) -> Any:
 
 def _short(given: Any) -> str:
     """What was given, in a few signs."""
-    text = repr(given) if isinstance(given, (str, bool, Number)) else f"a {type(given).__name__}"
+    text = repr(given) if isinstance(given, (str, bool, Number)) else f"A {type(given).__name__}"
     return text if len(text) <= 40 else f"{text[:37]}..."
