@@ -91,7 +91,8 @@ def worked(question: str) -> str:
     entry = hints()[question]
     lines = "\n".join(f"    {line}" for line in entry["worked"].strip().splitlines())
     given = f"The answer is {readable(right_answer(question))}" if "kind" not in entry else "One that is right"
-    return f"{given}:\n\n{lines}\n\n{entry['right']}"
+    nearest = ", the choice that is nearest to" if set(map(type, entry.get("choices", ()))) - {str} else ""
+    return f"{given}{nearest}:\n\n{lines}\n\n{entry['right']}"
 
 
 def hints() -> dict[str, Any]:
