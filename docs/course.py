@@ -18,6 +18,7 @@ from sphinx.util.fileutil import copy_asset_file
 
 import roofline_kit as rk
 from roofline_kit.course.answers import answer as right_answer
+from roofline_kit.course.judging import slips
 from roofline_kit.course.lessons import hints
 
 TITLE = re.compile(r"([^?.:]*\??)[.:]?\s*")  # the first words of a module's docstring, mostly a question
@@ -75,17 +76,21 @@ def html_output(html: str) -> dict[str, Any]:
 
 
 def fold(question: str) -> str:
-    """A question's hint, and in it, folded once more, its answer and what to say to known slips."""
-    entry, answer = hints()[question], right_answer(question)
-    slips = "".join(
-        f"<li>If you have {decimal(sympy.sympify(slip))}: {escape(hint)}</li>"
-        for slip, hint in entry.get("slips", {}).items()
+    """A question's hints, each folded into the one before, and in them its worked answer and what to say to slips."""
+    entry = hints()[question]
+    slipped = "".join(f"<li>If you have {typeset(slip)}: {escape(hint)}</li>" for slip, hint in slips(question))
+    answer = (
+        f'<p class="answer">{typeset(right_answer(question))}</p><pre>{escape(entry["worked"].strip())}</pre>'
+        f"<p>{escape(entry['right'])}</p>{slipped and f'<ul>{slipped}</ul>'}"
     )
-    return (
-        f'<details class="fold" data-question="{question}"><summary>Hint</summary><p>{escape(entry["hint"])}</p>'
-        f'<details class="fold"><summary>Answer</summary><p class="answer">{typeset(answer)}</p>'
-        f"<p>{escape(entry['right'])}</p>{slips and f'<ul>{slips}</ul>'}</details></details>"
-    )
+    inside = f"<p>{escape(entry['second'])}</p>{folded('Answer', answer)}"
+    inside = f"<p>{escape(entry['hint'])}</p>{folded('Second hint', inside)}"
+    return folded("Hint", inside, f' data-question="{question}"')
+
+
+def folded(title: str, inside: str, attributes: str = "") -> str:
+    """HTML that is hidden until its title is clicked."""
+    return f'<details class="fold"{attributes}><summary>{title}</summary>{inside}</details>'
 
 
 def typeset(value: Any) -> str:

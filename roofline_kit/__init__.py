@@ -30,7 +30,8 @@ from .transformer import norm, rotary, sparse_attention, split_heads
 _ROOMS = {
     "course.build": ("build",),
     "course.lecture": ("lecture", "published"),
-    "course.lessons": ("check",),
+    "course.lessons": ("answer", "check"),
+    "course.progress": ("progress",),
     "explorers.attention": ("explore_attention",),
     "explorers.batch": ("explore_batch",),
     "explorers.roofline": ("explore_roofline",),

@@ -244,15 +244,18 @@ def test_all_formulas_are_typeset_and_no_page_is_wider_than_a_phone(tab: Any, pa
     assert formulas > len(hints())
 
 
-def test_hint_and_answer_open_one_after_the_other(tab: Any, pages: dict[str, Page]) -> None:
+def test_hints_and_answer_open_one_after_the_other(tab: Any, pages: dict[str, Page]) -> None:
     tab.goto(pages["notebooks/02_attention.html"].path.as_uri())
     tab.evaluate("MathJax.startup.promise")
     fold = tab.locator("[data-question='02.fp32']")
     assert not fold.locator("p").first.is_visible()
-    fold.get_by_text("Hint").click()
-    assert fold.locator("p").first.is_visible() and not fold.locator(".answer").is_visible()
+    second = fold.get_by_text(hints()["02.fp32"]["second"])
+    fold.get_by_text("Hint", exact=True).click()
+    assert fold.locator("p").first.is_visible() and not second.is_visible()
+    fold.get_by_text("Second hint", exact=True).click()
+    assert second.is_visible() and not fold.locator(".answer").is_visible()
     fold.get_by_text("Answer", exact=True).click()
-    assert fold.locator(".answer svg").is_visible()
+    assert fold.locator(".answer svg").is_visible() and fold.get_by_text("cost.intensity").is_visible()
 
 
 def test_a_word_says_what_it_means_by_click_by_key_and_on_a_phone(tab: Any, pages: dict[str, Page]) -> None:

@@ -52,10 +52,10 @@ class Numbers:
         return "\n".join(aligned(self._cells(), left=5))
 
     def _repr_html_(self) -> str:
-        return _html(self._cells())
+        return html_table(self._cells())
 
 
-def _html(cells: list[tuple[str, ...]]) -> str:
+def html_table(cells: list[tuple[str, ...]]) -> str:
     """A table, of which the first row is the head."""
     lines = []
     for tag, row in zip(["th", *["td"] * len(cells)], cells, strict=False):
@@ -81,7 +81,7 @@ class Published:
         return "\n".join([*aligned(self._cells(), left=1), f"({self.source})"])
 
     def _repr_html_(self) -> str:
-        return f"{_html(self._cells())}\n<p>{escape(self.source)}</p>"
+        return f"{html_table(self._cells())}\n<p>{escape(self.source)}</p>"
 
     def column(self, name: str) -> tuple[Any, ...]:
         """The values of one column, from top to bottom."""

@@ -1,18 +1,19 @@
 """Is my answer right? Answers to the "your turn" questions of the notebooks, checked on the spot.
 
-A wrong answer gets a hint and never the solution: the expected value is computed when it is needed, by
-the same traced algorithms that the lesson uses, and `lessons.toml` holds only the hints.
+A wrong answer gets a hint, a second one on the second try, and on the third the answer with the lines that lead to it.
+What is right is computed when it is needed, by the same traced algorithms that the lesson uses; `lessons.toml` holds
+what is said.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from numbers import Number
 from typing import Any
 
-import sympy
-
 from ..names import choose, data
-from ..sizes import symbols
 from .answers import answer as right_answer
+from .judging import Finding, judge
+from .lecture import readable
+from .progress import keep, which_try
 
 
 @dataclass(frozen=True, repr=False)
@@ -26,11 +27,26 @@ class Verdict:
         return self.message
 
 
+@dataclass(frozen=True, repr=False)
+class Worked:
+    """A worked answer: a text to read."""
+
+    text: str
+
+    def __repr__(self) -> str:
+        return self.text
+
+
+# Who judges an answer, by the `kind` of its question in lessons.toml. Another kind of question joins here.
+KINDS: dict[str, Callable[[str, Any], Finding]] = {"value": judge}
+
+
 def check(question: str, answer: Any) -> Verdict:
-    """Whether `answer` is right, with a hint if it is not.
+    """Whether `answer` is right, with a hint if it is not; with the worked answer from the third try on.
 
     question : the id that stands in the notebook. answer : a number (three digits are enough where it is not whole), a
-    formula in symbols of the same names as in the lesson, a word, or `...` for "not answered yet".
+    formula in symbols of the same names as in the lesson, a word, or `...` for "not answered yet". Lists of one, and
+    numbers and formulas in quotes will do.
 
     Raises ValueError for an unknown question, with the nearest ones.
 
@@ -39,32 +55,54 @@ def check(question: str, answer: Any) -> Verdict:
     >>> check("01.saxpy", 1 / 4)
     Not yet. x and y are read, and the result is written as well.
     """
-    question = choose("question", question, hints(), see="the rk.check lines of the pages")
+    question = _known(question)
     entry = hints()[question]
     if answer is ...:
         return Verdict(False, "Your turn: replace the three dots by your answer, and run the cell again.")
-    if _agrees(answer, right_answer(question)):
-        return Verdict(True, "✓ Right. " + entry.get("right", ""))
-    for slip, hint in entry.get("slips", {}).items():
-        if _agrees(answer, sympy.sympify(slip)):
-            return Verdict(False, "Not yet. " + hint)
-    return Verdict(False, "Not yet. " + entry["hint"])
+    found = KINDS[entry.get("kind", "value")](question, answer)
+    if found.right:
+        return Verdict(True, _joined("✓ Right.", found.said, entry["right"], keep(question)))
+    if found.close:
+        return Verdict(False, _joined("Not yet.", found.said))
+    tries = which_try(question, found.reading)
+    help_by_try = ["" if found.said else entry["hint"], entry["second"], worked(question)]
+    return Verdict(False, _joined("Not yet.", found.said, help_by_try[min(tries, 3) - 1]))
 
 
-def _agrees(answer: Any, expected: Any) -> bool:
-    """The same word, the same formula, the same whole number, or the same other number to two or three digits."""
-    if isinstance(expected, str) or isinstance(answer, str):
-        return isinstance(answer, str) and answer.strip().lower() == expected
-    if not isinstance(answer, (Number, sympy.Expr)) or isinstance(answer, bool):
-        return False
-    answer = sympy.sympify(answer)
-    # Symbols count by name, so that one made by sympy.symbols will do.
-    expected = sympy.sympify(expected)
-    gap = sympy.simplify(answer.subs({s: symbols(s.name) for s in answer.free_symbols}) - expected)
-    rounded = not expected.is_Integer and gap.is_number and gap.is_finite and 200 * abs(gap) <= abs(expected)
-    return bool(gap == 0 or rounded)
+def answer(question: str) -> Worked:
+    """The worked answer to a question of a page: what is right, and the lines that lead to it. Asking is allowed.
+
+    Raises ValueError for an unknown question, with the nearest ones. Homework has its answers elsewhere.
+
+    >>> answer("01.faster")
+    Asking is allowed: whoever reads how it is done can do it next time.
+    The answer is 67/12 = 5.58333:
+    <BLANKLINE>
+        rk.roofline("H100-SXM").bandwidth / rk.roofline("A10").bandwidth
+    <BLANKLINE>
+    The peaks differ by a factor of eight, but this program never gets to see them.
+    """
+    question = _known(question)
+    return Worked(f"Asking is allowed: whoever reads how it is done can do it next time.\n{worked(question)}")
+
+
+def worked(question: str) -> str:
+    """The answer, the lines that lead to it, and what to notice."""
+    entry = hints()[question]
+    lines = "\n".join(f"    {line}" for line in entry["worked"].strip().splitlines())
+    given = f"The answer is {readable(right_answer(question))}" if "kind" not in entry else "One that is right"
+    nearest = ", the choice that is nearest to" if set(map(type, entry.get("choices", ()))) - {str} else ""
+    return f"{given}{nearest}:\n\n{lines}\n\n{entry['right']}"
 
 
 def hints() -> dict[str, Any]:
-    """What is said of an answer to each question: a hint, what to say when it is right, and known slips."""
+    """What is said of an answer to each question: two hints, the worked answer, what to notice, and known slips."""
     return data("lessons.toml")
+
+
+def _known(question: str) -> str:
+    return choose("question", question, hints(), see="the rk.check lines of the pages")
+
+
+def _joined(*sentences: str) -> str:
+    return " ".join(filter(None, sentences))
