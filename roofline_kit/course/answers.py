@@ -197,7 +197,10 @@ def measuring() -> dict[str, Any]:
 
 
 def errors() -> dict[str, Any]:
-    """10 · Find the error: what the page quotes, over what follows from the model, the mask or the datasheet."""
+    """10 · Find the error.
+
+    Each is what the page quotes, over what follows from the model, the mask or the datasheet.
+    """
     llama, queries = model("llama-3-8b"), tensors("Q K V", (4, 32, 8192, 128))
     head = trace(linear, Tensor("X", (1, h)), Tensor("W", (h, M)))
     pass_of_layer = trace(attention, *queries, mask=Causal()).matmul_flops
