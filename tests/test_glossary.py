@@ -48,7 +48,6 @@ OTHERS = {
     "04_heads_and_kv_cache": {"S", "B"},
     "05_fusion_flash_attention": {"M"},
     "08_batching": {"s", "n"},
-    "hw1_walk_through": {"S", "n", "w", "a", "b", "c"},
 }
 
 
