@@ -18,7 +18,7 @@ import pytest
 
 import roofline_kit as rk
 from roofline_kit.course import build as builds
-from roofline_kit.course import trial
+from roofline_kit.course import lessons, trial
 from roofline_kit.tensor import leaves
 
 QUESTIONS = {question: build for page in builds.PAGES for question, build in builds.questions_of(page).items()}
@@ -37,6 +37,10 @@ SLIPS = {question: list(build.slips.items()) for question, build in QUESTIONS.it
 
 def test_each_page_asks_for_two_algorithms() -> None:
     assert [question[:2] for question in QUESTIONS] == sorted(2 * [f"{page:02}" for page in range(1, 9)])
+
+
+def test_no_question_has_the_id_of_one_that_is_checked() -> None:
+    assert not set(QUESTIONS) & set(lessons.hints())
 
 
 @pytest.mark.parametrize("question", QUESTIONS)

@@ -140,7 +140,7 @@ def plain_merge(out1: Any, lse1: Any, out2: Any, lse2: Any) -> Any:
 
 
 QUESTIONS = {
-    "05.tile": Build(
+    "05.inner": Build(
         title="The inner loop of FlashAttention",
         asks="""*q* is (*B*, *d*), a tile of keys and values is (*T*, *d*). So far each row
 has its largest score *m* (*B*, 1), the sum *total* (*B*, 1) of the exponentials of its scores less *m*, and *out*
