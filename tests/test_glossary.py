@@ -46,7 +46,6 @@ SIZES, ARRAYS, NUMBERS = letters("size"), letters("array"), letters("number")
 # Letters that these pages still use otherwise: the list may only shrink.
 OTHERS = {
     "04_heads_and_kv_cache": {"S", "B"},
-    "05_fusion_flash_attention": {"M"},
     "08_batching": {"s", "n"},
 }
 

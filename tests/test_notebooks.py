@@ -136,6 +136,13 @@ def test_no_number_in_the_prose_is_typed_in_by_hand(notebook: Any) -> None:
                 assert len(plain) < 2 or plain in known | names, f"{cell.id}: where does {number} come from?"
 
 
+def test_no_formula_within_a_line_needs_dollars(notebook: Any) -> None:
+    """The site shows them as they are typed."""
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            assert not re.search(r"(?<!\$)\$[^$\n]+\$(?!\$)", cell.source), cell.id
+
+
 def test_a_page_that_prints_how_a_source_was_found_explains_both_words_first(notebook: Any) -> None:
     """At the latest in the sentence before it, once a page."""
     said = ""
