@@ -45,7 +45,6 @@ def letters(kind: str) -> set[str]:
 SIZES, ARRAYS, NUMBERS = letters("size"), letters("array"), letters("number")
 # Letters that these pages still use otherwise: the list may only shrink.
 OTHERS = {
-    "04_heads_and_kv_cache": {"S", "B"},
     "08_batching": {"s", "n"},
 }
 

@@ -79,6 +79,7 @@ def test_cells_are_short_and_each_is_introduced_by_a_sentence(notebook: Any) -> 
     for before, cell in zip([None, *notebook.cells], notebook.cells, strict=False):
         if cell.cell_type == "code":
             assert before is not None and before.cell_type == "markdown", f"no sentence stands before {cell.id}"
+            assert before.source.strip(), f"{before.id} is empty"
             assert len([line for line in cell.source.splitlines() if line.strip()]) <= 15, cell.id
 
 
