@@ -32,6 +32,7 @@ METADATA = {
     },
 }
 # What editors leave in cells. Tags and what a cell shows or hides stay.
+WIDGET = "application/vnd.jupyter.widget-view+json"  # by the name of a model that lives as long as its kernel
 NOISE = ("ExecuteTime", "colab", "collapsed", "execution", "id", "outputId", "scrolled", "trusted", "vscode")
 
 
@@ -72,6 +73,8 @@ def execute(notebook: Any, path: Path) -> None:
                 client.execute_cell(cell, index)
             except (CellControlSignal, DeadKernelError) as error:
                 sys.exit(f"{path}: cell {index + 1} (id {cell.id}) failed\n{error}")
+            for output in cell.get("outputs", []):
+                output.get("data", {}).pop(WIDGET, None)  # what stays is its sentence, and the picture of an explorer
 
 
 if __name__ == "__main__":

@@ -180,9 +180,12 @@ class Explorer:
         )
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
-        marks, height = self._still
-        drawn = png(marks, 720, height, THEMES["light"]._asdict())
-        return {"text/plain": repr(self), "text/html": self.html, "image/png": drawn}
+        return {"text/plain": repr(self), "text/html": self.html, "image/png": self.picture(self.state, self.frozen)}
+
+    def picture(self, state: Mapping[str, Any], frozen: Mapping[str, Any] | None) -> bytes:
+        """What it shows at a state, beside a frozen one, as PNG."""
+        marks, height = self._marks(state, frozen)
+        return png(marks, 720, height, THEMES["light"]._asdict())
 
     def save(self, path: Any) -> None:
         """Writes a page that shows the explorer live in any browser, without a kernel and without a network.

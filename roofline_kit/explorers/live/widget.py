@@ -9,6 +9,7 @@ from typing import Any
 import anywidget
 import ipywidgets
 import traitlets
+from IPython.core.getipython import get_ipython
 
 from ...names import unknown
 from .controls import Control, asset, stopping
@@ -137,6 +138,8 @@ class Panel(ipywidgets.VBox):  # type: ignore[misc]
         super().__init__([row, self.chart], state=dict(explorer.state), frozen=explorer.frozen)
         self.add_class("rk-panel")  # by which the chart finds the controls, to keep what is typed there
         traitlets.link((self.chart, "frozen"), (self, "frozen"))
+        if shell := get_ipython():
+            shell.display_formatter.formatters["image/png"].for_type(ipywidgets.Box, picture)
         for name, widget in self.controls.items():
             widget.observe(lambda change, name=name: self._follow(name, change["new"]), "value")
 
@@ -163,3 +166,11 @@ class Panel(ipywidgets.VBox):  # type: ignore[misc]
 
     def __repr__(self) -> str:
         return repr(self.explorer)
+
+
+def picture(box: ipywidgets.Box) -> bytes | None:
+    """The first explorer in a box, as a PNG that a notebook shows where no widget is live; None if there is none."""
+    if isinstance(box, Panel):
+        return box.explorer.picture(box.state, box.frozen)
+    inside = (picture(child) for child in box.children if isinstance(child, ipywidgets.Box))
+    return next(filter(None, inside), None)
