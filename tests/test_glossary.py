@@ -47,7 +47,6 @@ SIZES, ARRAYS, NUMBERS = letters("size"), letters("array"), letters("number")
 OTHERS = {
     "04_heads_and_kv_cache": {"S", "B"},
     "05_fusion_flash_attention": {"M"},
-    "08_batching": {"s", "n"},
     "09_measure_on_delta": {"M"},
     "hw1_walk_through": {"S", "n", "w", "a", "b", "c"},
 }
