@@ -31,8 +31,9 @@ METADATA = {
         "pygments_lexer": "ipython3",
     },
 }
+# What a widget shows while its kernel runs: it has an id that changes. Without it, what is stored is its picture.
+LIVE = "application/vnd.jupyter.widget-view+json"
 # What editors leave in cells. Tags and what a cell shows or hides stay.
-WIDGET = "application/vnd.jupyter.widget-view+json"  # by the name of a model that lives as long as its kernel
 NOISE = ("ExecuteTime", "colab", "collapsed", "execution", "id", "outputId", "scrolled", "trusted", "vscode")
 
 
@@ -73,8 +74,8 @@ def execute(notebook: Any, path: Path) -> None:
                 client.execute_cell(cell, index)
             except (CellControlSignal, DeadKernelError) as error:
                 sys.exit(f"{path}: cell {index + 1} (id {cell.id}) failed\n{error}")
-            for output in cell.get("outputs", []):
-                output.get("data", {}).pop(WIDGET, None)  # what stays is its sentence, and the picture of an explorer
+            for output in cell.get("outputs", ()):
+                output.get("data", {}).pop(LIVE, None)
 
 
 if __name__ == "__main__":
