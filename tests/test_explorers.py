@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import builtins
 import csv
 import importlib
@@ -536,6 +537,32 @@ def test_a_stored_output_is_a_sentence_a_page_and_a_picture_and_the_same_each_ti
     assert bundle["image/png"].startswith(b"\x89PNG")
     assert "http" not in bundle["text/html"].replace("http://www.w3.org/2000/svg", "")
     assert rk.explore_batch(batch=65, context=2000).html != bundle["text/html"]
+
+
+def test_a_box_with_an_explorer_in_it_is_stored_as_a_sentence_and_a_picture_the_same_each_time(tmp_path: Path) -> None:
+    """Where no kernel runs, as on GitHub, a widget shows nothing; and the names of its models are new in each run."""
+    import nbformat
+    from nbformat.v4 import new_code_cell, new_notebook
+
+    code = """
+import ipywidgets
+import roofline_kit as rk
+panel = rk.explore_batch().widget()
+panel.state = {"batch": 100}
+ipywidgets.VBox([ipywidgets.IntSlider(100), ipywidgets.HBox([panel])])"""
+    cells = [new_code_cell(code, id="box"), new_code_cell("panel.children[0]", id="none")]
+    path = tmp_path / "box.ipynb"
+    nbformat.write(new_notebook(cells=cells), path)
+    run = [sys.executable, str(KIT.parent / "scripts" / "execute_notebooks.py"), str(path)]
+    stored = set()
+    for _ in range(2):
+        subprocess.run(run, check=True, capture_output=True, env={**os.environ, "PYTHONPATH": str(KIT.parent)})
+        stored.add(path.read_bytes())
+    assert len(stored) == 1
+    box, plain = (cell.outputs[0].data for cell in nbformat.read(path, as_version=4).cells)
+    assert set(box) == {"text/plain", "image/png"} and set(plain) == {"text/plain"}
+    assert base64.b64decode(box["image/png"]) == rk.explore_batch(batch=100).png != rk.explore_batch().png
+    assert "VBox(children=(IntSlider(value=100), HBox(" in box["text/plain"]
 
 
 def test_a_changed_formula_fails_a_stored_notebook(tmp_path: Path) -> None:

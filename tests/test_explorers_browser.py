@@ -697,6 +697,46 @@ def test_what_is_typed_into_an_explorer_does_nothing_to_the_notebook_and_ctrl_s_
             assert nbformat.read(path, as_version=4).metadata["typed"] == kind
 
 
+def test_the_slider_that_page_8_makes_says_what_its_cost_and_the_explorer_say(lab: Any) -> None:
+    """Ten lines of a student's kind: dragged, both the label and the chart are at the new batch."""
+    page_8 = nbformat.read(REPOSITORY / "notebooks" / "08_batching.ipynb", as_version=4)
+    sources = {cell.id: cell.source for cell in page_8.cells}
+    before = """
+import ipywidgets
+import roofline_kit as rk
+b, T = rk.symbols("b T")
+a100 = rk.roofline("A100-40GB")
+decode = rk.model("llama-2-7b").decode(b, T, fused=True).compile("b", T=1000)"""
+    lab.write("own_cost.ipynb", before, sources["own-code"])
+    explorer = rk.explore_batch("llama-2-7b", "A100-40GB", context=1000, fused=True)
+    with lab.open("own_cost.ipynb") as notebook:
+        page = notebook.page
+        notebook.run_all()
+        page.wait_for_function("[...document.querySelectorAll('.rk')].some(root => root.explorer)")
+        shown = Shown(explorer, page.locator(".rk"))
+        said = page.locator(".jp-OutputArea .widget-label:not(label)").first
+        assert said.text_content() == sentence(explorer, 32)
+        handle = page.locator(".jp-OutputArea .noUi-handle").first
+        handle.scroll_into_view_if_needed()
+        box = handle.bounding_box()
+        page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+        page.mouse.down()
+        page.mouse.move(box["x"] + 60, box["y"] + box["height"] / 2, steps=6)
+        page.mouse.up()
+        page.wait_for_function("document.querySelector('.rk').explorer.state().batch > 40")
+        moved = int(notebook.eventually("mine.value"))
+        page.wait_for_function(f"document.querySelector('.rk').explorer.state().batch === {moved}")
+        page.get_by_text(sentence(explorer, moved)).wait_for()
+        shown.agrees()
+
+
+def sentence(explorer: Any, batch: int) -> str:
+    """What the label says, from the explorer's own formulas."""
+    at = explorer.values(batch=batch)
+    wait, rate, intensity = (at[f"whole_{name}"] for name in ("time", "throughput", "intensity"))
+    return f"{1e3 * wait:.1f} ms, {rate:.0f} tokens/s, {intensity:.1f} FLOPs per byte"
+
+
 WIDGET = [
     "import ipywidgets\nimport roofline_kit as rk",
     "w = rk.explore_batch().widget()",

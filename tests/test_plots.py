@@ -15,7 +15,7 @@ from matplotlib.colors import to_rgba
 
 import roofline_kit as rk
 from roofline_kit.pictures.machine import BOXES, PARTS
-from roofline_kit.pictures.plots import THEMES
+from roofline_kit.pictures.plots import SERIES, THEMES
 
 N, h = rk.symbols("N h")
 ATTENTION = rk.trace(rk.attention, *rk.tensors("Q K V", (N, h)))
@@ -89,6 +89,24 @@ def test_a_name_in_a_stack_stands_within_its_part() -> None:
         box = text.get_window_extent()
         assert any(bar.get_window_extent().contains(*corner) for bar in ax.patches for corner in [box.min]
                    if bar.get_window_extent().contains(*box.max))  # fmt: skip
+
+
+@pytest.mark.parametrize("theme", THEMES)
+def test_the_colours_of_memory_and_compute_mean_nothing_else(theme: str) -> None:
+    """Neither curves nor parts have them, and no two of up to nine share a colour."""
+    bars = {"a": {f"part {i}": 1.0 for i in range(9)}}
+    curves = {f"curve {i}": ([1, 10], [10.0**i, 10.0**i]) for i in range(9)}
+    parts = [bar.get_facecolor() for bar in rk.plot_stack(bars, theme=theme).patches]
+    lines = [to_rgba(line.get_color()) for line in rk.plot_sweep(curves, theme=theme).lines]
+    taken = {to_rgba(THEMES[theme].memory), to_rgba(THEMES[theme].compute)}
+    for colors in (parts, lines):
+        assert len(set(colors)) == 9 and not taken & set(colors)
+
+
+def test_a_sweep_s_axis_has_no_numbers_beyond_its_data() -> None:
+    ax = rk.plot_sweep({"a curve": ([16, 131_072], [1.0, 2.0])}, points={"a point": (64, 1.5)})
+    assert max(ax.get_xticks()) <= 131_072 < ax.get_xlim()[1] and not len(ax.get_xticks(minor=True))
+    assert ax.spines["bottom"].get_bounds()[1] == 131_072
 
 
 @pytest.mark.parametrize("bars", [{}, {"a": {}}, {"a": {"x": -1.0}}, {"a": {"x": np.nan}}])
@@ -319,6 +337,9 @@ def test_text_has_the_contrast_that_accessibility_asks_for(theme: str) -> None:
         for ground in (look.page, look.memory_region, look.compute_region):
             light, dark = sorted((luminance(ink), luminance(ground)), reverse=True)
             assert (light + 0.05) / (dark + 0.05) >= 4.5, (theme, ink, ground)
+    for ink in SERIES[theme]:
+        light, dark = sorted((luminance(ink), luminance(look.page)), reverse=True)
+        assert (light + 0.05) / (dark + 0.05) >= 4.5, (theme, ink)
 
 
 @pytest.mark.parametrize(

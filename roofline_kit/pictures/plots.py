@@ -2,13 +2,14 @@
 
 The title states the finding, the limits are labelled on the lines themselves, and points are labelled
 directly, so there is no legend to decode. Blue is memory-bound and vermilion is compute-bound
-(Okabe and Ito's colours, which colour-blind readers can tell apart), in text as well as in colour.
+(Okabe and Ito's colours, which colour-blind readers can tell apart), in text as well as in colour, and neither is
+anything else: curves of a sweep and parts of a stack have other colours.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import cycle
 from numbers import Real
 from textwrap import fill
@@ -19,14 +20,14 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
-from matplotlib.ticker import EngFormatter, FuncFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import EngFormatter, FixedLocator, FuncFormatter, LogLocator, NullFormatter, NullLocator
 
 from ..cost import Cost, Sweep
 from ..names import choose
 from ..roofline import Roofline, roofline
 from ..tensor import Step
 from .labels import Placer, si
-from .themes import THEMES, Theme
+from .themes import SERIES, THEMES, Theme
 
 
 def plot_roofline(
@@ -112,10 +113,11 @@ def plot_sweep(
     ax.set(xscale="log", yscale="log", facecolor=look.page)
     ax.set(xlim=(xs.min() / 1.15, xs.max() * (xs.max() / xs.min()) ** 0.3), ylim=(ys.min() / 1.8, ys.max() * 1.8))
     placer = _dress(ax, look, (x or _name_of_sizes(curves), y), title, note)
+    _end_where_the_data_ends(ax, xs.min(), xs.max())
     for value in limits.values():
         ax.axhline(float(value), color=look.ink, ls="--", lw=1.6, zorder=2)
         placer.keep_off([(xs.min(), float(value)), (ax.get_xlim()[1], float(value))])
-    colors = _draw_curves(placer, look, tracks)
+    colors = _draw_curves(placer, SERIES[theme], tracks)
     _draw_points(placer, look, marks)
     for label, value in limits.items():
         placer.label(xs.min(), float(value), label, color=look.ink)
@@ -130,8 +132,8 @@ def plot_stack(
 ) -> Axes:  # fmt: skip
     """Draw what amounts are made of: a bar for each, of its parts one after the other, on one linear axis.
 
-    bars : {label: {part: amount}}, from the top down. A part has one colour in all bars, and its name where
-        there is room for it; the sum stands at a bar's end.
+    bars : {label: {part: amount}}, from the top down. A part has one colour in all bars, which up to
+        nine parts do not share, and its name where there is room for it; the sum stands at a bar's end.
     x : name of the axis, with the unit in brackets. title : the finding, in a sentence. note : a line under the axis.
     theme : "light" or "dark". ax : Axes to draw in.
 
@@ -148,7 +150,7 @@ def plot_stack(
     ax.set_yticks(range(len(bars)), [fill(label, 22) for label in bars])
     _dress(ax, look, (x, ""), title, note, amounts=True)
     names = dict.fromkeys(part for parts in bars.values() for part in parts)
-    colors = dict(zip(names, cycle((look.memory, look.compute, look.path, look.other)), strict=False))
+    colors = dict(zip(names, cycle(SERIES[theme]), strict=False))
     for row, parts in enumerate(bars.values()):
         end = 0.0
         for part, amount in parts.items():
@@ -350,10 +352,18 @@ def _draw_marks(placer: Placer, look: Theme, marks: Mapping[str, tuple[Any, Any]
         placer.label(x, y, text, color=color)
 
 
-def _draw_curves(placer: Placer, look: Theme, tracks: Mapping[str, tuple[Any, Any]]) -> dict[str, str]:
+def _end_where_the_data_ends(ax: Axes, first: float, last: float) -> None:
+    """The horizontal axis has numbers below what is drawn, and none below the names of the curves."""
+    ticks = LogLocator(10, _digits(first, last), numticks=12).tick_values(first, last)
+    ax.xaxis.set_major_locator(FixedLocator([tick for tick in ticks if first / 1.15 <= tick <= last * (1 + 1e-9)]))
+    ax.xaxis.set_minor_locator(NullLocator())
+    ax.spines["bottom"].set_bounds(ax.get_xlim()[0], last)
+
+
+def _draw_curves(placer: Placer, series: Sequence[str], tracks: Mapping[str, tuple[Any, Any]]) -> dict[str, str]:
     """The curves {label: (sizes, values)}, kept free of labels; returns their colours."""
-    colors = dict(zip(tracks, cycle((look.memory, look.compute, look.path, look.other, look.ink)), strict=False))
-    for (label, (sizes, values)), style in zip(tracks.items(), cycle(["-", "-", "-", "-", "-", "--"]), strict=False):
+    colors = dict(zip(tracks, cycle(series), strict=False))
+    for (label, (sizes, values)), style in zip(tracks.items(), cycle([*5 * ["-"], *4 * ["--"]]), strict=False):
         placer.ax.plot(sizes, values, style, color=colors[label], lw=3, zorder=4)
         spread = np.geomspace(sizes.min(), sizes.max(), 16)[:, None]  # enough to keep labels off it
         coarse = np.unique(np.abs(np.log(sizes / spread)).argmin(axis=1))

@@ -16,7 +16,7 @@ from .question import Build
 
 LLAMA = model("llama-2-7b")
 TOKENS = 1000
-B, H, N, d, h, m, v = symbols("B H N d h m v")
+b, H, N, d, f, h, vocabulary = symbols("b H N d f h vocabulary")
 
 
 def attend(X: Any, w: Any, heads: Any, cos: Any, sin: Any, mask: Causal | None) -> Any:
@@ -86,7 +86,7 @@ def unscaled(X: Any, w: Any, heads: Any, cos: Any, sin: Any) -> Any:
 
 def weights() -> dict[str, Tensor]:
     """A layer's, by their names, in open sizes."""
-    return replace(LLAMA, hidden=H * d, heads=H, kv_heads=H, head_dim=d, mlp_hidden=m).layer_weights()
+    return replace(LLAMA, hidden=H * d, heads=H, kv_heads=H, head_dim=d, mlp_hidden=f).layer_weights()
 
 
 def plain_layer(X: Any, w: Any, heads: int, cos: Any, sin: Any) -> Any:
@@ -157,12 +157,12 @@ each head, `rk.split_heads(Q, heads)` and `rk.merge_heads` are the kit's.""",
         right=layer,
         plain=plain_layer,
         draws=(
-            {"N": 5, "H": 2, "d": 4, "m": 7},
-            {"N": 1, "H": 1, "d": 2, "m": 1},
-            {"N": 3, "H": 3, "d": 2, "m": 5},
-            {"N": 7, "H": 1, "d": 6, "m": 3},
+            {"N": 5, "H": 2, "d": 4, "f": 7},
+            {"N": 1, "H": 1, "d": 2, "f": 1},
+            {"N": 3, "H": 3, "d": 2, "f": 5},
+            {"N": 7, "H": 1, "d": 6, "f": 3},
         ),
-        typical={"N": TOKENS, "H": LLAMA.heads, "d": LLAMA.head_dim, "m": LLAMA.mlp_hidden},
+        typical={"N": TOKENS, "H": LLAMA.heads, "d": LLAMA.head_dim, "f": LLAMA.mlp_hidden},
         learned="These are the operations of Llama 2 7B: times its layers, and the head, it is the whole model.",
         hint="Every weight is used in one product, and attention is causal: what else is computed?",
         slips={
@@ -179,20 +179,24 @@ each head, `rk.split_heads(Q, heads)` and `rk.merge_heads` are the kit's.""",
     ),
     "07.logits": Build(
         title="The logits of the last token",
-        asks="""To generate, only the last token of each prompt needs logits. *X* is (*B*, *N*,
-*h*), *weight* (*h*) belongs to the last norm, `rk.norm(X, weight)`, and *W* (*h*, *v*) makes a logit for each of
-the *v* words. Return them as (*B*, 1, *v*), with as little work as possible.""",
+        asks="""To generate, only the last token of each prompt needs logits. *X* is (*b*, *N*,
+*h*), *weight* (*h*) belongs to the last norm, `rk.norm(X, weight)`, and *W* (*h*, *vocabulary*) makes a logit for
+each token of the vocabulary. Return them as (*b*, 1, *vocabulary*), with as little work as possible.""",
         call="logits(X, weight, W)",
-        takes=lambda: (Tensor("X", (B, N, h)), Tensor("weight", h, role="weight"), Tensor("W", (h, v), role="weight")),
+        takes=lambda: (
+            Tensor("X", (b, N, h)),
+            Tensor("weight", h, role="weight"),
+            Tensor("W", (h, vocabulary), role="weight"),
+        ),
         right=last_logits,
         plain=plain_logits,
         draws=(
-            {"B": 2, "N": 3, "h": 5, "v": 7},
-            {"B": 1, "N": 1, "h": 1, "v": 1},
-            {"B": 3, "N": 2, "h": 4, "v": 1},
-            {"B": 1, "N": 7, "h": 3, "v": 8},
+            {"b": 2, "N": 3, "h": 5, "vocabulary": 7},
+            {"b": 1, "N": 1, "h": 1, "vocabulary": 1},
+            {"b": 3, "N": 2, "h": 4, "vocabulary": 1},
+            {"b": 1, "N": 7, "h": 3, "vocabulary": 8},
         ),
-        typical={"B": 1, "N": TOKENS, "h": LLAMA.hidden, "v": LLAMA.vocabulary},
+        typical={"b": 1, "N": TOKENS, "h": LLAMA.hidden, "vocabulary": LLAMA.vocabulary},
         learned="What nobody reads need not be computed, and a slice is free.",
         hint="Cut first, compute then: a norm and a product of one row each.",
         slips={

@@ -14,39 +14,39 @@ from ...tensor import Tensor, fuse, tensors
 from ...transformer import attention
 from .question import Build
 
-B, S, h, m, n = symbols("B S h m n")
+b, N, T, f, h = symbols("b N T f h")
 LLAMA = model("llama-2-7b")
 
 
-def together(P: Any, D: Any, W: Any) -> Any:
+def together(A: Any, C: Any, W: Any) -> Any:
     """One product for all tokens."""
-    out = concatenate((P, D)) @ W
-    return out[: P.shape[0]], out[P.shape[0] :]
+    out = concatenate((A, C)) @ W
+    return out[: A.shape[0]], out[A.shape[0] :]
 
 
-def apart(P: Any, D: Any, W: Any) -> Any:
+def apart(A: Any, C: Any, W: Any) -> Any:
     """W is read twice."""
-    return P @ W, D @ W
+    return A @ W, C @ W
 
 
-def joined(P: Any, D: Any, W: Any) -> Any:
+def joined(A: Any, C: Any, W: Any) -> Any:
     """Not cut again."""
-    return concatenate((P, D)) @ W
+    return concatenate((A, C)) @ W
 
 
-def other_way(P: Any, D: Any, W: Any) -> Any:
+def other_way(A: Any, C: Any, W: Any) -> Any:
     """The groups swapped."""
-    return fuse(apart)(D, P, W)
+    return fuse(apart)(C, A, W)
 
 
-def summed(P: Any, D: Any, W: Any) -> Any:
+def summed(A: Any, C: Any, W: Any) -> Any:
     """The same tokens twice."""
-    return fuse(apart)(P, P, W)
+    return fuse(apart)(A, A, W)
 
 
-def plain_together(P: Any, D: Any, W: Any) -> Any:
+def plain_together(A: Any, C: Any, W: Any) -> Any:
     """In NumPy."""
-    return np.dot(P, W), np.dot(D, W)
+    return np.dot(A, W), np.dot(C, W)
 
 
 def step(X: Any, K: Any, V: Any, W_q: Any, W_k: Any, W_v: Any, n: Any) -> Any:
@@ -100,47 +100,47 @@ def _one(q: Any, K: Any, V: Any) -> Any:
 QUESTIONS = {
     "08.together": Build(
         title="Two groups, one matrix",
-        asks="""*P* (*n*, *h*) are the tokens of a prompt, *D* (*B*, *h*) one new token for each of *B*
-users. Both go through *W* (*h*, *m*). Return both products, `P` first, so that *W* is read once.
-`rk.concatenate((a, b))` puts rows below rows, and slices such as `Y[:n]` are free.""",
-        call="together(P, D, W)",
-        takes=lambda: (Tensor("P", (n, h)), Tensor("D", (B, h)), Tensor("W", (h, m), role="weight")),
+        asks="""*A* (*N*, *h*) are the tokens of a prompt, *C* (*b*, *h*) one new token for each of *b*
+users. Both go through *W* (*h*, *f*). Return both products, `A` first, so that *W* is read once.
+`rk.concatenate((a, b))` puts rows below rows, and slices such as `Y[:N]` are free.""",
+        call="together(A, C, W)",
+        takes=lambda: (Tensor("A", (N, h)), Tensor("C", (b, h)), Tensor("W", (h, f), role="weight")),
         right=together,
         plain=plain_together,
         draws=(
-            {"n": 5, "B": 2, "h": 3, "m": 7},
-            {"n": 1, "B": 1, "h": 1, "m": 1},
-            {"n": 2, "B": 7, "h": 4, "m": 1},
-            {"n": 3, "B": 4, "h": 8, "m": 5},
+            {"N": 5, "b": 2, "h": 3, "f": 7},
+            {"N": 1, "b": 1, "h": 1, "f": 1},
+            {"N": 2, "b": 7, "h": 4, "f": 1},
+            {"N": 3, "b": 4, "h": 8, "f": 5},
         ),
-        typical={"n": 512, "B": 16, "h": LLAMA.hidden, "m": LLAMA.mlp_hidden},
+        typical={"N": 512, "b": 16, "h": LLAMA.hidden, "f": LLAMA.mlp_hidden},
         learned="The tokens of the prompt pay for the weights, and decode rides along: chunked prefill lives on that.",
         hint="One product, for the rows of both groups.",
         slips={
             apart: "W is read twice, once for each group: one product could serve both.",
             joined: "Cut the product again: the prompt's rows first, then the users'.",
             other_way: "The prompt's result comes first.",
-            summed: "The second result belongs to D.",
+            summed: "The second result belongs to C.",
         },
     ),
     "08.step": Build(
         title="A step for two groups of users",
-        asks="""The first *n* rows of *X* (*n* + *B*, *h*) are a prompt, and the others one new
-token for each of *B* users, whose caches *K* and *V* are (*B*, *S*, *h*) with their last row free. One head of
+        asks="""The first *N* rows of *X* (*N* + *b*, *h*) are a prompt, and the others one new
+token for each of *b* users, whose caches *K* and *V* are (*b*, *T*, *h*) with their last row free. One head of
 width *h*, no scale. Project all rows at once by *W_q*, *W_k*, *W_v* (*h*, *h*); the prompt attends to itself,
 causally, and each user to their cache, into which `rk.store(x, into=K)` puts the new key, and the value alike.
-Return the prompt's result (*n*, *h*) and the users' (*B*, 1, *h*).""",
-        call="mixed_step(X, K, V, W_q, W_k, W_v, n)",
-        takes=lambda: (Tensor("X", (n + B, h)), *tensors("K V", (B, S, h)), *tensors("W_q W_k W_v", (h, h)), n),
+Return the prompt's result (*N*, *h*) and the users' (*b*, 1, *h*).""",
+        call="mixed_step(X, K, V, W_q, W_k, W_v, N)",
+        takes=lambda: (Tensor("X", (N + b, h)), *tensors("K V", (b, T, h)), *tensors("W_q W_k W_v", (h, h)), N),
         right=step,
         plain=plain_step,
         draws=(
-            {"n": 5, "B": 2, "S": 3, "h": 4},
-            {"n": 1, "B": 1, "S": 1, "h": 1},
-            {"n": 2, "B": 3, "S": 7, "h": 2},
-            {"n": 3, "B": 4, "S": 5, "h": 3},
+            {"N": 5, "b": 2, "T": 3, "h": 4},
+            {"N": 1, "b": 1, "T": 1, "h": 1},
+            {"N": 2, "b": 3, "T": 7, "h": 2},
+            {"N": 3, "b": 4, "T": 5, "h": 3},
         ),
-        typical={"n": 512, "B": 16, "S": 1024, "h": LLAMA.hidden},
+        typical={"N": 512, "b": 16, "T": 1024, "h": LLAMA.hidden},
         learned="Projections are shared, caches are not: that is why servers put both groups into one step.",
         hint="Three products for all rows, a causal attention for the prompt, one of single queries for the users.",
         slips={

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import anywidget
 import ipywidgets
 import traitlets
+from IPython.core.getipython import get_ipython
 
 from ...names import unknown
 from .controls import Control, asset, stopping
@@ -110,12 +112,23 @@ class Controls(dict[str, Any]):
             raise ValueError(unknown("control", name, self))
 
 
+def picture(box: ipywidgets.Box) -> bytes | None:
+    """The first explorer in a box as a PNG of its present state; None where there is none in it."""
+    if isinstance(box, Panel):
+        drawn: bytes = replace(box.explorer, state=box.state, frozen=box.frozen).png
+        return drawn
+    inside = (picture(child) for child in box.children if isinstance(child, ipywidgets.Box))
+    return next(filter(None, inside), None)
+
+
 class Panel(ipywidgets.VBox):  # type: ignore[misc]
     """An explorer as a VBox of its controls and its chart; `Explorer.widget()` makes it.
 
     controls : {name: the slider or dropdown}, whose `value` can be read, set and observed. state : all values together;
     frozen : those that the chart compares with, or None. Both can be set, in part too, and observed. In the browser the
     controls move the chart without asking Python, which hears of it.
+
+    Its `children` can have more, such as a slider of your own. Stored in a notebook it is a picture, as it was shown.
 
     Raises ValueError for names and values that the explorer does not have, says so beside the chart, and stays as it
     was.
@@ -137,6 +150,8 @@ class Panel(ipywidgets.VBox):  # type: ignore[misc]
         super().__init__([row, self.chart], state=dict(explorer.state), frozen=explorer.frozen)
         self.add_class("rk-panel")  # by which the chart finds the controls, to keep what is typed there
         traitlets.link((self.chart, "frozen"), (self, "frozen"))
+        if shell := get_ipython():  # a box around it is a picture too, where no kernel is
+            shell.display_formatter.formatters["image/png"].for_type(ipywidgets.Box, picture)
         for name, widget in self.controls.items():
             widget.observe(lambda change, name=name: self._follow(name, change["new"]), "value")
 
@@ -163,3 +178,8 @@ class Panel(ipywidgets.VBox):  # type: ignore[misc]
 
     def __repr__(self) -> str:
         return repr(self.explorer)
+
+    def _repr_mimebundle_(self, **how: Any) -> dict[str, Any]:
+        """Live in a notebook, and a picture of the present state where no kernel is."""
+        shown = replace(self.explorer, state=self.state, frozen=self.frozen)
+        return {**super()._repr_mimebundle_(**how), "text/plain": repr(shown), "image/png": shown.png}
