@@ -31,6 +31,8 @@ METADATA = {
         "pygments_lexer": "ipython3",
     },
 }
+# What a widget shows while its kernel runs: it has an id that changes. Without it, what is stored is its picture.
+LIVE = "application/vnd.jupyter.widget-view+json"
 # What editors leave in cells. Tags and what a cell shows or hides stay.
 NOISE = ("ExecuteTime", "colab", "collapsed", "execution", "id", "outputId", "scrolled", "trusted", "vscode")
 
@@ -72,6 +74,8 @@ def execute(notebook: Any, path: Path) -> None:
                 client.execute_cell(cell, index)
             except (CellControlSignal, DeadKernelError) as error:
                 sys.exit(f"{path}: cell {index + 1} (id {cell.id}) failed\n{error}")
+            for output in cell.get("outputs", ()):
+                output.get("data", {}).pop(LIVE, None)
 
 
 if __name__ == "__main__":

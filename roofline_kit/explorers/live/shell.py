@@ -179,10 +179,14 @@ class Explorer:
             f'<script>(()=>{{"use strict";\n{live}}})()</script>'
         )
 
-    def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
+    @property
+    def png(self) -> bytes:
+        """The picture, for where nothing is live."""
         marks, height = self._still
-        drawn = png(marks, 720, height, THEMES["light"]._asdict())
-        return {"text/plain": repr(self), "text/html": self.html, "image/png": drawn}
+        return png(marks, 720, height, THEMES["light"]._asdict())
+
+    def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
+        return {"text/plain": repr(self), "text/html": self.html, "image/png": self.png}
 
     def save(self, path: Any) -> None:
         """Writes a page that shows the explorer live in any browser, without a kernel and without a network.

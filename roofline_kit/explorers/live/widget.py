@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import anywidget
@@ -117,6 +118,8 @@ class Panel(ipywidgets.VBox):  # type: ignore[misc]
     frozen : those that the chart compares with, or None. Both can be set, in part too, and observed. In the browser the
     controls move the chart without asking Python, which hears of it.
 
+    Its `children` can have more, such as a slider of your own. Stored in a notebook it is a picture, as it was shown.
+
     Raises ValueError for names and values that the explorer does not have, says so beside the chart, and stays as it
     was.
     """
@@ -163,3 +166,8 @@ class Panel(ipywidgets.VBox):  # type: ignore[misc]
 
     def __repr__(self) -> str:
         return repr(self.explorer)
+
+    def _repr_mimebundle_(self, **how: Any) -> dict[str, Any]:
+        """Live in a notebook, and a picture of the present state where no kernel is."""
+        shown = replace(self.explorer, state=self.state, frozen=self.frozen)
+        return {**super()._repr_mimebundle_(**how), "text/plain": repr(shown), "image/png": shown.png}
