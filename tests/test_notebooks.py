@@ -112,6 +112,15 @@ def test_an_explorer_is_stored_whole_and_small(notebook: Any) -> None:
         assert sum(map(len, output.data.values())) < 150_000, notebook.cells[i].id
 
 
+def test_a_widget_is_stored_as_a_picture(notebook: Any) -> None:
+    """Not as what is live, which has an id that changes in each run."""
+    outputs = [output.get("data", {}) for cell in code(notebook) for output in cell.outputs]
+    assert not [kind for data in outputs for kind in data if "widget" in kind]
+    for cell in code(notebook):
+        if ".widget()" in cell.source:
+            assert set(cell.outputs[0].data) == {"text/plain", "image/png"}, cell.id
+
+
 def test_every_question_is_asked_in_the_notebook_that_its_id_names() -> None:
     asked: dict[str, str] = {}
     for path in NOTEBOOKS:
