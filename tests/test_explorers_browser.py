@@ -858,12 +858,15 @@ def test_the_slider_that_page_1_makes_moves_its_line_and_its_chart(lab: Any) -> 
         notebook.page.mouse.down()
         notebook.page.mouse.move(x + 80, y, steps=6)
         notebook.page.mouse.up()
-        notebook.page.wait_for_function("document.querySelector('.rk-panel .rk').explorer.state().N > 64")
-        rows = shown.state["N"]
-        said = notebook.eventually("rows.value, chart.state['N'], line.value == told(rows.value)")
-        assert said == f"{rows} {rows} True"
+        rows = int(notebook.eventually("rows.value"))
+        assert rows > 64
+        notebook.page.wait_for_function(f"document.querySelector('.rk-panel .rk').explorer.state().N === {rows}")
         shown.agrees()
-        assert f"{shown.explorer.values(N=rows)['part0_intensity']:.0f} FLOPs per byte" in panel.inner_text()
+        assert notebook.eventually("chart.state['N']") == str(rows)
+        intensity = shown.explorer.values(N=rows)["part0_intensity"]
+        said = notebook.eventually("told(rows.value)")
+        assert said.startswith(f"{intensity:.0f} FLOPs per byte")
+        panel.get_by_text(said, exact=True).wait_for()
 
 
 def own_chart() -> Any:
