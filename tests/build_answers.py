@@ -321,8 +321,8 @@ def flat_sum(q: Any, k: Any, v: Any, m: Any, total: Any, out: Any) -> Any:
     return new, total + rk.sum(rk.exp(q @ k.T - new)), out
 
 
-RIGHT["05.tile"] = [by_relu, rk.fuse(flash_step), lambda *six: rk.fuse(flash_step)(*six)]
-WRONG["05.tile"] = [
+RIGHT["05.inner"] = [by_relu, rk.fuse(flash_step), lambda *six: rk.fuse(flash_step)(*six)]
+WRONG["05.inner"] = [
     (flash_step, "put the function into rk.fuse"),
     (by_pythons_max, "'>' not supported between instances"),
     (by_numpys_maximum, "np.maximum cannot compute with"),

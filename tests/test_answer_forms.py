@@ -145,6 +145,29 @@ FORMS: dict[str, dict[str, list[Any]]] = {
         "How many kv_heads": [45660, 45700],
         "hint": [100000, 0, 1, -182643, 131072],
     },
+    "10.causal": {
+        "right": [2, "2", 2.0, "2x", "2 times", "about 2", 1.9997, [2], np.int64(2)],
+        "sees all others": [1, "1", 1.0],
+        "Upside down": [0.5, "1/2"],
+        "hint": [3, 0, 4, 2.5],
+    },
+    "10.h200": {
+        "right": [27.6, 27.59, "27.6", "28", "27.6 times", "132.43/4.8", 132.43 / 4.8, "132.43e12/4.8e12"],
+        "256 experts in the place of 8": [32, "32", "256/8"],
+        "as the report counts": [256 / 7, 36.6, "256/7"],
+        "of this card's memory": [1],
+        "Upside down": [4.8 / 132.43, 0.036],
+        "hint": [4.8, 132.43, 100],
+    },
+    "10.tb": {
+        "right": [0.91, "0.91", "182/200", 182 / 200, "91 %", "0,91"],
+        "how many bytes is a TB": [1, "1", 1.0, np.float64(1)],
+        "look at the unit": [64, "64"],
+        "Upside down": [200 / 182, 1.1],
+        "per cent": [91],
+        "digits": [0.9],
+        "hint": [8, 0.5, 2**40],
+    },
 }  # fmt: skip
 
 
@@ -164,7 +187,12 @@ def test_the_table_is_long_enough() -> None:
     assert len(FORMS) >= 10 and len(CASES) >= 150
 
 
-@pytest.mark.parametrize(("question", "verdict", "form"), CASES, ids=lambda part: repr(part)[:40])
+def brief(part: Any) -> str:
+    """A name for a case that is the same in each process."""
+    return repr(part).partition(" at 0x")[0][:40]
+
+
+@pytest.mark.parametrize(("question", "verdict", "form"), CASES, ids=brief)
 def test_a_form_gets_the_verdict_that_a_kind_teacher_would_give(question: str, verdict: str, form: Any) -> None:
     given = rk.check(question, form)
     assert given.right == (verdict == "right"), given

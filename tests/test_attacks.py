@@ -139,6 +139,7 @@ def planted() -> Iterator[None]:
     key = libc.syscall(syscalls.number("add_key"), b"user", b"graders", words, len(words), -3)
     assert (joined > 0 and key > 0) or ctypes.get_errno() in (errno.ENOSYS, errno.EPERM), "a container may have none"
     segment = libc.shmget(0x0F100F, 4096, 0o1644)
+    assert segment >= 0, f"another user's campaign has it: {os.strerror(ctypes.get_errno())}"
     libc.shmat.restype = ctypes.c_void_p
     ctypes.memmove(libc.shmat(segment, None, 0), words, len(words))
     try:

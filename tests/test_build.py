@@ -6,6 +6,7 @@ import ast
 import contextlib
 import re
 import sys
+import textwrap
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -18,10 +19,11 @@ import pytest
 
 import roofline_kit as rk
 from roofline_kit.course import build as builds
-from roofline_kit.course import trial
+from roofline_kit.course import lessons, trial
+from roofline_kit.course.builds import build_ids
 from roofline_kit.tensor import leaves
 
-QUESTIONS = {question: build for page in builds.PAGES for question, build in builds.questions_of(page).items()}
+QUESTIONS = {question: builds.question_of(question) for question in build_ids()}
 NOTEBOOKS = sorted((Path(__file__).parent.parent / "notebooks").glob("*.ipynb"))
 
 
@@ -37,6 +39,10 @@ SLIPS = {question: list(build.slips.items()) for question, build in QUESTIONS.it
 
 def test_each_page_asks_for_two_algorithms() -> None:
     assert [question[:2] for question in QUESTIONS] == sorted(2 * [f"{page:02}" for page in range(1, 9)])
+
+
+def test_no_question_has_the_id_of_one_that_is_checked() -> None:
+    assert not set(QUESTIONS) & set(lessons.hints())
 
 
 @pytest.mark.parametrize("question", QUESTIONS)
@@ -234,6 +240,28 @@ def test_each_question_is_drawn_at_several_odd_sizes(question: str) -> None:
 def test_an_unknown_question_suggests_the_nearest() -> None:
     with pytest.raises(ValueError, match=r"unknown question '02\.pases'; did you mean '02\.passes'"):
         rk.build("02.pases", stub)
+
+
+def test_a_question_that_is_checked_points_to_its_check() -> None:
+    with pytest.raises(ValueError, match=r'01\.saxpy asks for no function: give your answer to rk\.check\("01\.saxpy"'):
+        rk.build("01.saxpy", stub)
+
+
+def test_a_check_of_a_question_that_asks_for_a_function_points_to_its_build() -> None:
+    with pytest.raises(ValueError, match=r'asks for a function: give yours to rk\.build\("02\.once", softmax_once\)'):
+        rk.check("02.once", 1)
+    with pytest.raises(ValueError, match=r"unknown question '02\.pases'; did you mean '02\.passes'"):
+        rk.check("02.pases", 1)
+
+
+@pytest.mark.parametrize("question", QUESTIONS)
+def test_a_function_that_is_right_can_be_asked_for_and_runs_in_a_cell_of_its_own(question: str) -> None:
+    told = repr(rk.answer(question))
+    indented = [line for line in told.splitlines() if line.startswith("    ") or not line]
+    names: dict[str, Any] = {"rk": rk}
+    exec(textwrap.dedent("\n".join(indented)), names)
+    assert told.startswith("Asking is allowed") and told.endswith(f"\n\n{QUESTIONS[question].learned}")
+    assert rk.build(question, names[QUESTIONS[question].name]).right
 
 
 # --- what never ends ------------------------------------------------------------------------------

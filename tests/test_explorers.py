@@ -456,6 +456,14 @@ def test_without_anywidget_the_error_says_how_to_install_it(monkeypatch: pytest.
 # --- the widget -------------------------------------------------------------------------------------------
 
 
+def test_where_no_kernel_is_a_widget_is_a_picture_of_what_it_showed() -> None:
+    panel = rk.explore_batch().widget()
+    panel.state = {"batch": 100}
+    bundle, same = panel._repr_mimebundle_(), rk.explore_batch(batch=100)._repr_mimebundle_()
+    assert bundle.pop("application/vnd.jupyter.widget-view+json")["model_id"]
+    assert bundle == {kind: same[kind] for kind in ("text/plain", "image/png")}
+
+
 def test_a_control_of_the_widget_takes_each_whole_number_that_the_explorer_takes() -> None:
     panel = rk.explore_batch().widget()
     batch, seen = panel.controls["batch"], []

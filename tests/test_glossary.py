@@ -43,13 +43,6 @@ def letters(kind: str) -> set[str]:
 
 
 SIZES, ARRAYS, NUMBERS = letters("size"), letters("array"), letters("number")
-# Letters that these pages still use otherwise: the list may only shrink.
-OTHERS = {
-    "04_heads_and_kv_cache": {"S", "B"},
-    "05_fusion_flash_attention": {"M"},
-    "09_measure_on_delta": {"M"},
-    "hw1_walk_through": {"S", "n", "w", "a", "b", "c"},
-}
 
 
 def identifiers(source: str) -> set[str]:
@@ -109,14 +102,14 @@ def test_sizes_and_numbers_have_letters_of_their_own() -> None:
 @pytest.mark.parametrize("name", PAGES | HOMEWORK)
 def test_symbols_are_letters_of_the_table(name: str) -> None:
     strange = set(symbols((PAGES | HOMEWORK)[name])) - SIZES - NUMBERS
-    assert strange <= OTHERS.get(name, set()), "which letter of the glossary is that?"
+    assert not strange, "which letter of the glossary is that?"
 
 
 @pytest.mark.parametrize("name", PAGES | HOMEWORK)
 def test_letters_in_the_text_are_letters_of_the_table(name: str) -> None:
     text = [cell.source for cell in (PAGES | HOMEWORK)[name].cells if cell.cell_type == "markdown"]
     strange = {letter for source in text for letter in ITALIC.findall(source)} - SIZES - ARRAYS - NUMBERS
-    assert strange <= OTHERS.get(name, set()), "which letter of the glossary is that?"
+    assert not strange, "which letter of the glossary is that?"
 
 
 @pytest.mark.parametrize("name", PAGES)
@@ -126,12 +119,4 @@ def test_queries_keys_and_values_have_tokens_in_rows_and_a_width(name: str) -> N
         rows, width = shape.split(", ")[-2:]
         for entry, allowed in ((rows, {"N", "T"}), (width, {"h", "d"})):
             strange = {entry} if re.fullmatch("[A-Za-z]", entry) else set()
-            assert strange <= allowed | OTHERS.get(name, set()), f"{arrays} of ({shape})"
-
-
-def test_the_list_of_other_letters_only_shrinks() -> None:
-    """A letter that a page no longer uses leaves the list."""
-    for name, others in OTHERS.items():
-        notebook = (PAGES | HOMEWORK)[name]
-        text = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
-        assert others <= set(symbols(notebook)) | set(ITALIC.findall(text)), name
+            assert strange <= allowed, f"{arrays} of ({shape})"

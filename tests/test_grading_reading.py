@@ -95,7 +95,7 @@ HANDED_IN: dict[str, dict[str, Any]] = {  # by student, the notebooks, the oldes
     "unsaved": {"a": json.loads(_of_hw1())},
     "beside": {"hw1": of_hw1(), "hw2": json.loads(_release("hw2_seven_billion"))},
     "again": {"hw1": of_hw1(), "blank": json.loads(_of_hw1())},
-    "older": {"older": of_hw1(), "newer": of_hw1(add="add_flops = add_bytes = add_intensity = n")},
+    "older": {"older": of_hw1(), "newer": of_hw1(add="add_flops = add_bytes = add_intensity = N")},
 }
 
 
@@ -131,7 +131,7 @@ def graded(walls: str, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, 
         ("torn", 17, {}, ""),
         ("hw2", 0, {}, "it is a notebook of another assignment, hw2_seven_billion; expected hw1_walk_through"),
         ("unsaved", 0, {}, "nothing in it is answered: it is as it was released, or was not saved"),
-        ("text", 20, {}, "hw1.ipynb.txt is a notebook by what is in it, and not by its name (.ipynb)"),
+        ("text", 18, {}, "hw1.ipynb.txt is a notebook by what is in it, and not by its name (.ipynb)"),
         ("essay", 0, {}, "there is no notebook, only essay.pdf"),
         ("beside", 18, {}, "2 notebooks: hw1.ipynb was taken"),
         ("again", 18, {}, "2 notebooks: hw1.ipynb was taken"),
@@ -325,15 +325,15 @@ def test_all_answers_in_one_cell_are_found_there(tmp_path: Path) -> None:
 
 
 def test_a_cell_that_would_change_what_an_answer_already_says_is_not_taken_but_read_as_well(tmp_path: Path) -> None:
-    own = "add_flops = n\nadd_bytes = 3 * n * w\nadd_intensity = ..."
+    own = "add_flops = N\nadd_bytes = 3 * N * itemsize\nadd_intensity = ..."
     content = of_hw1(add=own)
-    content["cells"].append(code("add_flops = 7\nadd_intensity = n"))
+    content["cells"].append(code("add_flops = 7\nadd_intensity = N"))
     found = read(content, tmp_path)
     assert found.answers["add"] == own
     assert list(found.readings) == ["add: the cells that could be it"]
-    content["cells"][-1] = code("add_intensity = n")
+    content["cells"][-1] = code("add_intensity = N")
     found = read(content, tmp_path)
-    assert (found.answers["add"], found.readings) == (f"{own}\nadd_intensity = n", {})
+    assert (found.answers["add"], found.readings) == (f"{own}\nadd_intensity = N", {})
     assert found.notes == ["add: its answer was taken from cell 65, and not from its own"]
 
 

@@ -79,10 +79,10 @@ def test_nobody_gets_at_the_lab_or_the_files_of_another(hub: Hub, students: dict
 def test_the_first_page_runs_and_begins_a_copy_to_work_in(hub: Hub, students: dict[str, Lab]) -> None:
     with students["ada"].open("roofline/notebooks/00_start_here.ipynb") as notebook:
         notebook.run_all()
-    copy = Path("roofline", "work", "01_arithmetic_intensity.ipynb")
+    copy = Path("roofline", "work", "00_start_here.ipynb")
     begun, lesson = (json.loads(path.read_text("utf-8")) for path in (hub.folder / "ada" / copy, LESSONS / copy.name))
     assert begun["cells"][:-1] == lesson["cells"][:-1]
-    assert "](../notebooks/02_attention.ipynb)" in "".join(begun["cells"][-1]["source"])
+    assert "](../notebooks/01_arithmetic_intensity.ipynb)" in "".join(begun["cells"][-1]["source"])
     assert not (hub.folder / "bob" / copy).exists()
 
 

@@ -79,6 +79,7 @@ def test_cells_are_short_and_each_is_introduced_by_a_sentence(notebook: Any) -> 
     for before, cell in zip([None, *notebook.cells], notebook.cells, strict=False):
         if cell.cell_type == "code":
             assert before is not None and before.cell_type == "markdown", f"no sentence stands before {cell.id}"
+            assert before.source.strip(), f"{before.id} is empty"
             assert len([line for line in cell.source.splitlines() if line.strip()]) <= 15, cell.id
 
 
@@ -111,6 +112,15 @@ def test_an_explorer_is_stored_whole_and_small(notebook: Any) -> None:
         assert sum(map(len, output.data.values())) < 150_000, notebook.cells[i].id
 
 
+def test_a_widget_is_stored_as_a_picture(notebook: Any) -> None:
+    """Not as what is live, which has an id that changes in each run."""
+    outputs = [output.get("data", {}) for cell in code(notebook) for output in cell.outputs]
+    assert not [kind for data in outputs for kind in data if "widget" in kind]
+    for cell in code(notebook):
+        if ".widget()" in cell.source:
+            assert set(cell.outputs[0].data) == {"text/plain", "image/png"}, cell.id
+
+
 def test_every_question_is_asked_in_the_notebook_that_its_id_names() -> None:
     asked: dict[str, str] = {}
     for path in NOTEBOOKS:
@@ -134,6 +144,13 @@ def test_no_number_in_the_prose_is_typed_in_by_hand(notebook: Any) -> None:
             for number in re.findall(r"(?<![\w.])\d[\d,]*(?:\.\d+)?(?![\w])", prose):
                 plain = number.rstrip(",.").replace(",", "")
                 assert len(plain) < 2 or plain in known | names, f"{cell.id}: where does {number} come from?"
+
+
+def test_no_formula_within_a_line_needs_dollars(notebook: Any) -> None:
+    """The site shows them as they are typed."""
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            assert not re.search(r"(?<!\$)\$[^$\n]+\$(?!\$)", cell.source), cell.id
 
 
 def test_a_page_that_prints_how_a_source_was_found_explains_both_words_first(notebook: Any) -> None:

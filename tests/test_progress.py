@@ -14,6 +14,7 @@ from upstream import REPOSITORY
 
 import roofline_kit as rk
 from roofline_kit.course import progress
+from roofline_kit.course.builds import build_ids
 from roofline_kit.course.lessons import hints
 from roofline_kit.course.start import start
 
@@ -32,21 +33,37 @@ def row(page: str) -> list[str]:
 
 
 def test_a_right_answer_is_kept_beside_the_copy_and_shown_on_its_page(work: Path) -> None:
-    assert "0 of 6" in " ".join(row("1 ·")) and "01.saxpy" in row("1 ·")[-1]
+    assert "0 of 8" in " ".join(row("1 ·")) and "01.saxpy" in row("1 ·")[-1]
     rk.check("01.saxpy", 1 / 6)
     rk.check("01.dot", 0.25)
     rk.check("01.saxpy", "1/6")
-    assert "1 of 6" in " ".join(row("1 ·")) and "01.saxpy" not in row("1 ·")[-1] and "01.dot" in row("1 ·")[-1]
+    assert "1 of 8" in " ".join(row("1 ·")) and "01.saxpy" not in row("1 ·")[-1] and "01.dot" in row("1 ·")[-1]
     assert json.loads((work / "progress.json").read_text("utf-8")) == ["01.saxpy"]
     assert repr(rk.progress()).endswith("Kept in work/progress.json.")
-    assert "<table>" in rk.progress()._repr_html_() and "1 of 6" in rk.progress()._repr_html_()
+    assert "<table>" in rk.progress()._repr_html_() and "1 of 8" in rk.progress()._repr_html_()
 
 
 def test_all_questions_are_counted_and_a_page_that_is_done_says_so(work: Path) -> None:
-    (work / "progress.json").write_text(json.dumps([question for question in hints() if question < "02"]), "utf-8")
+    known = [*hints(), *build_ids()]
+    (work / "progress.json").write_text(json.dumps([question for question in known if question < "02"]), "utf-8")
     assert row("0 ·")[-1].strip() == row("1 ·")[-1].strip() == "✓"
     counts = [line.split(" of ")[1].split()[0] for line in repr(rk.progress()).splitlines() if " of " in line]
-    assert sum(map(int, counts)) == len(hints())
+    assert sum(map(int, counts)) == len(known) == len(set(known))
+
+
+def test_a_function_that_is_right_is_kept_like_an_answer(work: Path) -> None:
+    rk.build("01.order", lambda A, B, x: A @ B @ x)
+    assert "01.order" in row("1 ·")[-1] and not (work / "progress.json").exists()
+    rk.build("01.order", lambda A, B, x: A @ (B @ x))
+    assert json.loads((work / "progress.json").read_text("utf-8")) == ["01.order"]
+    assert "1 of 8" in " ".join(row("1 ·")) and "01.order" not in row("1 ·")[-1]
+
+
+def test_each_title_is_a_line() -> None:
+    titles = [line.split("  ")[0] for line in repr(rk.progress()).splitlines()[1:-1]]
+    pages = sorted((REPOSITORY / "notebooks").glob("[0-9][0-9]_*.ipynb"))
+    assert [int(title.partition(" ·")[0]) for title in titles] == [int(page.name[:2]) for page in pages]
+    assert max(map(len, titles)) < 40
 
 
 def test_a_wrong_answer_a_try_and_a_question_for_the_answer_write_nothing(work: Path) -> None:
@@ -105,6 +122,8 @@ def test_a_folder_that_cannot_be_written_costs_no_verdict_and_is_named(
     assert verdict.right
     said = "work/progress.json cannot be written (Read-only file system): your progress is not kept."
     assert verdict.message.endswith(said)
+    built = rk.build("01.order", lambda A, B, x: A @ (B @ x))
+    assert built.right and built.message.endswith(f"\n\n{said}")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="where nobody can write, not even root, is Linux's")
@@ -139,6 +158,6 @@ def test_a_file_that_is_damaged_is_left_alone_and_costs_no_verdict(work: Path, t
 
 def test_questions_that_the_course_no_longer_asks_do_no_harm(work: Path) -> None:
     (work / "progress.json").write_text('["01.gone", "01.dot"]', "utf-8")
-    assert "1 of 6" in " ".join(row("1 ·"))
+    assert "1 of 8" in " ".join(row("1 ·"))
     rk.check("01.faster", 5.58)
     assert json.loads((work / "progress.json").read_text("utf-8")) == ["01.dot", "01.faster", "01.gone"]

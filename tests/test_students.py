@@ -258,7 +258,7 @@ def test_a_lesson_is_found_by_its_number_or_the_beginning_of_its_name(tmp_path: 
     assert sorted(path.name for path in tmp_path.iterdir()) == ["02_attention.ipynb", "04_heads_and_kv_cache.ipynb"]
 
 
-LINK = re.compile(r"\]\(([^):]+\.(?:ipynb|md))\)")
+LINK = re.compile(r"\]\(([^):#]+\.(?:ipynb|md))(?=[#)])")
 
 
 @pytest.mark.parametrize("lesson", sorted(path.stem for path in REPOSITORY.glob("notebooks/*.ipynb")))

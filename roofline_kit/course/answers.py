@@ -11,13 +11,13 @@ from typing import Any
 import sympy
 
 from ..cost import trace
-from ..hardware import Accelerator, accelerator
+from ..hardware import accelerator
 from ..masks import Causal
 from ..measuring import Settings, error_table, measured, service_units
 from ..models import Model, model
 from ..names import data
 from ..ops import exp
-from ..roofline import Roofline, roofline
+from ..roofline import roofline
 from ..sizes import symbols
 from ..tensor import Tensor, fuse, matmul, tensors
 from ..transformer import attention, linear
@@ -184,12 +184,9 @@ def batching() -> dict[str, Any]:
 
 def measuring() -> dict[str, Any]:
     """9 · Measure, on Delta or at home."""
-    laptop = Roofline(Accelerator("laptop", {"fp32": 160 * 10**9}, 32 * 10**9, 16 * 10**9), "fp32")
-    layer = trace(linear, Tensor("X", (N, 4096), "fp32"), Tensor("W", (4096, 4096), "fp32"))
     large = next(row for row in error_table(["H100-SXM"]) if row["operation"] == "product, 1024 rows and more")
     (strange,) = measured("impossible decode", "A100-80GB-SXM", batch=256, context=1024, kv_heads=8)
     return {
-        "09.laptop": sympy.ceiling(laptop.crossing(layer, "N")),
         "09.tasks": service_units(Settings(partition="gpuA100x4-preempt", minutes=120), 4),
         "09.predict": large["datasheet"][1],
         "09.impossible": strange.bytes / strange.median / accelerator(strange.device).bandwidth,
@@ -197,7 +194,10 @@ def measuring() -> dict[str, Any]:
 
 
 def errors() -> dict[str, Any]:
-    """10 · Find the error: what the page quotes, over what follows from the model, the mask or the datasheet."""
+    """10 · Find the error.
+
+    Each is what the page quotes, over what follows from the model, the mask or the datasheet.
+    """
     llama, queries = model("llama-3-8b"), tensors("Q K V", (4, 32, 8192, 128))
     head = trace(linear, Tensor("X", (1, h)), Tensor("W", (h, M)))
     pass_of_layer = trace(attention, *queries, mask=Causal()).matmul_flops

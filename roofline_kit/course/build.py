@@ -7,15 +7,14 @@ an algorithm that meets the specification, and the values are those of a plain N
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
-from importlib import import_module
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from ..cost import Cost, trace
-from ..names import choose
 from ..tensor import Tensor, leaves
+from .builds import questions_of
 from .builds.question import Build
 from .compare import (
     as_numbers,
@@ -29,10 +28,10 @@ from .compare import (
     side_by_side,
     written,
 )
-from .lessons import Verdict
+from .lessons import Verdict, hints, known
+from .progress import keep
 from .trial import ENDLESS, FAILED, attempt, called, is_stub, parameters
 
-PAGES = tuple(f"{page:02}" for page in range(1, 9))
 DOTS = "..."
 NONE = "it returns None: is a return missing?"
 
@@ -43,12 +42,33 @@ def build(question: str, algorithm: Any) -> Verdict:
     question : the id that stands in the notebook. algorithm : the function itself, for Tensors and arrays alike.
     Each call of it may take some seconds, and is then stopped.
 
-    Raises ValueError for an unknown question, with the nearest ones.
+    Raises ValueError for an unknown question, with the nearest ones, and for one that is checked by `check`.
 
     >>> build("02.passes", ...)
     Not written yet: softmax_by_passes(S). Wanted are 5*M*N FLOPs and 16*M*N + 8*N bytes.
     """
+    question = known(question)
+    if question in hints():
+        raise ValueError(f'{question} asks for no function: give your answer to rk.check("{question}", ...)')
+    verdict = _verdict(question_of(question), algorithm)
+    unkept = keep(question) if verdict.right else ""
+    return replace(verdict, message=f"{verdict.message}\n\n{unkept}") if unkept else verdict
+
+
+def question_of(question: str) -> Build:
+    """The question of that id."""
+    return questions_of(question[:2])[question]
+
+
+def cells(question: str) -> tuple[str, str]:
+    """What a page shows of a question: the specification, in Markdown, and the code of the stub and its check."""
     wanted = question_of(question)
+    stub = f"def {wanted.call}:\n    # your lines\n    return ..."
+    return f"**{wanted.title}.** {wanted.asks}", f'{stub}\n\n\nrk.build("{question}", {wanted.name})'
+
+
+def _verdict(wanted: Build, algorithm: Any) -> Verdict:
+    """What becomes of a function: it is met, refused, traced, run, and judged."""
     if algorithm is ... or (callable(algorithm) and is_stub(algorithm)):
         return Verdict(False, _unwritten(wanted))
     if refused := _refused(wanted, algorithm):
@@ -64,28 +84,6 @@ def build(question: str, algorithm: Any) -> Verdict:
     if traced is None:
         return Verdict(False, f"Not yet. {_untraced(wanted, untraceable, wrong)}")
     return _judged(wanted, algorithm, traced, wrong)
-
-
-@cache
-def question_of(question: str) -> Build:
-    """The question of that id; only its page is opened. Raises ValueError for an unknown one, with the nearest."""
-    page = question[:2] if isinstance(question, str) and question[:2] in PAGES else None
-    if page is None or question not in questions_of(page):
-        known = [name for page in PAGES for name in questions_of(page)]
-        question = choose("question", question, known, see="the rk.build lines of the pages")
-    return questions_of(question[:2])[question]
-
-
-def questions_of(page: str) -> dict[str, Build]:
-    """The questions of a page, which is named by two digits, by their ids."""
-    return dict(import_module(f".builds.p{page}", __package__).QUESTIONS)
-
-
-def cells(question: str) -> tuple[str, str]:
-    """What a page shows of a question: the specification, in Markdown, and the code of the stub and its check."""
-    wanted = question_of(question)
-    stub = f"def {wanted.call}:\n    # your lines\n    return ..."
-    return f"**{wanted.title}.** {wanted.asks}", f'{stub}\n\n\nrk.build("{question}", {wanted.name})'
 
 
 def _unwritten(wanted: Build) -> str:

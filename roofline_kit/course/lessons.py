@@ -7,13 +7,16 @@ what is said.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from textwrap import indent
 from typing import Any
 
 from ..names import choose, data
 from .answers import answer as right_answer
+from .builds import build_ids, questions_of
 from .judging import Finding, judge
 from .lecture import readable
 from .progress import keep, which_try
+from .reference import reference
 
 
 @dataclass(frozen=True, repr=False)
@@ -48,14 +51,17 @@ def check(question: str, answer: Any) -> Verdict:
     formula in symbols of the same names as in the lesson, a word, or `...` for "not answered yet". Lists of one, and
     numbers and formulas in quotes will do.
 
-    Raises ValueError for an unknown question, with the nearest ones.
+    Raises ValueError for an unknown question, with the nearest ones, and for one that is checked by `build`.
 
     >>> check("01.saxpy", ...)
     Your turn: replace the three dots by your answer, and run the cell again.
     >>> check("01.saxpy", 1 / 4)
     Not yet. x and y are read, and the result is written as well.
     """
-    question = _known(question)
+    question = known(question)
+    if question not in hints():
+        name = questions_of(question[:2])[question].name
+        raise ValueError(f'{question} asks for a function: give yours to rk.build("{question}", {name})')
     entry = hints()[question]
     if answer is ...:
         return Verdict(False, "Your turn: replace the three dots by your answer, and run the cell again.")
@@ -72,6 +78,8 @@ def check(question: str, answer: Any) -> Verdict:
 def answer(question: str) -> Worked:
     """The worked answer to a question of a page: what is right, and the lines that lead to it. Asking is allowed.
 
+    Where a function is asked for, it is one that is right.
+
     Raises ValueError for an unknown question, with the nearest ones. Homework has its answers elsewhere.
 
     >>> answer("01.faster")
@@ -82,17 +90,24 @@ def answer(question: str) -> Worked:
     <BLANKLINE>
     The peaks differ by a factor of eight, but this program never gets to see them.
     """
-    question = _known(question)
-    return Worked(f"Asking is allowed: whoever reads how it is done can do it next time.\n{worked(question)}")
+    question = known(question)
+    told = worked(question) if question in hints() else written(question)
+    return Worked(f"Asking is allowed: whoever reads how it is done can do it next time.\n{told}")
 
 
 def worked(question: str) -> str:
     """The answer, the lines that lead to it, and what to notice."""
     entry = hints()[question]
-    lines = "\n".join(f"    {line}" for line in entry["worked"].strip().splitlines())
+    lines = indent(entry["worked"].strip(), "    ")
     given = f"The answer is {readable(right_answer(question))}" if "kind" not in entry else "One that is right"
     nearest = ", the choice that is nearest to" if set(map(type, entry.get("choices", ()))) - {str} else ""
     return f"{given}{nearest}:\n\n{lines}\n\n{entry['right']}"
+
+
+def written(question: str) -> str:
+    """A function that meets the specification of a question that asks for one, and what to notice."""
+    wanted = questions_of(question[:2])[question]
+    return f"One that is right:\n\n{indent(reference(wanted), '    ')}\n\n{wanted.learned}"
 
 
 def hints() -> dict[str, Any]:
@@ -100,8 +115,11 @@ def hints() -> dict[str, Any]:
     return data("lessons.toml")
 
 
-def _known(question: str) -> str:
-    return choose("question", question, hints(), see="the rk.check lines of the pages")
+def known(question: str) -> str:
+    """The id of a question, checked or built. Raises ValueError for an unknown one, with the nearest."""
+    if isinstance(question, str) and (question in hints() or question in questions_of(question[:2])):
+        return question  # and no other page was opened
+    return choose("question", question, [*hints(), *build_ids()], see="the rk.check and rk.build lines of the pages")
 
 
 def _joined(*sentences: str) -> str:

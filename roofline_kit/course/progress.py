@@ -17,6 +17,7 @@ from ..cost import aligned
 from ..files import write
 from ..names import data
 from .answers import PAGES
+from .builds import questions_of
 from .lecture import html_table
 from .start import course_folder
 
@@ -26,7 +27,7 @@ _tried: dict[str, list[str]] = {}  # the kernel's, by question: see above
 
 @dataclass(frozen=True, repr=False)
 class Progress:
-    """Which questions are answered, page by page, as a table; and a sentence on where that is kept."""
+    """Which questions are answered, checked and built ones, page by page; and a sentence on where that is kept."""
 
     answered: frozenset[str]
     where: str
@@ -35,8 +36,9 @@ class Progress:
         rows: list[tuple[str, ...]] = [("page", "answered", "still open")]
         for page, computed in PAGES.items():
             asked = [question for question in data("lessons.toml") if question.startswith(page)]
+            asked += questions_of(page)
             still = [question for question in asked if question not in self.answered]
-            title = (computed.__doc__ or "").rstrip(".")
+            title = (computed.__doc__ or "").partition("\n")[0].rstrip(".")
             rows.append((title, f"{len(asked) - len(still)} of {len(asked)}", ", ".join(still) if still else "✓"))
         return rows
 

@@ -106,7 +106,7 @@ def is_stub(f: Callable[..., Any]) -> bool:
 def called(f: Callable[..., Any], names: tuple[str, ...]) -> str:
     """The first of these functions of the kit that `f` is, or that its own code calls; "" for none of them."""
     own = inspect.unwrap(f)
-    if getattr(own, "__module__", "").startswith("roofline_kit."):
+    if str(getattr(own, "__module__", "")).startswith("roofline_kit."):
         return own.__name__ if own.__name__ in names else ""
     used = getattr(getattr(own, "__code__", None), "co_names", ())
     around = getattr(own, "__globals__", {})  # a function of the student's own may be called so

@@ -38,7 +38,7 @@ def plain_twice(A: Any, B: Any, x: Any) -> Any:
 
 def by_horner(x: Any) -> Any:
     """1 + x + … + x to the power of TERMS, by Horner's rule."""
-    y: Any = 1.0
+    y = 1.0
     for _ in range(TERMS):
         y = y * x + 1
     return y

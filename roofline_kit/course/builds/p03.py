@@ -14,7 +14,7 @@ from ...tensor import Tensor, matmul, tensors
 from ...transformer import attention
 from .question import Build
 
-B, H, N, d, h, m = symbols("B H N d h m")
+H, N, b, d, f, h = symbols("H N b d f h")
 LLAMA = model("llama-2-7b")
 
 
@@ -99,21 +99,21 @@ def plain_gated(X: Any, W_gate: Any, W_up: Any, W_down: Any) -> Any:
 QUESTIONS = {
     "03.causal": Build(
         title="Attention that does not look ahead",
-        asks="""*Q*, *K* and *V* have the shape (*B*, *H*, *N*, *d*): a batch of *B* with
+        asks="""*Q*, *K* and *V* have the shape (*b*, *H*, *N*, *d*): a batch of *b* with
 *H* heads each. Write attention in which each token sees itself and those before it. `rk.matmul(a, b, rk.Causal())`
 is the product of queries and keys without the scores that are hidden, and `.mT` swaps the last two dimensions. No
 scale.""",
         call="causal_attention(Q, K, V)",
-        takes=lambda: tensors("Q K V", (B, H, N, d)),
+        takes=lambda: tensors("Q K V", (b, H, N, d)),
         right=causal,
         plain=plain_causal,
         draws=(
-            {"B": 2, "H": 3, "N": 5, "d": 4},
-            {"B": 1, "H": 1, "N": 1, "d": 1},
-            {"B": 3, "H": 1, "N": 7, "d": 2},
-            {"B": 1, "H": 2, "N": 3, "d": 8},
+            {"b": 2, "H": 3, "N": 5, "d": 4},
+            {"b": 1, "H": 1, "N": 1, "d": 1},
+            {"b": 3, "H": 1, "N": 7, "d": 2},
+            {"b": 1, "H": 2, "N": 3, "d": 8},
         ),
-        typical={"B": 8, "H": 32, "N": 1024, "d": 128},
+        typical={"b": 8, "H": 32, "N": 1024, "d": 128},
         learned="Half of the scores are gone, in all three steps.",
         hint="Which scores are never used? They need not be computed, nor written.",
         slips={
@@ -127,19 +127,19 @@ scale.""",
     "03.gated": Build(
         title="A gated MLP",
         asks="""Llama's MLP has three matrices: silu of *X* times *W_gate*, element by element times *X* *W_up*,
-and all that times *W_down*. *X* is (*N*, *h*), *W_gate* and *W_up* are (*h*, *m*), *W_down* is (*m*, *h*).
+and all that times *W_down*. *X* is (*N*, *h*), *W_gate* and *W_up* are (*h*, *f*), *W_down* is (*f*, *h*).
 `rk.silu` is one pass.""",
         call="gated_mlp(X, W_gate, W_up, W_down)",
-        takes=lambda: (Tensor("X", (N, h)), *tensors("W_gate W_up", (h, m)), Tensor("W_down", (m, h))),
+        takes=lambda: (Tensor("X", (N, h)), *tensors("W_gate W_up", (h, f)), Tensor("W_down", (f, h))),
         right=gated,
         plain=plain_gated,
         draws=(
-            {"N": 3, "h": 4, "m": 7},
-            {"N": 1, "h": 1, "m": 1},
-            {"N": 5, "h": 2, "m": 3},
-            {"N": 2, "h": 8, "m": 5},
+            {"N": 3, "h": 4, "f": 7},
+            {"N": 1, "h": 1, "f": 1},
+            {"N": 5, "h": 2, "f": 3},
+            {"N": 2, "h": 8, "f": 5},
         ),
-        typical={"N": 1024, "h": LLAMA.hidden, "m": LLAMA.mlp_hidden},
+        typical={"N": 1024, "h": LLAMA.hidden, "f": LLAMA.mlp_hidden},
         learned="Three products carry the operations; silu and the gate carry bytes.",
         hint="Three products, one silu, in one pass, and one product of elements are enough.",
         slips={

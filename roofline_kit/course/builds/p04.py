@@ -12,27 +12,27 @@ from ...tensor import Tensor, tensors
 from ...transformer import attention
 from .question import Build
 
-G, r, N, S, d, H = symbols("G r N S d H")
+G, H, N, T, d = symbols("G H N T d")
 
 
 def grouped(Q: Any, K: Any, V: Any) -> Any:
     """Query heads beside the K and V head that they share; nothing is copied."""
-    kv_heads, S, d = K.shape
+    kv_heads, T, d = K.shape
     beside = Q.reshape(kv_heads, -1, *Q.shape[1:])
-    out = attention(beside, K.reshape(kv_heads, 1, S, d), V.reshape(kv_heads, 1, S, d))
+    out = attention(beside, K.reshape(kv_heads, 1, T, d), V.reshape(kv_heads, 1, T, d))
     return out.reshape(*Q.shape)
 
 
 def strided(Q: Any, K: Any, V: Any) -> Any:
-    """Head i with K head i modulo G."""
+    """Head i with K head i modulo their number."""
     beside = Q.reshape(-1, K.shape[0], *Q.shape[1:])
     return attention(beside, K, V).reshape(*Q.shape)
 
 
 def merged(Q: Any, K: Any, V: Any) -> Any:
     """The output of a group's heads added up."""
-    kv_heads, S, d = K.shape
-    out = attention(Q.reshape(kv_heads, -1, *Q.shape[1:]), K.reshape(kv_heads, 1, S, d), V.reshape(kv_heads, 1, S, d))
+    kv_heads, T, d = K.shape
+    out = attention(Q.reshape(kv_heads, -1, *Q.shape[1:]), K.reshape(kv_heads, 1, T, d), V.reshape(kv_heads, 1, T, d))
     return out.sum(axis=1)
 
 
@@ -84,21 +84,21 @@ def plain_decode(q: Any, k: Any, v: Any, K: Any, V: Any) -> Any:
 QUESTIONS = {
     "04.groups": Build(
         title="Grouped queries, by reshaping only",
-        asks="""*Q* has the shape (*G*·*r*, *N*, *d*), *K* and *V* have (*G*, *S*, *d*): the
-first *r* query heads share the first head of *K* and *V*, the next *r* the second. Write their attention, in the
+        asks="""*Q* has the shape (*H*, *N*, *d*), *K* and *V* have (*H*/*G*, *T*, *d*): the
+first *G* query heads share the first head of *K* and *V*, the next *G* the second. Write their attention, in the
 shape of *Q*, without a copy of *K* or *V*. `.shape` is a tuple, `.reshape(...)` is free, one of its sizes may be
 -1, and a size of 1 is stretched, as in NumPy. No mask, no scale.""",
         call="grouped_attention(Q, K, V)",
-        takes=lambda: (Tensor("Q", (G * r, N, d)), *tensors("K V", (G, S, d))),
+        takes=lambda: (Tensor("Q", (H, N, d)), *tensors("K V", (H / G, T, d))),
         right=grouped,
         plain=plain_grouped,
         draws=(
-            {"G": 2, "r": 3, "N": 1, "S": 5, "d": 4},
-            {"G": 1, "r": 1, "N": 1, "S": 1, "d": 1},
-            {"G": 3, "r": 2, "N": 2, "S": 3, "d": 2},
-            {"G": 1, "r": 4, "N": 3, "S": 7, "d": 2},
+            {"H": 6, "G": 3, "N": 1, "T": 5, "d": 4},
+            {"H": 1, "G": 1, "N": 1, "T": 1, "d": 1},
+            {"H": 6, "G": 2, "N": 2, "T": 3, "d": 2},
+            {"H": 4, "G": 4, "N": 3, "T": 7, "d": 2},
         ),
-        typical={"G": 8, "r": 4, "N": 1, "S": 2048, "d": 128},
+        typical={"H": 32, "G": 4, "N": 1, "T": 2048, "d": 128},
         learned="One head of K and V is read for all that share it: a smaller cache, and a faster decode.",
         hint="Each array counts once per step: K and V must not be copied, and no head of theirs be read twice.",
         slips={
@@ -108,20 +108,20 @@ shape of *Q*, without a copy of *K* or *V*. `.shape` is a tuple, `.reshape(...)`
     ),
     "04.decode": Build(
         title="A step of decode, with a cache",
-        asks="""*q*, *k* and *v* of the new token are (*H*, 1, *d*); the caches *K* and *V* are
-(*H*, *S*, *d*), and their last row is free for it. Put the new key and value there, and return the attention of
-*q*. `rk.store(x, into=K)` writes the rows of `x` over the last ones of `K`. No scale.""",
+        asks="""`q`, `k` and `v` of the new token are (*H*, 1, *d*); the caches *K* and *V* are
+(*H*, *T*, *d*), and their last row is free for it. Put the new key and value there, and return the attention of
+`q`. `rk.store(x, into=K)` writes the rows of `x` over the last ones of `K`. No scale.""",
         call="decode_step(q, k, v, K, V)",
-        takes=lambda: (*tensors("q k v", (H, 1, d)), *tensors("K V", (H, S, d))),
+        takes=lambda: (*tensors("q k v", (H, 1, d)), *tensors("K V", (H, T, d))),
         right=decode,
         plain=plain_decode,
         draws=(
-            {"H": 2, "S": 5, "d": 4},
-            {"H": 1, "S": 1, "d": 1},
-            {"H": 3, "S": 2, "d": 2},
-            {"H": 1, "S": 7, "d": 3},
+            {"H": 2, "T": 5, "d": 4},
+            {"H": 1, "T": 1, "d": 1},
+            {"H": 3, "T": 2, "d": 2},
+            {"H": 1, "T": 7, "d": 3},
         ),
-        typical={"H": 32, "S": 2048, "d": 128},
+        typical={"H": 32, "T": 2048, "d": 128},
         learned="Two rows are written and the whole cache is read, for one token.",
         hint="Only the new rows are written, the caches are read once, and nothing is copied.",
         slips={

@@ -140,13 +140,13 @@ def plain_merge(out1: Any, lse1: Any, out2: Any, lse2: Any) -> Any:
 
 
 QUESTIONS = {
-    "05.tile": Build(
+    "05.inner": Build(
         title="The inner loop of FlashAttention",
-        asks="""*q* is (*B*, *d*), a tile of keys and values is (*T*, *d*). So far each row
-has its largest score *m* (*B*, 1), the sum *total* (*B*, 1) of the exponentials of its scores less *m*, and *out*
-(*B*, *d*), the values times these exponentials, not divided yet. Take the tile in, as one step, and return the new
-`m, total, out`. The larger one of `m` and the rows of `S` is
-`rk.max(rk.concatenate((m, S), axis=-1), keepdims=True)`.""",
+        asks="""`q` is (*B*, *d*), and a tile of keys and values, `k` and `v`, is (*T*, *d*). So
+far each row has its largest score *m* (*B*, 1), the sum `total` (*B*, 1) of the exponentials of its scores less *m*,
+and `out` (*B*, *d*), the values times these exponentials, not divided yet. Take the tile in, as one step, and return
+the new `m, total, out`. The larger one of `m` and the rows of `S` is
+`rk.max(rk.concatenate((m, S), axis=-1), keepdims=True)`. No scale.""",
         call="flash_step(q, k, v, m, total, out)",
         takes=lambda: (
             tensors("q", (B, d)),
@@ -171,8 +171,8 @@ has its largest score *m* (*B*, 1), the sum *total* (*B*, 1) of the exponentials
     ),
     "05.merge": Build(
         title="Two halves of a context",
-        asks="""A context was cut into two, and each half attended to apart: *out1* and *out2* are
-(*N*, *d*), finished, and *lse1* and *lse2* (*N*, 1) are the logarithms of their sums of exponentials. Put them
+        asks="""A context was cut into two, and each half attended to apart: `out1` and `out2` are
+(*N*, *d*), finished, and `lse1` and `lse2` (*N*, 1) are the logarithms of their sums of exponentials. Put them
 together, as one step: each half weighs as much as its sum. The sums themselves overflow; their ratio does not.""",
         call="merge(out1, lse1, out2, lse2)",
         takes=lambda: (

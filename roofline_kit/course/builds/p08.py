@@ -49,47 +49,47 @@ def plain_together(A: Any, C: Any, W: Any) -> Any:
     return np.dot(A, W), np.dot(C, W)
 
 
-def step(X: Any, K: Any, V: Any, W_q: Any, W_k: Any, W_v: Any, n: Any) -> Any:
+def step(X: Any, K: Any, V: Any, W_q: Any, W_k: Any, W_v: Any, N: Any) -> Any:
     """Projections together, attention apart."""
     q, k, v = X @ W_q, X @ W_k, X @ W_v
-    prompt = attention(q[:n], k[:n], v[:n], Causal())
+    prompt = attention(q[:N], k[:N], v[:N], Causal())
     users = K.shape[0]
-    store(k[n:].reshape(users, 1, -1), into=K)
-    store(v[n:].reshape(users, 1, -1), into=V)
-    return prompt, attention(q[n:].reshape(users, 1, -1), K, V)
+    store(k[N:].reshape(users, 1, -1), into=K)
+    store(v[N:].reshape(users, 1, -1), into=V)
+    return prompt, attention(q[N:].reshape(users, 1, -1), K, V)
 
 
-def looks_ahead(X: Any, K: Any, V: Any, W_q: Any, W_k: Any, W_v: Any, n: Any) -> Any:
+def looks_ahead(X: Any, K: Any, V: Any, W_q: Any, W_k: Any, W_v: Any, N: Any) -> Any:
     """The prompt without a mask."""
     q, k, v = X @ W_q, X @ W_k, X @ W_v
-    prompt = attention(q[:n], k[:n], v[:n])
+    prompt = attention(q[:N], k[:N], v[:N])
     users = K.shape[0]
-    store(k[n:].reshape(users, 1, -1), into=K)
-    store(v[n:].reshape(users, 1, -1), into=V)
-    return prompt, attention(q[n:].reshape(users, 1, -1), K, V)
+    store(k[N:].reshape(users, 1, -1), into=K)
+    store(v[N:].reshape(users, 1, -1), into=V)
+    return prompt, attention(q[N:].reshape(users, 1, -1), K, V)
 
 
-def not_stored(X: Any, K: Any, V: Any, W_q: Any, W_k: Any, W_v: Any, n: Any) -> Any:
+def not_stored(X: Any, K: Any, V: Any, W_q: Any, W_k: Any, W_v: Any, N: Any) -> Any:
     """The caches as they were."""
     q, k, v = X @ W_q, X @ W_k, X @ W_v
-    return attention(q[:n], k[:n], v[:n], Causal()), attention(q[n:].reshape(K.shape[0], 1, -1), K, V)
+    return attention(q[:N], k[:N], v[:N], Causal()), attention(q[N:].reshape(K.shape[0], 1, -1), K, V)
 
 
-def weights_twice(X: Any, K: Any, V: Any, W_q: Any, W_k: Any, W_v: Any, n: Any) -> Any:
+def weights_twice(X: Any, K: Any, V: Any, W_q: Any, W_k: Any, W_v: Any, N: Any) -> Any:
     """Each group with its own projections."""
-    P, D = X[:n], X[n:].reshape(K.shape[0], 1, -1)
+    P, D = X[:N], X[N:].reshape(K.shape[0], 1, -1)
     prompt = attention(P @ W_q, P @ W_k, P @ W_v, Causal())
     store(D @ W_k, into=K)
     store(D @ W_v, into=V)
     return prompt, attention(D @ W_q, K, V)
 
 
-def plain_step(X: Any, K: Any, V: Any, W_q: Any, W_k: Any, W_v: Any, n: int) -> Any:
+def plain_step(X: Any, K: Any, V: Any, W_q: Any, W_k: Any, W_v: Any, N: int) -> Any:
     """In NumPy, token by token."""
     q, k, v = (np.dot(X, W) for W in (W_q, W_k, W_v))
-    K[:, -1], V[:, -1] = k[n:], v[n:]
-    prompt = np.stack([_one(q[i], k[: i + 1], v[: i + 1]) for i in range(n)])
-    return prompt, np.stack([_one(q[n + i], K[i], V[i])[None] for i in range(len(K))])
+    K[:, -1], V[:, -1] = k[N:], v[N:]
+    prompt = np.stack([_one(q[i], k[: i + 1], v[: i + 1]) for i in range(N)])
+    return prompt, np.stack([_one(q[N + i], K[i], V[i])[None] for i in range(len(K))])
 
 
 def _one(q: Any, K: Any, V: Any) -> Any:
