@@ -835,7 +835,11 @@ MANY_SIZES = rk.trace(rk.exp, rk.Tensor("x", rk.symbols(" ".join(f"n{i}" for i i
             lambda: rk.explore_roofline({"x": MANY_SIZES}, **{f"n{i}": 8 for i in range(20)}).checked({"batch": 4}),
             ("unknown control 'batch'", "For all 23, see its .state"),
         ),
-        "questions": (ValueError, lambda: rk.check("02.softmix", 1), ("'02.softmax'", "see the rk.check lines")),
+        "questions": (
+            ValueError,
+            lambda: rk.check("02.softmix", 1),
+            ("'02.softmax'", "see the rk.check and rk.build lines"),
+        ),
         "topics": (ValueError, lambda: rk.lecture.numbers("softmax"), ("'softmax'", "see rk.lecture.numbers()")),
         "tables": (
             ValueError,

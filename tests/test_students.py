@@ -86,7 +86,7 @@ def picture(lab: Lab, name: str) -> Iterator[Any]:
     """Opens a new copy of page 01 that nobody trusts, with no cell run, and shows its picture."""
     shutil.copy(REPOSITORY / "notebooks" / "01_arithmetic_intensity.ipynb", lab.folder / name)
     cells = json.loads((lab.folder / name).read_text("utf-8"))["cells"]
-    (i,) = [i for i, cell in enumerate(cells) if "explore_roofline" in "".join(cell["source"])]
+    i = next(i for i, cell in enumerate(cells) if "explore_roofline" in "".join(cell["source"]))
     show = "await all.scrollToItem(i); all.activeCellIndex = i"
     with lab.open(name) as notebook:
         notebook.page.evaluate(f"async i => {{ const all = jupyterapp.shell.currentWidget.content; {show} }}", i)
