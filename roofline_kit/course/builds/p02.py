@@ -70,9 +70,10 @@ TYPICAL = {"N": 4096, "M": 1024}
 QUESTIONS = {
     "02.passes": Build(
         title="Softmax, pass by pass",
-        asks="""*S* (*N*, *M*) are the scores of *N* queries. Write the softmax of each row, in five
-passes over memory, one a line: the rows' maxima (`rk.max`), *S* less these, the exponentials (`rk.exp`), their sums
-(`rk.sum`), and the quotient. `keepdims=True` keeps a maximum or a sum in its row.""",
+        asks="""*S* (*N*, *M*) are the scores of *N* queries. Write the softmax of each
+row, in five passes over memory, one a line (here all five count, not the lecture's three): the rows' maxima
+(`rk.max`), *S* less these, the exponentials (`rk.exp`), their sums (`rk.sum`), and the quotient. `keepdims=True`
+keeps a maximum or a sum in its row.""",
         call="softmax_by_passes(S)",
         takes=lambda: (Tensor("S", (N, M)),),
         right=by_passes,

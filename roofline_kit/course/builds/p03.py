@@ -101,7 +101,8 @@ QUESTIONS = {
         title="Attention that does not look ahead",
         asks="""*Q*, *K* and *V* have the shape (*b*, *H*, *N*, *d*): a batch of *b* with
 *H* heads each. Write attention in which each token sees itself and those before it. `rk.matmul(a, b, rk.Causal())`
-is the product of queries and keys without the scores that are hidden, and `.mT` swaps the last two dimensions. No
+is the product of queries and keys without the scores that are hidden; softmax and
+the second product then leave them out by themselves. And `.mT` swaps the last two dimensions. No
 scale.""",
         call="causal_attention(Q, K, V)",
         takes=lambda: tensors("Q K V", (b, H, N, d)),
@@ -126,8 +127,8 @@ scale.""",
     ),
     "03.gated": Build(
         title="A gated MLP",
-        asks="""Llama's MLP has three matrices: silu of *X* times *W_gate*, element by element times *X* *W_up*,
-and all that times *W_down*. *X* is (*N*, *h*), *W_gate* and *W_up* are (*h*, *f*), *W_down* is (*f*, *h*).
+        asks="""Llama's MLP is (silu(*X* *W_gate*) · (*X* *W_up*)) *W_down*, where · is element by element and
+silu(*x*) = *x* / (1 + exp(−*x*)). *X* is (*N*, *h*), *W_gate* and *W_up* are (*h*, *f*), *W_down* is (*f*, *h*).
 `rk.silu` is one pass.""",
         call="gated_mlp(X, W_gate, W_up, W_down)",
         takes=lambda: (Tensor("X", (N, h)), *tensors("W_gate W_up", (h, f)), Tensor("W_down", (f, h))),

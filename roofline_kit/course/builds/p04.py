@@ -110,7 +110,8 @@ shape of *Q*, without a copy of *K* or *V*. `.shape` is a tuple, `.reshape(...)`
         title="A step of decode, with a cache",
         asks="""`q`, `k` and `v` of the new token are (*H*, 1, *d*); the caches *K* and *V* are
 (*H*, *T*, *d*), and their last row is free for it. Put the new key and value there, and return the attention of
-`q`. `rk.store(x, into=K)` writes the rows of `x` over the last ones of `K`. No scale.""",
+`q`. `rk.store(x, into=K)` writes the rows of `x` over the last ones of `K` itself, and
+returns it. No scale.""",
         call="decode_step(q, k, v, K, V)",
         takes=lambda: (*tensors("q k v", (H, 1, d)), *tensors("K V", (H, T, d))),
         right=decode,

@@ -145,7 +145,7 @@ QUESTIONS = {
         asks="""`q` is (*B*, *d*), and a tile of keys and values, `k` and `v`, is (*T*, *d*). So
 far each row has its largest score *m* (*B*, 1), the sum `total` (*B*, 1) of the exponentials of its scores less *m*,
 and `out` (*B*, *d*), the values times these exponentials, not divided yet. Take the tile in, as one step, and return
-the new `m, total, out`. The larger one of `m` and the rows of `S` is
+the new `m, total, out`. With the scores `S` = `q` `k`ᵀ, the new maximum of each row is
 `rk.max(rk.concatenate((m, S), axis=-1), keepdims=True)`. No scale.""",
         call="flash_step(q, k, v, m, total, out)",
         takes=lambda: (
@@ -171,9 +171,10 @@ the new `m, total, out`. The larger one of `m` and the rows of `S` is
     ),
     "05.merge": Build(
         title="Two halves of a context",
-        asks="""A context was cut into two, and each half attended to apart: `out1` and `out2` are
-(*N*, *d*), finished, and `lse1` and `lse2` (*N*, 1) are the logarithms of their sums of exponentials. Put them
-together, as one step: each half weighs as much as its sum. The sums themselves overflow; their ratio does not.""",
+        asks="""A context was cut into two, and each half attended to apart: `out1` and
+`out2` are (*N*, *d*), finished, and `lse1` and `lse2` (*N*, 1) are the logarithms of their sums of exponentials
+(log-sum-exp). Put them together, as one step (`rk.fuse`): the weight of each half is its sum, over both sums. The
+sums themselves overflow; their ratio does not.""",
         call="merge(out1, lse1, out2, lse2)",
         takes=lambda: (
             tensors("out1", (N, d)),

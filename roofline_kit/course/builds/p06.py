@@ -127,8 +127,8 @@ free, and `rk.concatenate((a, b), axis=-1)` puts arrays side by side. No scale."
         title="Blocks that were chosen",
         asks="""*K* and *V* have the shape (`blocks` · `block`, *d*): so many blocks, each of
 `block` tokens. `chosen` holds the numbers of some of the blocks. Write the attention of `q` (1, *d*) to these alone.
-`rk.take(table, numbers)` is the rows of a table with these numbers, and reads no others; a reshape makes a block one
-row. No scale.""",
+`rk.take(table, numbers)` is the rows of a table with these numbers, and reads no others; `K.reshape(-1, block * d)`
+has one block in each row. No scale.""",
         call="block_attention(q, K, V, chosen, block)",
         takes=lambda: (
             Tensor("q", (1, d)),

@@ -147,11 +147,11 @@ def plain_logits(X: Any, weight: Any, W: Any) -> Any:
 QUESTIONS = {
     "07.layer": Build(
         title="A layer of Llama 2, out of your own parts",
-        asks="""*X* is (*N*, *H*·*d*), and `w` has the weights by name:
-`attention_norm`, `query`, `key`, `value`, `output`, `mlp_norm`, `gate`, `up`, `down`. Add causal attention of the
-normed *X* to *X*, with *H* `heads`, and then the gated MLP of the normed sum: your functions from pages 3 and 4 do
-most of it. Queries are divided by √*d*; `rk.norm(X, weight)`, `rk.rotary(Q, cos, sin)`, for queries and keys of
-each head, `rk.split_heads(Q, heads)` and `rk.merge_heads` are the kit's.""",
+        asks="""*X* is (*N*, *H*·*d*), and `w` is a dict of the weights, as in
+`w["query"]`: `attention_norm`, `query`, `key`, `value`, `output`, `mlp_norm`, `gate`, `up`, `down`. Add causal
+attention of the normed *X* to *X*, with *H* `heads`, and then the gated MLP of the normed sum: your functions from
+page 3 do most of it. The queries, not the scores, are divided by √*d*; `rk.norm(X, weight)`, `rk.rotary(Q, cos,
+sin)`, for queries and keys of each head, `rk.split_heads(Q, heads)` and `rk.merge_heads` are the kit's.""",
         call="llama_layer(X, w, heads, cos, sin)",
         takes=lambda: (Tensor("X", (N, H * d)), weights(), H, *tensors("cos sin", (N, d))),
         right=layer,

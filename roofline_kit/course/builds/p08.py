@@ -101,7 +101,7 @@ QUESTIONS = {
     "08.together": Build(
         title="Two groups, one matrix",
         asks="""*A* (*N*, *h*) are the tokens of a prompt, *C* (*b*, *h*) one new token for each of *b*
-users. Both go through *W* (*h*, *f*). Return both products, `A` first, so that *W* is read once.
+users. Both go through *W* (*h*, *f*). Return both products, that of *A* first, so that *W* is read once.
 `rk.concatenate((a, b))` puts rows below rows, and slices such as `Y[:N]` are free.""",
         call="together(A, C, W)",
         takes=lambda: (Tensor("A", (N, h)), Tensor("C", (b, h)), Tensor("W", (h, f), role="weight")),
@@ -125,11 +125,11 @@ users. Both go through *W* (*h*, *f*). Return both products, `A` first, so that 
     ),
     "08.step": Build(
         title="A step for two groups of users",
-        asks="""The first *N* rows of *X* (*N* + *b*, *h*) are a prompt, and the others one new
-token for each of *b* users, whose caches *K* and *V* are (*b*, *T*, *h*) with their last row free. One head of
+        asks="""The first *N* rows of *X* (*N* + *b*, *h*) are a prompt, and the others one
+new token for each of *b* users, whose caches *K* and *V* are (*b*, *T*, *h*) with their last row free. One head of
 width *h*, no scale. Project all rows at once by *W_q*, *W_k*, *W_v* (*h*, *h*); the prompt attends to itself,
-causally, and each user to their cache, into which `rk.store(x, into=K)` puts the new key, and the value alike.
-Return the prompt's result (*N*, *h*) and the users' (*b*, 1, *h*).""",
+causally, and each user to their cache, into which `rk.store(x, into=K)` puts the new keys, as (*b*, 1, *h*), and
+the values alike. Return the prompt's result (*N*, *h*) and the users' (*b*, 1, *h*).""",
         call="mixed_step(X, K, V, W_q, W_k, W_v, N)",
         takes=lambda: (Tensor("X", (N + b, h)), *tensors("K V", (b, T, h)), *tensors("W_q W_k W_v", (h, h)), N),
         right=step,
