@@ -63,7 +63,7 @@ lint: .venv/dev  ## check style and types
 
 # `make javascript` before a commit that changes it. Prettier takes its 100 columns from .prettierrc.json, as editors do.
 PRETTIER   = .node/node_modules/.bin/prettier
-JAVASCRIPT = 'roofline_kit/**/*.js'
+JAVASCRIPT = 'roofline_kit/**/*.js' 'docs/_static/*.js'
 
 javascript:  ## format the JavaScript of the explorers
 	$(PRETTIER) --write $(JAVASCRIPT)

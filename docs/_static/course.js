@@ -11,7 +11,8 @@
   });
 })();
 
-// A link to a word of the glossary shows its sentence beneath it: by click, tap or Enter; Escape or a click elsewhere closes it.
+// A link to a word of the glossary shows its sentence beneath it: by click, tap or Enter.
+// Escape or a click elsewhere closes it.
 // Without a script, or with Ctrl, it is a plain link. GLOSSARY is in glossary.js.
 (() => {
   if (!("popover" in HTMLElement.prototype)) return;
@@ -41,6 +42,7 @@
     show(link);
   });
   addEventListener("keydown", (event) => {
-    if (event.key === "Escape" && said.isConnected) said.hidePopover(); // the theme keeps Escape from the browser
+    // The theme keeps Escape from the browser.
+    if (event.key === "Escape" && said.isConnected) said.hidePopover();
   });
 })();
