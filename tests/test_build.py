@@ -162,6 +162,12 @@ def test_a_stub_is_met_kindly(answer: Any) -> None:
     assert not verdict.right
 
 
+def test_a_wanted_cost_that_would_be_the_answer_is_told_beside_a_first_try() -> None:
+    told = repr(rk.build("01.order", ...))
+    assert told == "Not written yet: product(A, B, x). What is wanted stands beside the cost of your first try."
+    assert "4*N**2 + 8*N" in repr(rk.build("01.order", lambda A, B, x: A @ B @ x))
+
+
 @pytest.mark.parametrize(
     ("answer", "kind"), [(5, "int"), (None, "NoneType"), ("softmax", "str"), (np.ones(3), "ndarray")]
 )
@@ -282,6 +288,31 @@ def endless_calls(S: Any) -> Any:
         rk.exp(S)
 
 
+def endless_but_for_a_bare_except(S: Any) -> Any:
+    while True:
+        try:  # noqa: SIM105
+            S = S + 1
+        except:  # noqa: E722
+            pass
+
+
+def endless_in_a_bare_except(S: Any) -> Any:
+    while True:
+        try:
+            while True:
+                S = S + 1
+        except:  # noqa: E722
+            S = S - 1
+
+
+def endless_finally(S: Any) -> Any:
+    while True:
+        try:
+            endless_in_a_bare_except(S)
+        finally:
+            continue  # noqa: B012
+
+
 def endless_on_arrays(S: Any) -> Any:
     while isinstance(S, np.ndarray):
         pass
@@ -292,7 +323,11 @@ def without_a_floor(S: Any) -> Any:
     return without_a_floor(S)
 
 
-@pytest.mark.parametrize("answer", [endless_tries, endless_generator, endless_calls, endless_on_arrays])
+ENDLESS = [endless_tries, endless_generator, endless_calls, endless_on_arrays]
+SWALLOWING = [endless_but_for_a_bare_except, endless_in_a_bare_except, endless_finally]
+
+
+@pytest.mark.parametrize("answer", [*ENDLESS, *SWALLOWING])
 def test_endless_code_is_stopped_and_leaves_nothing_behind(answer: Callable[..., Any]) -> None:
     before = threading.active_count(), sys.gettrace()
     assert "does its loop ever end?" in repr(rk.build("02.passes", answer))
@@ -344,7 +379,8 @@ def test_the_cells_of_a_question_are_ready_for_its_page(question: str) -> None:
     exec("\n".join(stub), names)
     wanted = QUESTIONS[question]
     told = repr(eval(check, names))
-    assert told.startswith(f"Not written yet: {wanted.call}. Wanted are ") and told.count("\n") == 0
+    beginning = "What is wanted stands beside" if wanted.secret else "Wanted are "
+    assert told.startswith(f"Not written yet: {wanted.call}. {beginning}") and told.count("\n") == 0
 
 
 def test_a_page_shows_the_specification_and_the_stub_as_they_are_stored() -> None:

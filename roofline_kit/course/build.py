@@ -87,6 +87,8 @@ def _verdict(wanted: Build, algorithm: Any) -> Verdict:
 
 
 def _unwritten(wanted: Build) -> str:
+    if wanted.secret:
+        return f"Not written yet: {wanted.call}. What is wanted stands beside the cost of your first try."
     cost = _wanted_cost(wanted)
     (flops, bytes), sizes = written([cost.flops, cost.bytes], wanted.typical)
     at_sizes = f", with {sizes}" if sizes else ""

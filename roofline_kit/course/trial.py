@@ -3,8 +3,10 @@
 How it is ended: the interpreter tells a trace function (`sys.settrace`) of each line that the student's code begins,
 and that function looks at a clock. So the code is stopped where it runs, in this thread: the same on Linux, macOS and
 Windows, with no signal (Windows has none that would do), no process (a function of a notebook cannot be sent to a new
-one), and no thread that would burn a core for ever after. What it cannot stop is one call into compiled code that does
-not return, and a loop with a bare `except:` around its body; for both, the kernel's interrupt is left.
+one), and no thread that would burn a core for ever after. A bare `except:` in a loop swallows what is raised; but there
+it dies, and tells so, and then each line is stopped again until one is that stands outside of the `try`. What cannot be
+stopped is one call into compiled code that does not return, a loop that catches what is raised and keeps it, and, in
+Python 3.11, a loop that is one line and does nothing; for these, the kernel's interrupt is left.
 """
 
 from __future__ import annotations
@@ -33,7 +35,16 @@ LIBRARIES = ("<frozen", *(sysconfig.get_paths()[where] for where in ("stdlib", "
 
 
 class TimeUp(BaseException):
-    """The time is up. No Exception, which a student's `except Exception` would catch."""
+    """The time is up. No Exception, which a student's `except Exception` would catch.
+
+    dies : called when nobody holds it any more, as after the end of a bare `except:`.
+    """
+
+    def __init__(self, dies: Callable[[], None]) -> None:
+        self.dies = dies
+
+    def __del__(self) -> None:
+        self.dies()
 
 
 def attempt(f: Callable[..., Any], *args: Any) -> tuple[Any, str]:
@@ -50,19 +61,31 @@ def attempt(f: Callable[..., Any], *args: Any) -> tuple[Any, str]:
 def _in_time(f: Callable[..., Any], args: tuple[Any, ...]) -> Any:
     """f(*args). Raises TimeUp where it takes too long."""
     ends = time.monotonic() + SECONDS
+    is_over = False
 
     def watch(frame: FrameType, event: str, _: Any) -> Any:
-        if _is_of_a_library(frame):  # which may swallow what is raised in it, and then nobody looks at the clock
+        if _is_of_a_library(frame):  # which may swallow what is raised in it
             return None
         if time.monotonic() > ends:
-            raise TimeUp
+            raise TimeUp(watch_again)
         return watch
+
+    def watch_again() -> None:
+        """Where what was raised is swallowed: Python asks no trace function again that has raised."""
+        if is_over:
+            return
+        frame: FrameType | None = sys._getframe(1)
+        while frame is not None:
+            frame.f_trace = watch
+            frame = frame.f_back
+        sys.settrace(watch)
 
     before = sys.gettrace()  # a debugger's, say, which sees nothing of this call
     sys.settrace(watch)
     try:
         return f(*args)
     finally:
+        is_over = True
         sys.settrace(before)
 
 

@@ -79,6 +79,7 @@ QUESTIONS = {
             from_the_left: "Python multiplies from the left, A @ B first: where would parentheses help?",
             swapped: "The matrix beside x is used first: which one is it?",
         },
+        secret=True,  # a product of matrices takes N³ operations: whoever reads N² knows what to avoid
     ),
     "01.series": Build(
         title="An intensity above 100",

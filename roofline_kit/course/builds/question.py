@@ -56,8 +56,9 @@ class Build:
     typical : sizes at which costs are compared. fits : whether a cost will do, of yours, the wanted and the typical
     sizes. learned : said when it is right. hint : when it costs too much. slips : algorithms in the kit's notation
     that students write instead, with what is said of each. without : the kit's functions that would be the answer.
-    scale : by how much the last draw's values are larger. below : of whole numbers, by the name of their array, the
-    size that they stay below.
+    secret : whether the wanted cost, which would be a giveaway, is told beside a first try only. scale : by how much
+    the last draw's values are larger. below : of whole numbers, by the name of their array, the size that they stay
+    below.
     """
 
     title: str
@@ -73,6 +74,7 @@ class Build:
     fits: Callable[[Cost, Cost, Sizes], bool] = no_more
     slips: Mapping[Callable[..., Any], str] = field(default_factory=dict)
     without: tuple[str, ...] = ()
+    secret: bool = False
     scale: float = 1.0
     below: Mapping[str, str] = field(default_factory=dict)
 
