@@ -202,11 +202,11 @@ class Shown:
         assert seen["sentence"] == [sentence]
         assert seen["status"] == [alert]
         assert seen["label"] == f"{sentence} {alert}".strip()
-        cells = [cell for _, *row in explorer.table["rows"] for cell in row]
+        cells = [cell for _, *row in explorer.table.rows for cell in row]
         assert seen["cells"] == ["–" if blocked else formatted(at[name], kind) for name, kind in cells]
         if frozen:
             before = explorer.values(**frozen)
-            last = [row[-1][0] for _, *row in explorer.table["rows"]]
+            last = [row[-1][0] for _, *row in explorer.table.rows]
             ratios = [math.nan if blocked else at[name] / before[name] for name in last]
             assert seen["ratios"] == ["–" if x != x else f"× {formatted(significant(x, 3))}" for x in ratios]
         if seen["controls"]:

@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 
 import roofline_kit as rk
 from roofline_kit.explorers import of_models
-from roofline_kit.explorers.live import Program, mathml
+from roofline_kit.explorers.live import Area, Program, mathml
 from roofline_kit.explorers.live.program import PRELUDE
 from roofline_kit.models import SIZES
 from roofline_kit.sizes import BITS, bytes_of
@@ -764,3 +764,14 @@ def _along(how: dict[str, Any], text: str) -> list[tuple[float, float]]:
     degrees, x, y = map(float, re.findall(r"-?[\d.]+", how["transform"]))
     c, s, off = math.cos(math.radians(degrees)), math.sin(math.radians(degrees)), how["y"] - y - 4
     return [(x + c * 7 * i - s * off, y + s * 7 * i + c * off) for i in range(len(text))]
+
+
+# --- as one sees them -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("explorer", [rk.explore_sparse(), rk.explore_roofline()], ids=lambda explorer: explorer.name)
+def test_blue_and_orange_say_what_binds_and_nothing_else(explorer: Any) -> None:
+    drawn = [mark for view in explorer.views.values() for mark in view.marks]
+    colors = [getattr(mark, name, "") for mark in drawn for name in ("stroke", "fill") if not isinstance(mark, Area)]
+    colors += [color for view in explorer.views.values() if view.mask for color, _ in view.mask.legend]
+    assert "path" in colors and not {"memory", "compute"} & set(colors)

@@ -190,7 +190,7 @@ def test_widths_of_less_than_a_byte_stand_in_the_formulas_as_they_are(offline: A
     shown = Shown(explorer, offline(as_page(explorer)).locator("[data-rk]"))
     formulas = shown.root.locator(".rk-formulas")
     formulas.get_by_text("0.515625").first.wait_for()
-    assert "u weight bytes" in formulas.text_content() and "c cache bytes" in formulas.text_content()
+    assert "w′ weight bytes" in formulas.text_content() and "w″ cache bytes" in formulas.text_content()
     assert "0.5625" not in formulas.text_content()
     shown.choose("cache", "nvfp4")
     formulas.get_by_text("0.5625").first.wait_for()
@@ -212,7 +212,7 @@ def test_what_cannot_be_is_said_in_words(offline: Any) -> None:
         shown = Shown(explorer, page.locator("[data-rk]"))
         shown.agrees()
         status = page.locator("p.rk-spoken[role=status]").text_content()
-        drawn = " ".join(page.locator(".rk-figure text[fill='var(--rk-compute)']").all_text_contents())
+        drawn = " ".join(page.locator(".rk-figure text[fill='var(--rk-warning)']").all_text_contents())
         assert re.search(words, status), status
         assert status in drawn
         assert status in repr(explorer)
@@ -290,7 +290,7 @@ def test_what_is_saved_can_be_opened_elsewhere(make: Any, offline: Any) -> None:
     control = next(control for control in explorer.controls if control.name == over)
     table = list(rows)
     assert [int(value) for value, *_ in table] == list(control.values)
-    bounds = [cell[0] for _, *row in explorer.table["rows"] for cell in row if cell[1] == "bound"]
+    bounds = [cell[0] for _, *row in explorer.table.rows for cell in row if cell[1] == "bound"]
     assert set(bounds) <= set(names)
     for value, *cells in table:
         at = explorer.values(**{**shown.state, over: int(value)})

@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 import nbformat
 import pytest
 
+import roofline_kit as rk
+
 ROOT = Path(__file__).parent.parent
 GLOSSARY = (ROOT / "notebooks" / "glossary.md").read_text("utf-8")
 WORDS, LETTERS = GLOSSARY.split("\n## Letters\n")
@@ -110,6 +112,20 @@ def test_letters_in_the_text_are_letters_of_the_table(name: str) -> None:
     text = [cell.source for cell in (PAGES | HOMEWORK)[name].cells if cell.cell_type == "markdown"]
     strange = {letter for source in text for letter in ITALIC.findall(source)} - SIZES - ARRAYS - NUMBERS
     assert not strange, "which letter of the glossary is that?"
+
+
+def test_letters_in_the_formulas_of_explorers_are_letters_of_the_table() -> None:
+    explorers = [
+        rk.explore_batch(weights="int4", cache="fp8"),
+        rk.explore_batch(h=4096),
+        rk.explore_roofline(),
+        rk.explore_attention(),
+        rk.explore_sparse(),
+    ]
+    shown = [formula.math for explorer in explorers for of in explorer.formulas.values() for formula in of]
+    found = {letter for math in shown for letter in re.findall(r"<mi[^>]*>([A-Za-z])[′″]?</mi>", math)}
+    assert found >= {"N", "T", "h", "H", "d", "f", "L", "b", "w"}
+    assert not found - SIZES - NUMBERS, "which letter of the glossary is that?"
 
 
 @pytest.mark.parametrize("name", PAGES)

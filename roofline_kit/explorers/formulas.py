@@ -14,7 +14,7 @@ from ..cost import Cost, tidy
 from ..roofline import step_time
 from ..sizes import certain
 from ..tensor import Step
-from .live import Control, Formula, Label, Line, Message, mathml
+from .live import Control, Formula, Label, Line, Message, Table, mathml
 from .machines import BANDWIDTH, PEAK, WIDTH
 
 Widths = Mapping[str, sympy.Expr]  # bytes per element, by the role of an array; those of the dtype unless given
@@ -100,10 +100,10 @@ COLUMNS = (
 """Of a table of costs: its name, what of a part stands in it, and how that is written."""
 
 
-def cost_table(parts: Mapping[str, str]) -> dict[str, Any]:
+def cost_table(parts: Mapping[str, str]) -> Table:
     """The numbers beside the picture: a row for each part. parts : {part: label}."""
     rows = [[label, *([f"{part}_{what}", kind] for _, what, kind in COLUMNS)] for part, label in parts.items()]
-    return {"columns": ["", *(name for name, _, _ in COLUMNS)], "rows": rows}
+    return Table(["", *(name for name, _, _ in COLUMNS)], rows)
 
 
 def limit(y: str, text: str, brief: str) -> Line:

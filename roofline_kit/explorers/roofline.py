@@ -14,7 +14,7 @@ from ..models import Model
 from ..names import unknown
 from ..sizes import symbols
 from .formulas import as_formula, cost_formulas, cost_outputs, cost_table, inputs_of, intensity, whole_sizes
-from .live import Axis, Control, Curve, Explorer, Label, Line, Lookup, Point, Program, Region, View, slider, stops
+from .live import Area, Axis, Control, Curve, Explorer, Label, Line, Lookup, Point, Program, View, slider, stops
 from .machines import BANDWIDTH, CHIP, NO_PEAK, PEAK, machine_controls, name_of
 from .measured import Taken, taken
 from .of_models import APART, BRIEF, PARTS, STAGES, a_model, apart, model_controls, model_programs, step_controls
@@ -228,7 +228,7 @@ def _view(subject: _Subject) -> View:
         f"On {{accelerator}}: {bounds}", Axis("arithmetic intensity [FLOPs per byte]", lo=float(START), hi=20000),
         Axis("attainable performance [FLOP/s]"),
         [
-            Region("origin", "memory_region"), Region("ridge", "compute_region"), *paths, _other_roof(), _roof(),
+            Area("origin", "memory_region"), Area("ridge", "compute_region"), *paths, _other_roof(), _roof(),
             _ridge(), Line([], "ink", 1, labels=laws), *points,
         ], margin=18,
     )  # fmt: skip

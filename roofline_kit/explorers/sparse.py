@@ -13,13 +13,13 @@ from ..sizes import size, symbols
 from ..tensor import Tensor
 from ..transformer import sparse_attention
 from .formulas import as_formula, differing, inputs_of, whole_sizes
-from .live import Axis, Curve, Explorer, Mask, Message, Point, Program, View, slider, stops
+from .live import Axis, Curve, Explorer, Mask, Message, Point, Program, Table, View, slider, stops
 
 NAMES = {"compressed": "compressed", "chosen": "selected", "near": "window", "total": "sparse", "full": "full"}
-COLORS = {"compressed": "memory", "chosen": "compute", "near": "path", "total": "ink", "full": "other"}  # as in MASK
+COLORS = {"compressed": "third", "chosen": "fourth", "near": "path", "total": "ink", "full": "other"}  # as in MASK
 MASK = Mask(
     48, "context", "block", "selected", "window", "queries ↓, and the tokens they read →",
-    [("path", "window"), ("compute", "selected"), ("memory", "compressed")],
+    [("path", "window"), ("fourth", "selected"), ("third", "compressed")],
 )  # fmt: skip
 
 
@@ -39,14 +39,14 @@ def explore_sparse(
     >>> explore_sparse(context=65536)
     Of a context of 65,536, a new token reads 5,632 tokens (4,096 compressed, 1,024 selected, 512 in the window), ...
     """
-    T, n = symbols("context selected")
+    T = symbols("context")
     cost, reads = _sparse(block, stride, select_block)
     sizes, broken = whole_sizes([cost])
     made = (
         sizes | reads | {"total": sympy.Add(*map(sympy.Symbol, reads)), "full": T, "share": sympy.Symbol("total") / T}
     )
     made |= {"block": sympy.Integer(select_block), "blocks": sympy.ceiling(T / select_block)}
-    made |= {"few": n - sympy.Symbol("blocks")}
+    made |= {"few": symbols("selected") - sympy.Symbol("blocks")}
     controls = [
         slider("context", "context length", stops(1024, 131072), context),
         slider("selected", "selected blocks", range(3, 65), selected),
@@ -57,7 +57,7 @@ def explore_sparse(
         name="explore_sparse", controls=controls, views={"": _view()}, frozen=frozen, sentence=SENTENCE,
         call=differing(block=(block, 32), stride=(stride, 16), select_block=(select_block, 64)),
         programs={"": Program(inputs_of(controls), made, tuple(made))},
-        table={"columns": ["", "tokens read"], "rows": [[label, [y, "int"]] for y, label in NAMES.items()]},
+        table=Table(["", "tokens read"], [[label, [y, "int"]] for y, label in NAMES.items()]),
         formulas={"": [as_formula(f"{NAMES[y]}:", formula, y, "int") for y, formula in formulas.items()]},
         messages=[Message("few", FEW, blocks=True), *broken],
         state={"context": context, "selected": selected, "window": window},
@@ -75,12 +75,12 @@ SENTENCE = (
 @cache
 def _sparse(block: int, stride: int, select_block: int) -> tuple[Cost, dict[str, sympy.Expr]]:
     """One decode step of native sparse attention, and how many tokens of the caches each branch reads."""
-    T, n, w, d = symbols("context selected window head_dim")
+    T, selected, window, d = symbols("context selected window head_dim")
     rows = sympy.ceiling(T / size(stride, "explore_sparse: stride"))
     K, V, K_near, V_near = (Tensor(name, (1, T, d)) for name in ("K", "V", "K_near", "V_near"))
     K_cmp, V_cmp = (Tensor(name, (1, rows, d)) for name in ("K_cmp", "V_cmp"))
     Q, gates = Tensor("Q", (1, 1, 1, d)), Tensor("gates", (1, 1, 1, 3))
-    how = {"block": block, "stride": stride, "select_block": select_block, "selected": n, "window": w}
+    how = {"block": block, "stride": stride, "select_block": select_block, "selected": selected, "window": window}
     cost = trace(sparse_attention, Q, K, V, K_cmp, V_cmp, gates, (K_near, V_near), **how)
     token = K.nbytes / T * 2  # of its key and its value
     caches = {"compressed": (K_cmp, V_cmp), "chosen": (K, V), "near": (K_near, V_near)}

@@ -7,9 +7,9 @@ What is drawn is said with the words of `views`, in the files of the four explor
 from .controls import Control, slider, stops
 from .program import Program
 from .shell import Explorer, mathml
-from .views import Area, Axis, Curve, Dots, Formula, Label, Line, Lookup, Mask, Message, Point, Region, View
+from .views import Area, Axis, Curve, Dots, Formula, Label, Line, Lookup, Mask, Message, Point, Table, View
 
 __all__ = [
     "Area", "Axis", "Control", "Curve", "Dots", "Explorer", "Formula", "Label", "Line", "Lookup", "Mask", "Message",
-    "Point", "Program", "Region", "View", "mathml", "slider", "stops",
+    "Point", "Program", "Table", "View", "mathml", "slider", "stops",
 ]  # fmt: skip

@@ -112,7 +112,7 @@ function draw(view, now, ghost, message, frame) {
     Math.floor((width - 16 * k) / (9 * k)),
   );
   title.forEach((line, i) =>
-    write(8 * k, (20 + 19 * i) * k, line, message ? "compute" : "ink", {
+    write(8 * k, (20 + 19 * i) * k, line, message ? "warning" : "ink", {
       "font-size": tenth(15 * k),
       ...bold,
     }),
@@ -215,7 +215,7 @@ function draw(view, now, ghost, message, frame) {
     "stroke-width": tenth(k),
   });
   for (const label of areas)
-    write(right - 8 * k, bottom - 10 * k, label, "compute", { "text-anchor": "end", ...bold });
+    write(right - 8 * k, bottom - 10 * k, label, "warning", { "text-anchor": "end", ...bold });
   write(8 * k, top - (narrow ? 26 : 10) * k, fill(view.y.label, at), "ink", {
     "font-size": tenth(12 * k),
   });
@@ -515,8 +515,8 @@ function drawMask(mask, at, frame) {
     "",
   ]);
   for (const [kind, role, opacity] of [
-    ["far", "memory", 0.3],
-    ["selected", "compute", 1],
+    ["far", "third", 0.3],
+    ["selected", "fourth", 1],
     ["near", "path", 1],
   ]) {
     const runs = kinds[kind],

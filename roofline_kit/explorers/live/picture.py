@@ -21,7 +21,7 @@ from typing import Any
 
 from PIL import Image, ImageColor, ImageDraw, ImageFont
 
-from .views import Area, Curve, Dots, Label, Line, Mask, Point, Region, View
+from .views import Area, Curve, Dots, Label, Line, Mask, Point, View
 
 Mark = tuple[str, dict[str, Any], str]
 Piece = tuple[tuple[float, float], tuple[float, float]]  # of a line, from one point to another
@@ -143,7 +143,7 @@ class Drawing:
         # What does not fit or does not exist takes the title's place, which has room for two lines.
         title = wrapped(message["text"] if message else filled(view.title, self.at), math.floor((width - 16) / 9))
         for i, line in enumerate(title):
-            self.write(8, 20 + 19 * i, line, "compute" if message else "ink", **{"font-size": 15.0}, **BOLD)
+            self.write(8, 20 + 19 * i, line, "warning" if message else "ink", **{"font-size": 15.0}, **BOLD)
         if message and message["blocks"]:
             return
         self.top, self.bottom = 34 + 19 * max(2, len(title)) + 14 * self.narrow, height - 42
@@ -183,7 +183,7 @@ class Drawing:
         self.grid()
         self.line([(left, top), (left, bottom), (right, bottom)], "faint", 1)
         for label in areas:
-            self.write(right - 8, bottom - 10, label, "compute", **{"text-anchor": "end"}, **BOLD)
+            self.write(right - 8, bottom - 10, label, "warning", **{"text-anchor": "end"}, **BOLD)
         small = {"font-size": 12.0}
         self.write(8, top - (26 if self.narrow else 10), filled(view.y.label, self.at), "ink", **small)
         self.write(right, height - 8, filled(view.x.label, self.at), "ink", **small, **{"text-anchor": "end"})
@@ -212,7 +212,7 @@ class Drawing:
         left, right, top, bottom = self.left, self.right, self.top, self.bottom
         words: list[str] = []
         for mark in self.view.marks:
-            if isinstance(mark, (Area, Region)):
+            if isinstance(mark, Area):
                 begin = max(left, min(right, self.X(max(self.x0, self.at[mark.start]))))
                 if right - begin > 0.5:
                     size = {"width": tenth(right - begin), "height": tenth(bottom - top)}
@@ -437,7 +437,7 @@ def mask_marks(mask: Mask, at: Mapping[str, Any], left: float, top: float, side:
     box = {"x": tenth(left), "y": tenth(top), "width": tenth(side), "height": tenth(side)}
     marks: list[Mark] = [("text", title, filled(mask.title, at))]
     marks.append(("rect", box | {"fill": "none", "stroke": "faint", "stroke-width": 1.0}, ""))
-    for kind, role, opacity in (("far", "memory", 0.3), ("selected", "compute", 1), ("near", "path", 1)):
+    for kind, role, opacity in (("far", "third", 0.3), ("selected", "fourth", 1), ("near", "path", 1)):
         d = "".join(
             f"M{tenth(left + j0 * cell):.10g},{tenth(top + i * cell):.10g}h{tenth((j1 - j0) * cell):.10g}"
             f"v{tenth(cell):.10g}h{tenth((j0 - j1) * cell):.10g}z"

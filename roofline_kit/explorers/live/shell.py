@@ -23,7 +23,7 @@ from ...pictures.themes import THEMES
 from .controls import Control, asset, stopping
 from .picture import data_uri, filled, picture, png, svg
 from .program import PRELUDE, Program, fraction
-from .views import Curve, Dots, Formula, Lookup, Message, View, told
+from .views import Curve, Dots, Formula, Lookup, Message, Table, View, told
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +44,7 @@ class Explorer:
     programs: Mapping[str, Program]
     views: Mapping[str, View]
     sentence: str
-    table: Mapping[str, Any]
+    table: Table
     formulas: Mapping[str, Sequence[Formula]]
     state: Mapping[str, Any]
     defaults: Mapping[str, Any]
@@ -247,11 +247,10 @@ body {{ max-width: 1200px; margin: 0 auto; padding: 8px; font: 14px/1.45 system-
 """
 
 
-# How formulas write what is too long for them; live.js tells what the letters mean.
+# How formulas write what is too long for them, in letters of the glossary; live.js tells what they mean.
 LETTERS = {
-    "batch": "b", "context": "s", "hidden": "h", "heads": "n", "kv_heads": "g", "head_dim": "d", "layers": "L",
-    "mlp_hidden": "m", "vocabulary": "V", "dtype_bytes": "w",
-    "weight_bytes": "u", "cache_bytes": "c",
+    "batch": "b", "context": "T", "hidden": "h", "heads": "H", "kv_heads": "H′", "head_dim": "d", "layers": "L",
+    "mlp_hidden": "f", "dtype_bytes": "w", "weight_bytes": "w′", "cache_bytes": "w″",
 }  # fmt: skip
 
 

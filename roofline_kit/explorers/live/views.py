@@ -110,22 +110,12 @@ class Line:
 
 @dataclass(frozen=True)
 class Area:
-    """All that lies to the right of a value, with words where there is room for them."""
+    """All that lies to the right of a value. label : words of a warning, where there is room for them."""
 
     kind: str = field(default="area", init=False)
     start: str
     fill: str
-    label: str
-
-
-@dataclass(frozen=True)
-class Region:
-    """An area without words of its own: the labels of a line say what holds there."""
-
-    kind: str = field(default="area", init=False)
-    label: str = field(default="", init=False)
-    start: str
-    fill: str
+    label: str = ""
 
 
 @dataclass(frozen=True)
@@ -148,7 +138,7 @@ class View:
     title: str
     x: Axis
     y: Axis
-    marks: Sequence[Curve | Point | Dots | Line | Area | Region]
+    marks: Sequence[Curve | Point | Dots | Line | Area]
     margin: int = 118
     mask: Mask | None = None
 
@@ -184,6 +174,18 @@ class Lookup:
             if isinstance(found, Mapping):
                 found = found.get(str(at[name]).lower() if isinstance(at[name], bool) else str(at[name]))
         return found
+
+
+@dataclass(frozen=True)
+class Table:
+    """Numbers beside the picture.
+
+    columns : their names, the first of the rows' labels. rows : a label, and then pairs of a value and how it is
+    written, as `filled` takes it.
+    """
+
+    columns: Sequence[str]
+    rows: Sequence[Sequence[Any]]
 
 
 @dataclass(frozen=True)
