@@ -70,6 +70,7 @@ WRONG["01.series"] = [
     (lambda x: rk.fuse(lambda y: y * x + 1)(x), "wrong in"),
     (lambda x: np.polyval(np.ones(257), x), "must return Tensors"),
     (lambda x: rk.sum(powers(x)), "has the shape (), and must have (2,)"),
+    (rk.fuse(lambda x: 1 / (1 - x)), "wrong in"),
 ]
 
 # --- 02 -------------------------------------------------------------------------------------------
@@ -234,6 +235,7 @@ WRONG["04.groups"] = [
     (head_by_head, "open size"),
     (not_back, "has the shape (2, 3, 1, 4), and must have (6, 1, 4)"),
     (lambda Q, K, V: rk.attention(Q.reshape(K.shape[0], -1, *Q.shape[1:]), K, V), "cannot be broadcast"),
+    (lambda Q, K, V: as_more_queries(Q, V, K), "wrong in"),
 ]
 
 

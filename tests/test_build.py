@@ -136,9 +136,9 @@ def test_a_wrong_answer_gets_words_that_help(question: str, row: tuple[Callable[
     assert repr(verdict).startswith("Not yet. ")
 
 
-def test_there_are_ten_wrong_answers_to_each_question() -> None:
+def test_there_are_ten_wrong_answers_to_each_question_beside_those_that_may_happen_anywhere() -> None:
     for question in QUESTIONS:
-        assert len(build_answers.WRONG[question]) + len(SLIPS[question]) + len(COMMON) + 1 >= 10, question
+        assert len(build_answers.WRONG[question]) + len(SLIPS[question]) >= 10, question
         assert len(build_answers.WRONG[question]) >= 6, question
 
 

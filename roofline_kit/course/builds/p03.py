@@ -128,8 +128,8 @@ scale.""",
     "03.gated": Build(
         title="A gated MLP",
         asks="""Llama's MLP is (silu(*X* *W_gate*) · (*X* *W_up*)) *W_down*, where · is element by element and
-silu(*x*) = *x* / (1 + exp(−*x*)). *X* is (*N*, *h*), *W_gate* and *W_up* are (*h*, *f*), *W_down* is (*f*, *h*).
-`rk.silu` is one pass.""",
+[silu](glossary.md#silu)(*x*) = *x* / (1 + exp(−*x*)). *X* is (*N*, *h*), *W_gate* and *W_up* are (*h*, *f*), and
+*W_down* is (*f*, *h*). `rk.silu` is one pass.""",
         call="gated_mlp(X, W_gate, W_up, W_down)",
         takes=lambda: (Tensor("X", (N, h)), *tensors("W_gate W_up", (h, f)), Tensor("W_down", (f, h))),
         right=gated,
