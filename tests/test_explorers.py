@@ -775,3 +775,8 @@ def test_blue_and_orange_say_what_binds_and_nothing_else(explorer: Any) -> None:
     colors = [getattr(mark, name, "") for mark in drawn for name in ("stroke", "fill") if not isinstance(mark, Area)]
     colors += [color for view in explorer.views.values() if view.mask for color, _ in view.mask.legend]
     assert "path" in colors and not {"memory", "compute"} & set(colors)
+
+
+def test_sliders_and_words_beside_a_picture_are_neither_blue_nor_orange() -> None:
+    css = (KIT / "explorers" / "live" / "live.css").read_text("utf-8")
+    assert "var(--rk-path)" in css and not re.search("var\\(--rk-(memory|compute)", css)
