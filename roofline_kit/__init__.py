@@ -15,6 +15,7 @@ from importlib import import_module
 from typing import Any
 
 from .cost import CompiledCost, Cost, Sweep, trace
+from .experts import experts, route
 from .hardware import Accelerator, accelerator, accelerators
 from .masks import Causal
 from .models import Model, model, models
@@ -44,10 +45,11 @@ _LATER = {name: room for room, names in _ROOMS.items() for name in names}
 
 __all__ = [
     "Accelerator", "Causal", "CompiledCost", "Cost", "Model", "Roofline", "Step", "Sweep", "Tensor", "accelerator",
-    "accelerators", "astype", "attention", "compress", "concatenate", "decoder_layer", "exp", "flip", "fuse", "gelu",
-    "layer_norm", "linear", "matmul", "max", "mean", "merge_heads", "mlp", "model", "models",
-    "multi_head_attention", "norm", "relu", "rms_norm", "roofline", "rotary", "silu", "softmax", "sparse_attention",
-    "split_heads", "sqrt", "store", "sum", "symbols", "take", "tanh", "tensors", "tiled", "top", "trace", "windows",
+    "accelerators", "astype", "attention", "compress", "concatenate", "decoder_layer", "exp", "experts", "flip", "fuse",
+    "gelu", "layer_norm", "linear", "matmul", "max", "mean", "merge_heads", "mlp", "model", "models",
+    "multi_head_attention", "norm", "relu", "rms_norm", "roofline", "rotary", "route", "silu", "softmax",
+    "sparse_attention", "split_heads", "sqrt", "store", "sum", "symbols", "take", "tanh", "tensors", "tiled", "top",
+    "trace", "windows",
     *_LATER,
 ]  # fmt: skip
 
