@@ -188,7 +188,7 @@ def experts(
 
 @fuse
 def expert_product(X: Any, W: Any, b: Any, chosen: Any, awake: Any) -> Any:
-    """Rows X (..., N, 1 or k, n) times those matrices of W (E, n, m) that a token chose, in one step: (..., N, k, m)."""
+    """Rows X (..., N, 1 or k, n) times the matrices of W (E, n, m) that a token chose, in one step: (..., N, k, m)."""
     E, n, m = W.shape
 
     def theirs(W: Any) -> Any:
@@ -228,12 +228,13 @@ def _check_shapes(h: Any, w: Any, activation: str) -> None:
     E, m = _weight(w["router"])[0].shape[-1], _weight(w["expert_up"])[0].shape[-1]
     if activation == "clipped" and "expert_gate" not in w:
         raise ValueError("experts: the activation 'clipped' needs an expert_gate")
-    for name, columns in (("expert_gate", (h, m)), ("expert_up", (h, m)), ("expert_down", (m, h))):
+    shapes = {"router": (h, E), "expert_gate": (E, h, m), "expert_up": (E, h, m), "expert_down": (E, m, h)}
+    for name, wanted in shapes.items():
         W, b = _weight(w.get(name))
-        for what, x, wanted in ((name, W, (E, *columns)), (f"the bias of {name}", b, (E, columns[1]))):
-            given = wanted if x is None else tuple(x.shape)
-            if len(given) != len(wanted) or not all(map(same_size, *(map(sympy.sympify, s) for s in (given, wanted)))):
-                raise ValueError(f"experts: {what} has the shape {given}, and must have {wanted}, as router and X have")
+        for what, x, fits in ((name, W, wanted), (f"the bias of {name}", b, (*wanted[:-2], wanted[-1]))):
+            given = fits if x is None else tuple(x.shape)
+            if len(given) != len(fits) or not all(map(same_size, *(map(sympy.sympify, s) for s in (given, fits)))):
+                raise ValueError(f"experts: {what} has the shape {given}, and must have {fits}")
 
 
 def _number_awake(awake: Any, W: Any, per_token: Any, tokens: Any) -> sympy.Expr:
