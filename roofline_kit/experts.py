@@ -15,7 +15,7 @@ from array_api_compat import array_namespace, device
 
 from .names import choose
 from .ops import astype, exp, max, softmax, sum, take, top
-from .sizes import as_exact, same_size, size
+from .sizes import as_exact, check_shape, size
 from .tensor import Tensor, elementwise, fuse
 from .transformer import ACTIVATIONS, _weight, linear, mlp
 
@@ -232,16 +232,16 @@ def _check_shapes(h: Any, w: Any, activation: str) -> None:
     for name, wanted in shapes.items():
         W, b = _weight(w.get(name))
         for what, x, fits in ((name, W, wanted), (f"the bias of {name}", b, (*wanted[:-2], wanted[-1]))):
-            given = fits if x is None else tuple(x.shape)
-            if len(given) != len(fits) or not all(map(same_size, *(map(sympy.sympify, s) for s in (given, fits)))):
-                raise ValueError(f"experts: {what} has the shape {given}, and must have {fits}")
+            if x is not None:
+                check_shape(f"experts: {what}", tuple(x.shape), fits)
 
 
 def _number_awake(awake: Any, W: Any, per_token: Any, tokens: Any) -> sympy.Expr:
     """How many experts are awake. Raises ValueError for fewer than one token's."""
     E, k = _weight(W)[0].shape[0], size(per_token, "experts: per_token")
-    if awake is None or isinstance(awake, str):
-        return AWAKE[choose("awake", awake or "most", AWAKE)](E, k, tokens)
+    awake = "most" if awake is None else awake
+    if isinstance(awake, str):
+        return AWAKE[choose("awake", awake, AWAKE)](E, k, tokens)
     exact = as_exact(awake, "experts: awake")
     if (exact - k).is_negative:
         raise ValueError(f"experts: {awake} awake experts are fewer than the {k} that one token chooses")
