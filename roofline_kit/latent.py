@@ -50,6 +50,7 @@ def latent_attention(
     Q, Q_rope = _parts(split_heads(queries(hidden, *_weight(W_q), scale), heads), nope)
     latent, K_rope = _parts(linear(X, *_weight(w["kv_down"])), r)
     Q_rope, latent, K_rope = rotary(Q_rope, *rotation), norm(latent, w["kv_norm"], eps), rotary(K_rope, *rotation)
+    dtype = latent.dtype
     if cache is not None:
         latent, K_rope = store(latent, into=cache[0]), store(K_rope, into=cache[1])
 
@@ -58,7 +59,7 @@ def latent_attention(
     if absorbed:
         Q, K, V = Q @ W_k.mT, _for_all_heads(latent), _for_all_heads(latent)
     else:
-        K, V = _parts(split_heads(expand(latent, W, b, X.dtype), heads), nope)
+        K, V = _parts(split_heads(expand(latent, W, b, dtype), heads), nope)
     mask = Causal() if causal is True else causal or None
     out = (fuse(attend) if fused else attend)(Q, Q_rope, K, _for_all_heads(K_rope), V, mask)
     if absorbed:  # a bias of keys adds the same to all scores of a query, which softmax does not see
@@ -80,7 +81,7 @@ def attend(Q: Any, Q_rope: Any, K: Any, K_rope: Any, V: Any, mask: Causal | None
 
 @fuse
 def expand(latent: Any, W: Any, b: Any, dtype: Any) -> Any:
-    """Keys and values of all heads, computed anew from the latent, in the dtype of the activations."""
+    """Keys and values of all heads, computed anew from the latent, which a cache may keep in another dtype."""
     return linear(astype(latent, dtype) if isinstance(latent, Tensor) else latent, W, b)
 
 

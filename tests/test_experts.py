@@ -220,6 +220,16 @@ def test_an_expert_s_matrix_is_read_as_often_as_said_and_never_all_in_silence() 
     numbers = {"N": 32, "h": 16, "m": 4, "E": 256, "k": 8}
     cost = rk.trace(rk.experts, X, w, per_token=k, awake=awake)
     assert float(cost.at(**numbers, awake=164).bytes) == cost.compile("awake", **numbers)([164]).bytes[0]
+    known = {str(symbol): symbol for symbol in (N, h, m, E, k)}
+
+    def put(x: rk.Tensor) -> rk.Tensor:
+        at = {known[name]: number for name, number in numbers.items()}
+        return rk.Tensor(x.name, tuple(n.xreplace(at) for n in x.shape))
+
+    direct = rk.trace(rk.experts, put(X), mapped(put, w), per_token=8, awake=164)
+    assert [(step.name, step.flops, step.bytes) for step in cost.at(**numbers, awake=164).steps] == [
+        (step.name, step.flops, step.bytes) for step in direct.steps
+    ]
     for wrong in (257, 300):
         with pytest.raises(ValueError, match="positive integer"):
             cost.at(**numbers, awake=wrong)
