@@ -191,11 +191,11 @@ def _distinct_rows(distinct: Any, rows: Any, asked: Any) -> tuple[sympy.Expr, tu
     """`distinct` as an exact number, and what must be positive for it to be right, once open sizes have numbers."""
     exact = as_exact(distinct, "take: distinct")
     whole = exact.is_integer or exact.has(sympy.Float)
-    size(distinct if whole else sympy.ceiling(exact), "take: distinct")  # an expectation need not be whole
+    least = size(distinct if whole else sympy.ceiling(exact), "take: distinct")  # an expectation need not be whole
     for most, which in ((rows, "there are"), (asked, "are asked for")):
         if (most - exact).is_negative:
             raise ValueError(f"take: {distinct} distinct rows are more than the {most} that {which}")
-    return exact, (rows - exact + 1, asked - exact + 1) if exact.is_integer else ()
+    return exact, (least, rows - exact + 1, asked - exact + 1) if whole else (least,)
 
 
 def _each_row(x: Any, indices: Any) -> Any:

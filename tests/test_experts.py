@@ -113,7 +113,7 @@ def described(w: Any) -> Any:
 @each_kind
 def test_a_mixture_is_the_block_of_transformers_with_the_same_weights(torch: Any, transformers: Any, kind: str) -> None:
     block, options = theirs(torch, transformers, kind), {"per_token": K} | KINDS[kind][3]
-    X = torch.randn(2, 7, H, dtype=torch.float64)
+    X = torch.randn(2, 7, H, dtype=torch.float64) * (8 if kind == "gpt-oss" else 1)  # so that something is clipped
     with torch.no_grad():
         expected = block(X)
         expected = (expected[0] if isinstance(expected, tuple) else expected).reshape(2, 7, H)
@@ -216,6 +216,9 @@ def test_an_expert_s_matrix_is_read_as_often_as_said_and_never_all_in_silence() 
     ):
         cost = rk.trace(rk.experts, X, w, per_token=k, awake=said)
         assert sympy.simplify(cost.loads_of(up) / (2 * h * m) - wanted) == 0
+        assert set(cost.symbols) == {N, h, m, E, k} | wanted.free_symbols
+        sizes = {"N": 5, "h": 16, "m": 4, "E": 256, "k": 8} | ({"awake": 21} if wanted.has(awake) else {})
+        assert float(cost.at(**sizes).bytes) == cost.compile(**sizes)().bytes
         assert sympy.expand(cost.matmul_flops - 2 * N * h * E - 6 * N * k * h * m) == 0
     numbers = {"N": 32, "h": 16, "m": 4, "E": 256, "k": 8}
     cost = rk.trace(rk.experts, X, w, per_token=k, awake=awake)
