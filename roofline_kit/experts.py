@@ -69,14 +69,14 @@ def route(
 ) -> Any:  # fmt: skip
     """The experts that each token chooses, and their weights, as one step: two arrays (..., N, per_token).
 
-    logits : (..., N, E), a token's for each of E experts. scores : what the weights are made of.
-    * "softmax" of all logits: Mixtral (arXiv 2401.04088), Qwen3 (2505.09388), DeepSeek-V2 (2405.04434).
-    * "softmax of the chosen" logits alone: gpt-oss (2508.10925).
-    * "sigmoid" of each logit: DeepSeek-V3 (2412.19437), GLM-4.5 (2508.06471), Llama 4.
+    logits : (..., N, E), a token's for each of E experts. scores : what the weights are made of, as below.
     normalise : a token's weights are divided by their sum. scale : they are multiplied by it, in the end.
-    offset : (E,), added to the scores for the choice, not for the weights.
-    groups, groups_chosen : a token chooses within so many of these groups of experts, those of the highest
-    maximum, or with "sigmoid" of the highest sum of two, as DeepSeek does.
+    offset : (E,), added to the scores for the choice, not for the weights. groups, groups_chosen : a token chooses
+    within so many of these groups of experts, those of the highest maximum, or with "sigmoid" of the highest two.
+
+    * "softmax" of all logits: Mixtral (arXiv 2401.04088), Qwen3 (2505.09388), and DeepSeek-V2 (2405.04434) with groups.
+    * "softmax of the chosen" logits alone, which are normalised anyway: gpt-oss (2508.10925).
+    * "sigmoid" of each logit: DeepSeek-V3 (2412.19437) with groups and an offset, GLM-4.5 (2508.06471), Llama 4.
 
     Raises ValueError for unknown scores, and for numbers of experts and groups that do not fit one another.
 

@@ -22,15 +22,16 @@ def latent_attention(
 ) -> Any:  # fmt: skip
     """Multi-head latent attention (MLA) of DeepSeek-V2 and V3, expanded or absorbed.
 
-    X : (..., N, h). w : weights by name, each alone or in a pair with a bias:
+    X : (..., N, h). w : weights by name, as below, each alone or in a pair with a bias. rotation : (cos, sin) of
+    `rotary`, each (N, rope). cache : latents (..., T, r) and rotated keys (..., T, rope) of the context, whose last N
+    rows X's own are stored into. causal : as `multi_head_attention` has it. fused : scores stay on chip.
+    absorbed : kv_up meets queries and outputs, and not the whole context. scale : of the scores, 1/√(nope + rope)
+    unless given. eps : of the norms.
+
     * query (h, heads·(nope + rope)); or, through a latent of its own, query_down (h, q), query_norm (q,) and query_up
       (q, heads·(nope + rope)). The last rope numbers of a head are those that are rotated.
     * kv_down (h, r + rope), kv_norm (r,): a token's latent of r numbers, and its rotated key for all heads.
     * kv_up (r, heads·(nope + v)), output (heads·v, h). v need not be nope + rope.
-    rotation : (cos, sin) of `rotary`, each (N, rope). cache : latents (..., T, r) and rotated keys (..., T, rope) of
-    the context, whose last N rows X's own are stored into. causal : as `multi_head_attention` has it. fused : scores
-    stay on chip. absorbed : kv_up meets queries and outputs, and not the whole context. scale : of the scores,
-    1/√(nope + rope) unless given. eps : of the norms.
 
     DeepSeek-AI, "DeepSeek-V2", arXiv 2405.04434, section 2.1; absorbed, as its section 2.1.2 says.
 

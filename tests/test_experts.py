@@ -136,6 +136,16 @@ def test_matmul_flops_equal_what_pytorch_counts_with_difference_0(torch: Any, tr
     assert cost.matmul_flops == counter.get_total_flops() > 0
 
 
+@pytest.mark.torch
+@each_kind
+def test_a_mixture_stays_on_the_device_of_its_arrays(torch: Any, transformers: Any, kind: str) -> None:
+    """On "meta" nothing has values; as on a GPU, an array that was made on the CPU does not fit."""
+    w = mapped(lambda x: x.detach().to("meta"), weights_of(theirs(torch, transformers, kind)))
+    X = torch.empty(2, 7, H, dtype=torch.float64, device="meta")
+    out = rk.experts(X, w, **({"per_token": K} | KINDS[kind][3]))
+    assert (out.device.type, out.dtype, out.shape) == ("meta", torch.float64, X.shape)
+
+
 # --- what it costs: executed element by element ---------------------------------------------------------
 
 
