@@ -15,7 +15,9 @@ from importlib import import_module
 from typing import Any
 
 from .cost import CompiledCost, Cost, Sweep, trace
+from .experts import experts, route
 from .hardware import Accelerator, accelerator, accelerators
+from .latent import latent_attention
 from .masks import Causal
 from .models import Model, model, models
 from .ops import astype, concatenate, exp, flip, gelu, layer_norm, max, relu, rms_norm, silu, softmax, sqrt, store
@@ -44,10 +46,11 @@ _LATER = {name: room for room, names in _ROOMS.items() for name in names}
 
 __all__ = [
     "Accelerator", "Causal", "CompiledCost", "Cost", "Model", "Roofline", "Step", "Sweep", "Tensor", "accelerator",
-    "accelerators", "astype", "attention", "compress", "concatenate", "decoder_layer", "exp", "flip", "fuse", "gelu",
-    "layer_norm", "linear", "matmul", "max", "mean", "merge_heads", "mlp", "model", "models",
-    "multi_head_attention", "norm", "relu", "rms_norm", "roofline", "rotary", "silu", "softmax", "sparse_attention",
-    "split_heads", "sqrt", "store", "sum", "symbols", "take", "tanh", "tensors", "tiled", "top", "trace", "windows",
+    "accelerators", "astype", "attention", "compress", "concatenate", "decoder_layer", "exp", "experts", "flip", "fuse",
+    "gelu", "latent_attention", "layer_norm", "linear", "matmul", "max", "mean", "merge_heads", "mlp", "model",
+    "models", "multi_head_attention", "norm", "relu", "rms_norm", "roofline", "rotary", "route", "silu", "softmax",
+    "sparse_attention", "split_heads", "sqrt", "store", "sum", "symbols", "take", "tanh", "tensors", "tiled", "top",
+    "trace", "windows",
     *_LATER,
 ]  # fmt: skip
 

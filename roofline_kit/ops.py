@@ -14,7 +14,7 @@ import sympy
 from array_api_compat import array_namespace, device
 
 from .names import choose
-from .sizes import BITS, LIBRARY_NAMES, same_size, size
+from .sizes import BITS, LIBRARY_NAMES, as_exact, same_size, size
 from .tensor import Step, Tensor, axis_of, elementwise, fuse, mean, note_step, reduction, result_of, tracing
 
 
@@ -154,16 +154,22 @@ def _windows(x: Any, length: Any, stride: Any, start: Any, count: Any, along: st
     return xp.where(inside, found, xp.zeros_like(found)).reshape(*x.shape[:-2], int(count), length, x.shape[-1])
 
 
-def take(x: Any, indices: Any) -> Any:
+def take(x: Any, indices: Any, distinct: Any = None) -> Any:
     """The rows of x at these indices; 0 FLOPs, and each index reads its row.
 
     x : (..., rows, m). indices : integers (..., more) with the same leading dimensions, or a flat table's
     (more). Returns (..., more, m). An embedding is take(table, token ids).
+    distinct : where a row that is asked for twice is read once, how many different ones are asked for: a size, or an
+    exact expression that need not be whole, such as an expectation. Arrays have the rows that they have.
+
+    Raises ValueError where the shapes do not fit, and for more distinct rows than there are or are asked for.
 
     >>> from roofline_kit import symbols
     >>> N, h = symbols("N h")
     >>> take(Tensor("E", (32000, h)), Tensor("tokens", N, "int64")).step.loads
     2*N*h + 8*N
+    >>> take(Tensor("E", (32000, h)), Tensor("tokens", 100, "int64"), distinct=80).step.loads
+    160*h + 800
     """
     lead = x.shape[:-2]
     given = tuple(indices.shape[: len(lead)])
@@ -171,11 +177,35 @@ def take(x: Any, indices: Any) -> Any:
     if len(x.shape) < 2 or len(given) < len(lead) or not alike:
         raise ValueError(f"take: the indices {tuple(indices.shape)} must begin with {lead}, as {tuple(x.shape)} does")
     if tracing("take", x, indices):
-        name, shape = f"{x.name}[{indices.name}]", (*indices.shape, x.shape[-1])
-        rows = Tensor(name, shape, x.dtype, whole=x.root, cut=(indices,))
-        return result_of("take", (x, indices), shape, 0, reads=[indices.array, rows], dtype=x.dtype)
-    each = indices.reshape(*lead, -1, 1)
-    return array_namespace(x, indices).take_along_axis(x, each, axis=-2).reshape(*indices.shape, x.shape[-1])
+        shape = (*indices.shape, x.shape[-1])
+        rows, room = Tensor(f"{x.name}[{indices.name}]", shape, x.dtype, whole=x.root, cut=(indices,)), ()
+        if distinct is not None:
+            exact, room = _distinct_rows(distinct, x.shape[-2], sympy.Mul(*indices.shape[len(lead) :]))
+            rows = replace(rows, shape=x.shape, visible=exact * x.shape[-1])
+        return result_of("take", (x, indices), shape, 0, reads=[indices.array, rows], dtype=x.dtype, sizes=room)
+    gather = _each_row if distinct is None else _each_row_once
+    return gather(x, indices.reshape(*lead, -1, 1)).reshape(*indices.shape, x.shape[-1])
+
+
+def _distinct_rows(distinct: Any, rows: Any, asked: Any) -> tuple[sympy.Expr, tuple[Any, ...]]:
+    """`distinct` as an exact number, and what must be positive for it to be right, once open sizes have numbers."""
+    exact = as_exact(distinct, "take: distinct")
+    whole = exact.is_integer or exact.has(sympy.Float)
+    least = size(distinct if whole else sympy.ceiling(exact), "take: distinct")  # an expectation need not be whole
+    for most, which in ((rows, "there are"), (asked, "are asked for")):
+        if (most - exact).is_negative:
+            raise ValueError(f"take: {distinct} distinct rows are more than the {most} that {which}")
+    return exact, (least, rows - exact + 1, asked - exact + 1) if whole else (least,)
+
+
+def _each_row(x: Any, indices: Any) -> Any:
+    return array_namespace(x, indices).take_along_axis(x, indices, axis=-2)
+
+
+@fuse
+def _each_row_once(x: Any, indices: Any) -> Any:
+    """The same on arrays; a step of its own, so that one who counts what it reads can see that it shares rows."""
+    return _each_row(x, indices)
 
 
 def astype(x: Any, dtype: str) -> Any:

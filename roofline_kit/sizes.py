@@ -87,6 +87,17 @@ def same_size(a: sympy.Expr, b: sympy.Expr) -> bool:
     return a == b or (bool(a.free_symbols | b.free_symbols) and sympy.cancel(a - b) == 0)
 
 
+def check_shape(what: str, shape: tuple[Any, ...], wanted: tuple[Any, ...]) -> None:
+    """Raises ValueError with both shapes where they differ.
+
+    >>> check_shape("W", (4, 3), (3, 4))
+    Traceback (most recent call last):
+    ValueError: W has the shape (4, 3), and must have (3, 4)
+    """
+    if len(shape) != len(wanted) or not all(map(same_size, map(sympy.sympify, shape), map(sympy.sympify, wanted))):
+        raise ValueError(f"{what} has the shape {shape}, and must have {wanted}")
+
+
 def bits_of(dtype: str) -> sympy.Rational:
     """Bits that one element of `dtype` takes in memory, its part of a shared scale included.
 

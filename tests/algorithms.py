@@ -114,6 +114,24 @@ def sparse_near(*inputs: Any) -> Any:
     return rk.sparse_attention(*others, (K_near, V_near), block=4, stride=2, select_block=4, selected=4, window=3)
 
 
+def latent(**options: Any) -> Callable[..., Any]:
+    """Two heads whose keys and values come from one latent."""
+    names = ("query", "kv_down", "kv_norm", "kv_up", "output")
+
+    def latent_attention(X: Any, *arrays: Any) -> Any:
+        weights = dict(zip(names, arrays[:5], strict=True))
+        return rk.latent_attention(X, weights, heads=2, rotation=arrays[5:], **options)
+
+    return latent_attention
+
+
+LATENT = ("N h", "h 2*M+4*d", "h K+2*d", "K", "K 2*M+2*H", "2*H h", "N 2*d", "N 2*d")
+
+
+def routed(**options: Any) -> Callable[..., Any]:
+    return lambda logits: rk.route(logits, 2, **options)
+
+
 def convolution(x: Any, W: Any) -> Any:
     """Filters of 3 × 2 over a picture: windows, and a product."""
     patches = rk.windows(x, (3, 2), 1)
@@ -151,6 +169,9 @@ MATRIX_PRODUCTS: dict[str, Algorithm] = {
         heads(2, pair="rotation"),
         ("N h", "h 8*d", "h 4*d", "h 4*d", "8*d h", "N 2*d", "N 2*d"),
     ),
+    "latent attention": (latent(), LATENT),
+    "latent attention, absorbed": (latent(absorbed=True), LATENT),
+    "latent attention, absorbed and fused": (latent(absorbed=True, fused=True), ("B " + LATENT[0], *LATENT[1:])),
     "MLP": (rk.mlp, ("B N h", "h M", "M h")),
     "MLP with relu": (lambda *inputs: rk.mlp(*inputs, activation="relu"), ("N h", "h M", "M h")),
     **{f"gated MLP with {name}": (gated_mlp(name), ("N h", "h M", "M h", "h M")) for name in ("gelu", "relu", "silu")},
@@ -221,6 +242,7 @@ ALGORITHMS: dict[str, Algorithm] = MATRIX_PRODUCTS | {
         heads(2, pair="rotation", causal=True),
         ("N h", "h 8*d", "h 4*d", "h 4*d", "8*d h", "N 2*d", "N 2*d"),
     ),
+    "causal latent attention, fused": (latent(causal=True, fused=True), LATENT),
     "decoder layer": (layer, ("N 4*h", "4*h", "4*h 4*h", "4*h 2*h", "4*h M", "M 4*h")),
     "decoder layer with biases": (layer_with_biases, ("B N 2*h", "2*h", "2*h 2*h", "2*h M", "M", "M 2*h")),
 }
@@ -230,6 +252,16 @@ ALGORITHMS: dict[str, Algorithm] = MATRIX_PRODUCTS | {
 COUNTED: dict[str, Algorithm] = ALGORITHMS | {
     "top": (lambda x: rk.top(x, 3), ("N M+2",)),
     "concatenate": (lambda a, b: rk.concatenate((a, b)), ("N h", "M h")),
+    "experts that are chosen": (routed(), ("B N M+2",)),
+    "experts that are chosen in groups": (
+        routed(scores="sigmoid", groups=3, groups_chosen=2, scale=2.5),
+        ("N 3*M+3",),
+    ),
+    "experts that are chosen in groups by their maxima": (
+        routed(groups=2, groups_chosen=1, normalise=False),
+        ("N 2*M+4",),
+    ),
+    "experts whose logits are weighed": (routed(scores="softmax of the chosen"), ("N M+2",)),
     "chosen rows, fused": (rk.fuse(chosen_rows), ("B M+1 h", "B M+1")),
     "chosen rows": (chosen_rows, ("B M+1 h", "B M+1")),
     "chosen rows for each query": (chosen_rows, ("B M+1 h", "B N M+1")),

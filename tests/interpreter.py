@@ -80,7 +80,8 @@ class Machine:
     * What a mask hides is no number: it is not computed, not stored, and skipped by what comes next. Only
       through a view (a transpose, say) it is a zero like any other.
     * A gather loads a row for each of its indices, also where two of them are equal: queries that choose
-      the same block do not share it. To find the n largest of a row, each number is looked at once.
+      the same block do not share it, unless it says that they do. What the step has on chip is not loaded.
+      To find the n largest of a row, each number is looked at once.
       Arithmetic with indices finds addresses, and is no floating-point operation.
     * A multiply-add is two operations, a sum of n terms is n additions that start from zero, any
       elementwise function is one operation.
@@ -271,13 +272,15 @@ class Indices(Array):
         return f(*(x.numpy().astype(int) if isinstance(x, Indices) else x for x in operands))
 
 
-def gather(x: Array, indices: Array, axis: int) -> Array:
-    """The rows at indices that stand in memory, as a step."""
+def gather(x: Array, indices: Array, axis: int, once: bool = False) -> Array:
+    """The rows at indices that stand in memory, as a step. once : a row is loaded once, not for each index."""
     with x.machine.step() as result:
         for cell in indices.cells:
             x.machine.load(cell)
         places = np.take_along_axis(x._places(), indices.numpy().astype(int), axis)
-        x.machine.loaded.update(Cell(0.0, x.cells[i].width) for i in places.flat if x.cells[i].width)  # anew each time
+        there = x.machine.made | x.machine.loaded
+        cells = [x.cells[i] for i in places.flat if x.cells[i].width and x.cells[i] not in there]
+        x.machine.loaded.update(cells if once else (Cell(0.0, cell.width) for cell in cells))  # or anew each time
         values = [Real(x.cells[i].value, x.machine.counts) for i in places.flat]
         result.append(x.machine.make(places.shape, values, x))
     return result[0]
@@ -294,6 +297,14 @@ def choose(where: np.ndarray, one: Any, other: Any) -> Array:
     shape = np.broadcast_shapes(one.shape, other.shape)
     chosen = np.broadcast_to(where, shape).flat
     return Array(machine, shape, [a if first else b for first, a, b in zip(chosen, *cells, strict=True)])
+
+
+def within(scores: Array, groups: Indices, each: int) -> Array:
+    """The scores, with a constant for those outside of a row's groups of `each`, which no other is below."""
+    chosen = groups.numpy().astype(int)
+    kept = [i[-1] // each in chosen[i[:-1]] for i in np.ndindex(scores.shape)]
+    cells = [cell if keep else constant(-math.inf) for cell, keep in zip(scores.cells, kept, strict=True)]
+    return Array(scores.machine, scores.shape, cells)
 
 
 def concatenate(arrays: list[Array], axis: int) -> Array:
@@ -415,6 +426,7 @@ class Namespace:
         staticmethod(lambda x, axis: x._view(np.flip(x._places(), axis))),
     )
     asarray, arange = staticmethod(np.asarray), staticmethod(np.arange)
+    clip = staticmethod(lambda x, low, high: x.apply(lambda y: y.apply(lambda z: min(max(z, low), high), y), x))
     zeros_like = staticmethod(lambda x: np.zeros(x.shape))
     full_like = staticmethod(lambda x, value: np.full(x.shape, value))
     concat = staticmethod(concatenate)
@@ -430,7 +442,9 @@ OWN: dict[str, Callable[..., Array]] = {
     "silu": lambda x: x.apply(lambda y: y / (exp(-y) + 1), x),
     "_seen_products": lambda a, b, mask: a.times(b, mask.seen(a.shape[-2], b.shape[-1])),
     "_seen": lambda P, mask: P,
+    "_within": within,
     "concatenate": joined,
+    "_each_row_once": lambda x, indices: gather(x, indices, -2, once=True),
     "relu": lambda x: x.apply(lambda y: y.apply(max, y, 0.0), x),
 }
 """The composed functions once more, as loops over numbers."""

@@ -9,6 +9,7 @@ import io
 import json
 import math
 import pickle
+import re
 from typing import Any
 
 import numpy as np
@@ -265,7 +266,9 @@ def test_the_dtype_scales_bytes_alone(algorithm: Algorithm, dtype: str) -> None:
 def test_putting_numbers_in_is_the_same_as_tracing_at_numbers(algorithm: Algorithm, data: st.DataObject) -> None:
     sizes = data.draw(sizes_for(algorithm[1], largest=10**6))
     late, early = at(traced(algorithm), sizes), traced(algorithm, sizes)
-    assert [step.name for step in late.steps] == [step.name for step in early.steps]
+    # A part is called as it was cut: x[..., M:] stays that, also where M is put in later.
+    names = [[re.sub(r"\[\.\.\.[^]]*\]", "[...]", name) for name in cost.names()] for cost in (late, early)]
+    assert names[0] == names[1]
     assert [totals(step) for step in late.steps] == [totals(step) for step in early.steps]
 
 
