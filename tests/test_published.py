@@ -308,13 +308,23 @@ def title_of_product(row: dict[str, str]) -> str:
     return next((f"product, {title}" for title, counts in groups.items() if counts), "")
 
 
+CACHES = {"A100-80GB-SXM": 40e6, "H100-SXM": 50e6, "H200": 50e6, "B200": 126e6, "L40S": 96e6}
+
+
+def in_cache(row: dict[str, str]) -> bool:
+    """SGLang's products have six sets of operands, which take turns; attention has one."""
+    moved = 6 * of_product(row)[2] if "m" in row else of_attention(row)[2]
+    return moved <= CACHES[row["gpu"]]
+
+
 def title_of_attention(row: dict[str, str]) -> str:
-    moved, t, decode = of_attention(row)[2], int(row["tokens"]), row["op"] == "decode"
+    moved, t, decode, cached = of_attention(row)[2], int(row["tokens"]), row["op"] == "decode", in_cache(row)
     groups = {
-        "decode, more than 256 MB": decode and moved > 256e6,
-        "decode, 1 to 256 MB": decode and 1e6 < moved <= 256e6,
+        "decode, in the cache": decode and cached and moved > 1e6,
+        "decode, more than 256 MB": decode and not cached and moved > 256e6,
+        "decode, up to 256 MB": decode and not cached and moved <= 256e6,
         "prefill, 4096 tokens and more": not decode and t >= 4096,
-        "prefill, 512 to 2048 tokens": not decode and 512 <= t <= 2048,
+        "prefill, 512 to 2048 tokens": not decode and not cached and 512 <= t <= 2048,
     }
     return next((title for title, counts in groups.items() if counts), "")
 
@@ -356,7 +366,7 @@ def spread(group: list[Numbers], peak: float, bandwidth: float) -> list[float]:
 def test_the_table_of_errors_is_what_plain_python_makes_of_the_files(gpu: str) -> None:
     table = {row["operation"]: row for row in error_table([gpu])}
     expected = recomputed(gpu)
-    assert set(table) == set(expected) and len(table) == 7
+    assert set(table) == set(expected) and len(table) == 8
     for title, (points, datasheet, ceilings) in expected.items():
         assert table[title]["points"] == points and table[title]["gpu"] == gpu
         assert table[title]["datasheet"] == pytest.approx(datasheet, rel=1e-9)
@@ -380,7 +390,7 @@ def numbers(line: str) -> list[float]:
 
 def test_page_nine_shows_the_table_that_plain_python_makes_of_the_files(page_nine: dict[str, str]) -> None:
     lines = [line for line in page_nine["errors-code"].splitlines()[2:] if line.strip()]
-    assert len(lines) == len(GPUS) * len(FIRST)
+    assert len(lines) == len(GPUS) * 8
     expected = {gpu.split("-")[0]: recomputed(gpu) for gpu in GPUS}
     title = ""
     for line in lines:
@@ -407,21 +417,20 @@ def test_page_nine_finds_the_crossings_that_plain_python_finds(page_nine: dict[s
 
 
 # The middle of measured / predicted, as a first evaluation by other people's code had it: datasheet, and two ceilings.
+# Of shorter decode and prefill it had what lies in the cache and what does not in one, which the table has apart.
 FIRST = {
     "product, up to 64 rows": [(1.57, 1.31), (1.36, 1.18), (1.52, 1.36), (1.67, 1.40), (1.35, 1.16)],
     "product, 96 to 513 rows": [(2.01, 1.67), (1.43, 1.22), (1.61, 1.38), (1.88, 1.52), (1.52, 1.28)],
     "product, 1024 rows and more": [(1.27, 1.06), (1.35, 1.11), (1.34, 1.08), (1.54, 1.14), (1.83, 1.25)],
     "decode, more than 256 MB": [(1.93, 1.61), (1.17, 1.02), (1.29, 1.16), (1.21, 1.01), (1.21, 1.04)],
-    "decode, 1 to 256 MB": [(4.92, 4.11), (3.95, 3.44), (5.75, 5.16), (5.67, 4.75), (0.76, 0.65)],
     "prefill, 4096 tokens and more": [(1.70, 1.41), (1.88, 1.55), (1.93, 1.56), (2.06, 1.52), (2.05, 1.40)],
-    "prefill, 512 to 2048 tokens": [(2.74, 2.28), (3.02, 2.56), (3.38, 2.74), (3.69, 3.06), (2.73, 2.13)],
 }
 
 
 def test_the_table_of_errors_agrees_with_a_first_evaluation_within_two_percent() -> None:
     gpus = ["A100-80GB-SXM", "H100-SXM", "H200", "B200", "L40S"]
     table = {(row["operation"], row["gpu"]): row for row in error_table(gpus)}
-    assert len(table) == len(FIRST) * len(gpus)
+    assert len(table) == 8 * len(gpus)
     for title, pairs in FIRST.items():
         for gpu, pair in zip(gpus, pairs, strict=True):
             row = table[title, gpu]
@@ -480,27 +489,42 @@ def test_one_table_is_impossible_and_the_others_are_not() -> None:
     assert not [p for p in measured("decode", a100) if p.bytes > 40e6 and p.bytes / p.median > a100.bandwidth]
 
 
+def ends(title: str, *, but: str = "") -> list[str]:
+    """The least and the most of the GPUs' middles, as texts."""
+    middles = [recomputed(gpu)[title][1][1] for gpu in GPUS if gpu != but]
+    return [f"{end(middles):.2f}" for end in (min, max)]
+
+
 def test_what_readme_and_start_pages_say_of_the_error_is_what_plain_python_makes_of_the_files() -> None:
-    titles = ("product, 1024 rows and more", "decode, more than 256 MB", "prefill, 4096 tokens and more")
-    each = [recomputed(gpu) for gpu in GPUS]
-    middles = [[of_gpu[title][1][1] for of_gpu in each] for title in titles]
-    expected = [f"{end(of):.2f}" for of in middles for end in (min, max)]
+    product, prompt, step = "product, 1024 rows and more", "prefill, 4096 tokens and more", "decode, more than 256 MB"
+    fair, slow = ends(step, but="A100-80GB-SXM"), recomputed("A100-80GB-SXM")[step][1][1]
+    assert fair[1] < f"{slow:.2f}", "the poor kernel is named because it is the worst"
+    brief: dict[str, list[float]] = {}
+    for gpu, (peak, bandwidth) in PRINTED.items():
+        for of, (time, flops, moved) in from_memory(gpu):
+            if of == "product" and (predicted := max(flops / peak, moved / bandwidth)) < 1e-5:
+                brief.setdefault(gpu, []).append(time / predicted)
+    assert set(GPUS) - set(brief) == {"L40S"}
+    middles = [statistics.median(ratios) for ratios in brief.values()]
+    short = [f"{end(middles):.2f}" for end in (min, max)]
+    expected = [*ends(product), *fair, f"{slow:.2f}", *ends(prompt), *short]
     said = []
     for page in ("README.md", "docs/index.md"):
         words = (ROOT / page).read_text("utf-8").partition("How far off are the predictions?")[2]
         said.append(" ".join(words.strip().partition("\nWe have run no GPU ourselves")[0].split()))
         assert re.findall(r"\d\.\d\d", said[-1]) == expected and "measured.png" in words
+        assert f"A100, whose kernel is slow: {slow:.2f}" in said[-1] and "less than 10 µs" in said[-1]
     assert said[0] == said[1] and all(gpu.split("-")[0] in said[0] for gpu in GPUS)
     notebook = nbformat.read(ROOT / "notebooks" / "00_start_here.ipynb", as_version=4)
-    (outputs,) = (c.outputs for c in notebook.cells if c.id == "true-code")
-    assert re.findall(r"\d\.\d\d", outputs[0].text) == expected
+    told = {c.id: c.outputs[0].text for c in notebook.cells if c.id in ("true-code", "true-picture-code")}
+    assert re.findall(r"\d\.\d\d", told["true-picture-code"]) == fair
 
 
 def test_the_error_by_length_is_what_plain_python_makes_of_the_files() -> None:
     found: dict[tuple[str, int], list[float]] = {}
     for gpu in GPUS:
         peak, bandwidth = PRINTED[gpu]
-        for operation, (time, flops, moved) in counted(gpu):
+        for operation, (time, flops, moved) in from_memory(gpu):
             predicted = max(flops / peak, moved / bandwidth)
             found.setdefault((operation, math.floor(2 * math.log10(predicted))), []).append(time / predicted)
     curves = error_by_length()
@@ -510,14 +534,14 @@ def test_the_error_by_length_is_what_plain_python_makes_of_the_files() -> None:
     for name, (seconds, ratios) in curves.items():
         places = [round(2 * math.log10(time) - 0.5) for time in seconds]
         assert ratios == pytest.approx([statistics.median(found[name, place]) for place in places], rel=1e-9)
-        long = [ratio for time, ratio in zip(seconds, ratios, strict=True) if time >= 1e-4]
-        assert min(long) > 1 and max(long) < 3, "what the pictures say in their title"
+    assert min(min(ratios) for _, ratios in curves.values()) > 1, "nothing is faster, if it comes from memory"
 
 
-def counted(gpu: str) -> list[tuple[str, Numbers]]:
-    """Every time of a GPU that errors are counted of, with what it is of."""
-    products = [row for row in sglang(plain("products"), gpu) if row["dtype"] == "bf16"]
+def from_memory(gpu: str) -> list[tuple[str, Numbers]]:
+    """Every time of a GPU that errors by length are counted of, with what it is of."""
+    products = [row for row in sglang(plain("products"), gpu) if row["dtype"] == "bf16" and not in_cache(row)]
     attention = [row for row in sglang(plain("attention"), gpu) if (row["kv_dtype"], row["kv_heads"]) == ("bf16", "32")]
+    attention = [row for row in attention if not in_cache(row)]
     return [("product", of_product(row)) for row in products] + [(row["op"], of_attention(row)) for row in attention]
 
 

@@ -15,7 +15,12 @@ from .live import Control, Dots, Lookup, Message
 from .of_models import BATCHES, CONTEXTS, STAGES, Apart
 
 BY = ("stage", "dtype_bytes", "heads", "head_dim", "accelerator", "kv_heads", "context", "batch")
-MICROSECONDS = sympy.Symbol("measured_us")
+KINDS = {"measured": ("measured", "ink"), "cached": ("in the cache", "faint")}
+"""Times of what came from memory, and of what fits into the cache of its GPU: the label and the colour of each.
+
+The replays of a benchmark find the same keys and values again; the next step of a model does not.
+"""
+POOR = "A100-80GB-SXM"  # its decode kernel in SGLang is far below what other programs reach there
 
 
 @dataclass(frozen=True)
@@ -32,7 +37,8 @@ class Taken:
 
     def dots(self, over: str, x: str, what: str) -> list[Dots]:
         """The measured points of self-attention in a picture. what : "time", "throughput" or "performance"."""
-        return [Dots(over, x, f"measured_{what}", "measured", "ink")] if self.controls else []
+        kinds = KINDS.items() if self.controls else ()
+        return [Dots(over, x, f"{kind}_{what}", label, color) for kind, (label, color) in kinds]
 
 
 def taken(function: str, wanted: bool | None, of: Model | None, widths: Apart) -> Taken:
@@ -50,50 +56,67 @@ def taken(function: str, wanted: bool | None, of: Model | None, widths: Apart) -
             f"{function}: the measured times are of models that read all of a cache in the dtype of the step, so "
             "measured goes neither with h nor with cache, nor with a model that has a window"
         )
-    times, b = _times(), sympy.Symbol("batch")
-    attention = sympy.Symbol("layers") * MICROSECONDS / 10**6
-    gpus, kv_heads, contexts = (sorted({place[i] for place in times}) for i in range(3))
+    times = _times()
+    every = [place for of in times.values() for place in of]
+    gpus, kv_heads, contexts = (sorted({place[i] for place in every}) for i in range(3))
     message = (
         f"Not measured. There is decode in 16 bits with 32 heads, {', '.join(map(str, kv_heads))} for K and V, of "
         f"{contexts[0]}, {contexts[1]}, … {contexts[-1]:,} tokens, on {', '.join(map(str, gpus))}."
     )
+    poor = "SGLang's decode kernel is a poor one on this GPU: read the diamonds of the others."
     return Taken(
-        [Control("measured", "measured", [False, True], "check")], (MICROSECONDS.name,), _tables(times),
-        [Message("no_measured_rows", message, blocks=False)],
-        {
-            "measured_time": attention, "measured_throughput": b / attention,
-            "measured_performance": sympy.Symbol("attention_flops") / attention,
-        },
-        {"measured": wanted},
-        " Measured, self-attention alone: {measured_time:s} (SGLang; NVIDIA aiconfigurator).",
+        [Control("measured", "measured", [False, True], "check")], tuple(f"{kind}_us" for kind in KINDS),
+        _tables(times),
+        [Message("no_measured_rows", message, blocks=False), Message("poor_kernel", poor, blocks=False)],
+        {name: formula for kind in KINDS for name, formula in _formulas(kind).items()}, {"measured": wanted},
+        " Measured, self-attention alone: {measured_time:s} from memory, {cached_time:s} (grey) where the GPU's cache "
+        "holds all keys and values, as it would not in a model (SGLang; NVIDIA aiconfigurator).",
     )  # fmt: skip
+
+
+def _formulas(kind: str) -> dict[str, sympy.Expr]:
+    """Seconds of all layers, and what follows from them."""
+    time = sympy.Symbol("layers") * sympy.Symbol(f"{kind}_us") / 10**6
+    return {
+        f"{kind}_time": time, f"{kind}_throughput": sympy.Symbol("batch") / time,
+        f"{kind}_performance": sympy.Symbol("attention_flops") / time,
+    }  # fmt: skip
 
 
 Times = dict[tuple[str, int, int, int], float]  # µs of one layer, by GPU, K and V heads, context and batch
 
 
 @cache
-def _times() -> Times:
-    """Decode attention by SGLang in bf16, where a batch and a context are stops of the sliders."""
+def _times() -> dict[str, Times]:
+    """Decode attention by SGLang in bf16, by kind, where a batch and a context are stops of the sliders."""
     rows = published("decode", software="SGLang", dtype="bf16", kv_dtype="bf16", heads=32, head_dim=128)
-    return {
-        (p.device, p.sizes["kv_heads"], p.sizes["context"], p.sizes["batch"]): float(f"{p.median * 1e6:.4g}")
-        for p in rows
-        if p.sizes["context"] in CONTEXTS and p.sizes["batch"] in BATCHES
-    }
+    times: dict[str, Times] = {kind: {} for kind in KINDS}
+    for p in rows:
+        if p.sizes["context"] in CONTEXTS and p.sizes["batch"] in BATCHES:
+            place = p.device, p.sizes["kv_heads"], p.sizes["context"], p.sizes["batch"]
+            times["cached" if p.in_cache else "measured"][place] = float(f"{p.median * 1e6:.4g}")
+    return times
 
 
-def _tables(times: Times) -> list[Lookup]:
-    """The time of a state, and of how many batches there are times. What is not asked for has none, and lacks none."""
-    each: dict[str, Any] = {}
+def _tables(times: Mapping[str, Times]) -> list[Lookup]:
+    """The time of a state, of either kind; of how many batches there are times; and whether the kernel is a poor one.
+
+    What is not asked for has none, and lacks none.
+    """
+    each: dict[str, dict[str, Any]] = {kind: {} for kind in KINDS}
     rows: dict[str, Any] = {}
-    for (gpu, kv_heads, context, batch), time in times.items():
-        each.setdefault(gpu, {}).setdefault(str(kv_heads), {}).setdefault(str(context), {})[str(batch)] = time
-    for gpu, of_gpu in each.items():
-        rows[gpu] = {heads: {context: len(found) for context, found in of.items()} for heads, of in of_gpu.items()}
+    for kind, of_kind in times.items():
+        for (gpu, kv_heads, context, batch), time in of_kind.items():
+            of_heads = each[kind].setdefault(gpu, {}).setdefault(str(kv_heads), {})
+            of_heads.setdefault(str(context), {})[str(batch)] = time
+            counts = rows.setdefault(gpu, {}).setdefault(str(kv_heads), {})
+            counts[str(context)] = counts.get(str(context), 0) + 1
     return [
-        Lookup(MICROSECONDS.name, ("measured", *BY), {"true": _of_kernel(each)}),
+        *(Lookup(f"{kind}_us", ("measured", *BY), {"true": _of_kernel(each[kind])}) for kind in KINDS),
         Lookup("measured_rows", ("measured", *BY[:-1]), {"false": 0, "true": _of_kernel(rows)}),
+        Lookup(
+            "poor_kernel", ("measured", "accelerator"), {"false": 0, "true": {gpu: int(gpu == POOR) for gpu in rows}}
+        ),
     ]
 
 

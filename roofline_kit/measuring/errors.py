@@ -1,6 +1,7 @@
 """How wrong is the roofline? Published times over predicted ones, by operation and GPU.
 
-Two ceilings of each GPU are measured, and nothing else is fitted.
+Two ceilings of each GPU are measured, and nothing else is fitted. What the replays of a measurement find in the cache
+of the GPU is counted apart: a roofline speaks of bytes from memory.
 """
 
 from __future__ import annotations
@@ -23,6 +24,19 @@ LLAMA |= {(7168, 4096), (7168, 8192), (4096, 3584), (8192, 3584)}
 """Outputs and inputs of layers of Llama models, and of the parts of them that one of several GPUs has."""
 
 
+SETS = 6
+"""So many sets of operands take turns in the replays of SGLang's products; those of attention find the same again."""
+
+
+def warm(point: Published) -> bool:
+    """Whether all that the replays of a point read and write fits into the last cache of its GPU.
+
+    >>> [warm(p) for p in measured("decode", "L40S", software="vLLM", context=4096, batch=[1, 64])]
+    [True, False]
+    """
+    return point.bytes * (SETS if point.name == "product" else 1) <= accelerator(point.device).cache
+
+
 def _rows(least: float, most: float) -> Callable[[Published], bool]:
     return lambda p: (p.sizes["n"], p.sizes["k"]) in LLAMA and least <= p.sizes["m"] <= most
 
@@ -40,7 +54,8 @@ GROUPS: dict[str, tuple[str, Callable[[Published], bool]]] = {
     "product, 96 to 513 rows": ("product", _rows(96, 513)),
     "product, 1024 rows and more": ("product", _rows(1024, math.inf)),
     "decode, more than 256 MB": ("decode", _reads(256 * MB, math.inf)),
-    "decode, 1 to 256 MB": ("decode", _reads(MB, 256 * MB)),
+    "decode, up to 256 MB": ("decode", _reads(0, 256 * MB)),
+    "decode, in the cache": ("decode, in the cache", _reads(MB, math.inf)),
     "prefill, 4096 tokens and more": ("prefill", _tokens(4096, math.inf)),
     "prefill, 512 to 2048 tokens": ("prefill", _tokens(512, 2048)),
 }
@@ -72,7 +87,8 @@ def error_table(gpus: Iterable[str] = GPUS, folder: Path | str | None = None) ->
 
     operation, gpu : text. points : how many. datasheet, ceilings : least, middle and most of measured / predicted, by
     the roof of the datasheet and by that of `reached`. All are SGLang's, in bf16; products have the shapes of `LLAMA`,
-    and attention has 32 heads, each with keys of its own.
+    and attention has 32 heads, each with keys of its own. What is `warm` has a row of its own in decode, and
+    is left out elsewhere.
 
     Raises what `measured` raises.
 
@@ -100,19 +116,20 @@ def error_by_length(
     """The middle of measured / predicted by the predicted time, for each operation, of all these GPUs together.
 
     Returns {operation: (predicted seconds, ratios)}, as `plot_sweep` takes curves: two places for a factor of ten,
-    where there are ten points or more. Counted are those of `error_table` and the ones between them.
+    where there are ten points or more. Counted are those of `error_table` and the ones between them, from memory only:
+    what is `warm` is left out.
 
     Raises what `measured` raises.
 
     >>> seconds, ratios = error_by_length(["H100-SXM"])["product"]
     >>> f"{seconds[0] * 1e6:.1f} µs: {ratios[0]:.2f}, {seconds[-1] * 1e3:.1f} ms: {ratios[-1]:.2f}"
-    '0.6 µs: 6.32, 1.8 ms: 1.45'
+    '1.8 µs: 2.65, 1.8 ms: 1.45'
     """
     found: dict[str, dict[int, list[float]]] = {}
     for gpu in gpus:
         roof = Roofline(accelerator(gpu), "bf16")
         for operation, points in _counted(gpu, folder).items():
-            for point in points:
+            for point in points if operation in FROM_MEMORY else ():
                 predicted = point.predicted(roof)
                 place = math.floor(2 * math.log10(predicted))
                 found.setdefault(operation, {}).setdefault(place, []).append(point.median / predicted)
@@ -124,10 +141,16 @@ def error_by_length(
     return curves
 
 
+FROM_MEMORY = ("product", "decode", "prefill")
+
+
 def _counted(gpu: str, folder: Path | str | None) -> dict[str, list[Published]]:
-    """The published times of a GPU that errors are counted of, by operation."""
-    return {
+    """The published times of a GPU that errors are counted of, by operation: from memory, and decode in the cache."""
+    decode = measured("decode", gpu, software="SGLang", kv_dtype="bf16", kv_heads=32, folder=folder)
+    found = {
         "product": measured("product", gpu, software="SGLang", dtype="bf16", folder=folder),
-        "decode": measured("decode", gpu, software="SGLang", kv_dtype="bf16", kv_heads=32, folder=folder),
+        "decode": decode,
         "prefill": measured("prefill", gpu, software="SGLang", kv_heads=32, folder=folder),
     }
+    apart = {"decode, in the cache": [point for point in decode if warm(point)]}
+    return {name: [point for point in points if not warm(point)] for name, points in found.items()} | apart
