@@ -518,6 +518,7 @@ def test_what_readme_and_start_pages_say_of_the_error_is_what_plain_python_makes
     notebook = nbformat.read(ROOT / "notebooks" / "00_start_here.ipynb", as_version=4)
     told = {c.id: c.outputs[0].text for c in notebook.cells if c.id in ("true-code", "true-picture-code")}
     assert re.findall(r"\d\.\d\d", told["true-picture-code"]) == fair
+    assert re.findall(r"\d\.\d\d", told["true-code"]) == [*ends(product), *ends(step), *ends(prompt)]
 
 
 def test_the_error_by_length_is_what_plain_python_makes_of_the_files() -> None:
