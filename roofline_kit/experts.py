@@ -17,7 +17,7 @@ from .names import choose
 from .ops import astype, exp, max, softmax, sum, take, top
 from .sizes import as_exact, check_shape, size
 from .tensor import Tensor, elementwise, fuse
-from .transformer import ACTIVATIONS, _weight, linear, mlp
+from .transformer import ACTIVATIONS, linear, mlp, weight_and_bias
 
 # --- how many experts are awake -----------------------------------------------------------------------
 
@@ -166,11 +166,13 @@ def experts(
     """
     act = choose("activation", activation, [*ACTIVATIONS, "clipped"])
     _check_shapes(X.shape[-1], w, act)
-    chosen, weights = route(linear(X, *_weight(w["router"])), per_token, offset=w.get("router_offset"), **routing)
+    chosen, weights = route(
+        linear(X, *weight_and_bias(w["router"])), per_token, offset=w.get("router_offset"), **routing
+    )
     number = _number_awake(awake, w["expert_up"], per_token, math.prod(X.shape[:-1]))
 
     def product(X: Any, name: str) -> Any:
-        return expert_product(X, *_weight(w[name]), chosen, number)
+        return expert_product(X, *weight_and_bias(w[name]), chosen, number)
 
     X_each = X.reshape(*X.shape[:-1], 1, X.shape[-1])
     if inputs_scaled:
@@ -225,12 +227,12 @@ def combine(outputs: Any, weights: Any) -> Any:
 
 def _check_shapes(h: Any, w: Any, activation: str) -> None:
     """Raises ValueError with the name of a weight that does not fit the others."""
-    E, m = _weight(w["router"])[0].shape[-1], _weight(w["expert_up"])[0].shape[-1]
+    E, m = weight_and_bias(w["router"])[0].shape[-1], weight_and_bias(w["expert_up"])[0].shape[-1]
     if activation == "clipped" and "expert_gate" not in w:
         raise ValueError("experts: the activation 'clipped' needs an expert_gate")
     shapes = {"router": (h, E), "expert_gate": (E, h, m), "expert_up": (E, h, m), "expert_down": (E, m, h)}
     for name, wanted in shapes.items():
-        W, b = _weight(w.get(name))
+        W, b = weight_and_bias(w.get(name))
         for what, x, fits in ((name, W, wanted), (f"the bias of {name}", b, (*wanted[:-2], wanted[-1]))):
             if x is not None:
                 check_shape(f"experts: {what}", tuple(x.shape), fits)
@@ -238,7 +240,7 @@ def _check_shapes(h: Any, w: Any, activation: str) -> None:
 
 def _number_awake(awake: Any, W: Any, per_token: Any, tokens: Any) -> sympy.Expr:
     """How many experts are awake. Raises ValueError for fewer than one token's."""
-    E, k = _weight(W)[0].shape[0], size(per_token, "experts: per_token")
+    E, k = weight_and_bias(W)[0].shape[0], size(per_token, "experts: per_token")
     awake = "most" if awake is None else awake
     if isinstance(awake, str):
         return AWAKE[choose("awake", awake, AWAKE)](E, k, tokens)

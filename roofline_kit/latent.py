@@ -12,7 +12,7 @@ from .masks import Causal
 from .ops import astype, softmax, store
 from .sizes import check_shape, size
 from .tensor import Tensor, fuse, matmul
-from .transformer import _share, _weight, linear, merge_heads, norm, queries, rotary, split_heads
+from .transformer import equal_share, linear, merge_heads, norm, queries, rotary, split_heads, weight_and_bias
 
 
 def latent_attention(
@@ -48,14 +48,14 @@ def latent_attention(
     nope, rope, v, r = _widths(X.shape[-1], w, heads, rotation[0].shape[-1])
     scale = (nope + rope) ** -0.5 if scale is None else scale
     hidden, W_q = (X, w["query"]) if "query" in w else (_query_latent(X, w, eps), w["query_up"])
-    Q, Q_rope = _parts(split_heads(queries(hidden, *_weight(W_q), scale), heads), nope)
-    latent, K_rope = _parts(linear(X, *_weight(w["kv_down"])), r)
+    Q, Q_rope = _parts(split_heads(queries(hidden, *weight_and_bias(W_q), scale), heads), nope)
+    latent, K_rope = _parts(linear(X, *weight_and_bias(w["kv_down"])), r)
     Q_rope, latent, K_rope = rotary(Q_rope, *rotation), norm(latent, w["kv_norm"], eps), rotary(K_rope, *rotation)
     dtype = latent.dtype
     if cache is not None:
         latent, K_rope = store(latent, into=cache[0]), store(K_rope, into=cache[1])
 
-    W, b = _weight(w["kv_up"])
+    W, b = weight_and_bias(w["kv_up"])
     W_k, W_v = _parts(split_heads(W, heads), nope)
     if absorbed:
         Q, K, V = Q @ W_k.mT, _for_all_heads(latent), _for_all_heads(latent)
@@ -65,7 +65,7 @@ def latent_attention(
     out = (fuse(attend) if fused else attend)(Q, Q_rope, K, _for_all_heads(K_rope), V, mask)
     if absorbed:  # a bias of keys adds the same to all scores of a query, which softmax does not see
         out = linear(out, W_v, None if b is None else _parts(b.reshape(heads, 1, nope + v), nope)[1])
-    return linear(merge_heads(out), *_weight(w["output"]))
+    return linear(merge_heads(out), *weight_and_bias(w["output"]))
 
 
 @fuse
@@ -93,7 +93,7 @@ def _parts(X: Any, n: Any) -> tuple[Any, Any]:
 
 def _query_latent(X: Any, w: Any, eps: float) -> Any:
     """What the heads' queries are made of, where they have a latent of their own."""
-    return norm(linear(X, *_weight(w["query_down"])), w["query_norm"], eps)
+    return norm(linear(X, *weight_and_bias(w["query_down"])), w["query_norm"], eps)
 
 
 def _for_all_heads(X: Any) -> Any:
@@ -106,12 +106,12 @@ def _widths(h: Any, w: Any, heads: Any, rope: Any) -> tuple[Any, Any, Any, Any]:
 
     Raises ValueError with the name of a weight that does not fit the others.
     """
-    shapes = {name: tuple(_weight(x)[0].shape) for name, x in w.items()}
+    shapes = {name: tuple(weight_and_bias(x)[0].shape) for name, x in w.items()}
     latent, query = shapes["kv_norm"][-1], "query" if "query" in w else "query_up"
 
     def share(name: str, less: Any, what: str) -> Any:
         columns = f"the {shapes[name][-1]} columns of {name} cannot be split into {heads} heads"
-        each = _share(shapes[name][-1], heads, columns) - less
+        each = equal_share(shapes[name][-1], heads, columns) - less
         size(each, f"latent attention: of each head's part of {name}, {less} less, {what}")
         return each
 

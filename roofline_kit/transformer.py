@@ -66,7 +66,8 @@ def queries(X: Any, W: Any, b: Any, scale: Any) -> Any:
     return linear(X, W, b) * scale
 
 
-def _weight(W: Any) -> tuple[Any, Any]:
+def weight_and_bias(W: Any) -> tuple[Any, Any]:
+    """A matrix and its bias, of a pair of both or of the matrix alone, which has None."""
     return W if isinstance(W, tuple) else (W, None)
 
 
@@ -85,10 +86,10 @@ def mlp(X: Any, W_up: Any, W_down: Any, W_gate: Any = None, activation: str = "g
     6*N*f*h
     """
     act = ACTIVATIONS[choose("activation", activation, ACTIVATIONS)]
-    hidden = act(linear(X, *_weight(W_up if W_gate is None else W_gate)))
+    hidden = act(linear(X, *weight_and_bias(W_up if W_gate is None else W_gate)))
     if W_gate is not None:
-        hidden = hidden * linear(X, *_weight(W_up))
-    return linear(hidden, *_weight(W_down))
+        hidden = hidden * linear(X, *weight_and_bias(W_up))
+    return linear(hidden, *weight_and_bias(W_down))
 
 
 # --- many heads -----------------------------------------------------------------------------------
@@ -103,12 +104,12 @@ def split_heads(X: Any, heads: Any) -> Any:
     (32, 10, 128)
     """
     *lead, n, width = X.shape
-    head_dim = _share(width, heads, f"{width} columns cannot be split into {heads} heads")
+    head_dim = equal_share(width, heads, f"{width} columns cannot be split into {heads} heads")
     return X.reshape(*lead, n, heads, head_dim).swapaxes(-3, -2)
 
 
-def _share(whole: Any, parts: Any, otherwise: str) -> Any:
-    """whole / parts, which must be a whole number where it is one."""
+def equal_share(whole: Any, parts: Any, otherwise: str) -> Any:
+    """whole / parts, which must be a whole number where it is one. otherwise : what is said where it is not."""
     each = sympy.sympify(whole) / size(parts, f"{otherwise}: the number")
     if each.is_number and not (each.is_Integer and each.is_positive):
         raise ValueError(f"{otherwise}: {whole} / {parts} is no positive integer")
@@ -166,12 +167,12 @@ def multi_head_attention(
     4*N**2*h + 5*N*h**2
     """
     kv_heads = heads if kv_heads is None else kv_heads
-    group = _share(heads, kv_heads, f"{heads} heads cannot share {kv_heads} kv_heads")
-    width = _weight(W_q)[0].shape[-1]
-    scale = _share(width, heads, f"{width} columns cannot be split into {heads} heads") ** -0.5
-    Q = split_heads(queries(X, *_weight(W_q), scale), heads)
-    K = split_heads(linear(X, *_weight(W_k)), kv_heads)
-    V = split_heads(linear(X, *_weight(W_v)), kv_heads)
+    group = equal_share(heads, kv_heads, f"{heads} heads cannot share {kv_heads} kv_heads")
+    width = weight_and_bias(W_q)[0].shape[-1]
+    scale = equal_share(width, heads, f"{width} columns cannot be split into {heads} heads") ** -0.5
+    Q = split_heads(queries(X, *weight_and_bias(W_q), scale), heads)
+    K = split_heads(linear(X, *weight_and_bias(W_k)), kv_heads)
+    V = split_heads(linear(X, *weight_and_bias(W_v)), kv_heads)
     if Q.shape[-1] != K.shape[-1]:
         dims = f"the {kv_heads} K heads have head_dim {K.shape[-1]}, and the {heads} Q heads {Q.shape[-1]}"
         raise ValueError(f"{dims}: W_k must have kv_heads · {Q.shape[-1]} columns")
@@ -181,7 +182,7 @@ def multi_head_attention(
         K, V = store(K, into=cache[0]), store(V, into=cache[1])
     mask = Causal() if causal is True else causal or None
     out = (fuse(attention) if fused else attention)(_groups(Q, group), _groups(K, 1), _groups(V, 1), mask)
-    return linear(merge_heads(out.reshape(*Q.shape[:-1], out.shape[-1])), *_weight(W_o))
+    return linear(merge_heads(out.reshape(*Q.shape[:-1], out.shape[-1])), *weight_and_bias(W_o))
 
 
 def _groups(X: Any, group: Any) -> Any:

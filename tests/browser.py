@@ -17,7 +17,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from importlib import import_module
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,7 @@ from urllib.error import HTTPError
 from urllib.request import urlopen
 
 import pytest
+from needed import installed, missing
 
 import roofline_kit as rk
 from roofline_kit.explorers.live.picture import filled, formatted, significant
@@ -54,18 +54,11 @@ def chromium() -> Iterator[Any]:
     """The system's Chromium, headless; in CI it must be there."""
     path = executable()
     if path is None:
-        (pytest.fail if os.environ.get("CI") else pytest.skip)(f"there is no Chromium; {HOW}")
+        missing(f"there is no Chromium; {HOW}")
     with installed("playwright.sync_api", "playwright").sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path)
         yield browser
         browser.close()
-
-
-def installed(module: str, title: str) -> Any:
-    """A module that the tests can do without on somebody's machine, and not in CI."""
-    if os.environ.get("CI"):
-        return import_module(module)
-    return pytest.importorskip(module, reason=f"{title} is not installed; `make test` installs it")
 
 
 def answering(url: str, server: subprocess.Popen[bytes], log: Path) -> None:

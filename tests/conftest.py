@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 import sys
 from collections.abc import Iterator
@@ -11,12 +10,14 @@ from typing import Any
 import pytest
 from browser import chromium, lab, offline, shared_tab  # noqa: F401  fixtures
 from hypothesis import HealthCheck, settings
+from needed import installed, missing
 from wheel import bare, wheel  # noqa: F401  fixtures
 
 # The time that one example takes says nothing about right or wrong, least of all on a loaded machine.
 settings.register_profile("default", deadline=None, max_examples=25, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("ci", settings.get_profile("default"), derandomize=True)
 settings.load_profile("ci" if os.environ.get("CI") else "default")
+TORCH = "`make test-torch` installs it and runs this test"
 collect_ignore_glob = ["*.ipynb"]  # notebooks here are submissions
 
 # What takes long to start is started once: all tests that use one of these fixtures go to one process.
@@ -81,23 +82,16 @@ def walls() -> str:
         return sandbox.walls()
     except sandbox.NoSandbox:
         how = "there is no bubblewrap that works; `scripts/install_tools.sh` installs what this test needs"
-        return (pytest.fail if os.environ.get("CI") else pytest.skip)(how)
-
-
-def _installed(module: str, title: str) -> Any:
-    """A module that the tests can do without on somebody's machine, and not in CI."""
-    if os.environ.get("CI"):
-        return importlib.import_module(module)
-    return pytest.importorskip(module, reason=f"{title} is not installed; `make test-torch` runs this test")
+        missing(how)
 
 
 @pytest.fixture(scope="session")
 def torch() -> Any:
     """PyTorch, where it is installed; in CI it must be."""
-    return _installed("torch", "PyTorch")
+    return installed("torch", "PyTorch", TORCH)
 
 
 @pytest.fixture(scope="session")
 def transformers(torch: Any) -> Any:
     """Hugging Face's transformers, where it is installed; in CI it must be."""
-    return _installed("transformers", "transformers")
+    return installed("transformers", "transformers", TORCH)

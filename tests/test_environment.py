@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 from concurrent.futures import ThreadPoolExecutor
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from needed import installed
 
 PATH = Path(__file__).parent.parent / "environment.yml"
 
@@ -19,9 +18,7 @@ PATH = Path(__file__).parent.parent / "environment.yml"
 @pytest.fixture(scope="module")
 def rattler() -> Any:
     """What pixi and others solve conda environments with."""
-    if os.environ.get("CI"):
-        return import_module("rattler")
-    return pytest.importorskip("rattler", reason="py-rattler is not installed; `make test` installs it")
+    return installed("rattler", "py-rattler")
 
 
 def given() -> dict[str, Any]:

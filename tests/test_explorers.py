@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 import sympy
+from browser import FOUR
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
@@ -801,8 +802,9 @@ def _along(how: dict[str, Any], text: str) -> list[tuple[float, float]]:
 # --- as one sees them -----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("explorer", [rk.explore_sparse(), rk.explore_roofline()], ids=lambda explorer: explorer.name)
-def test_blue_and_orange_say_what_binds_and_nothing_else(explorer: Any) -> None:
+@pytest.mark.parametrize("explore", FOUR.values(), ids=FOUR)
+def test_blue_and_orange_say_what_binds_and_nothing_else(explore: Any) -> None:
+    explorer = explore()
     drawn = [mark for view in explorer.views.values() for mark in view.marks]
     colors = [getattr(mark, name, "") for mark in drawn for name in ("stroke", "fill") if not isinstance(mark, Area)]
     colors += [color for view in explorer.views.values() if view.mask for color, _ in view.mask.legend]

@@ -19,9 +19,10 @@ from xml.etree import ElementTree
 
 import nbformat
 import pytest
-from browser import FOUR, INTO_VIEW, REPOSITORY, Shown, as_page, drag, dragged, explorers_in, installed, same_marks
+from browser import FOUR, INTO_VIEW, REPOSITORY, Shown, as_page, drag, dragged, explorers_in, same_marks
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
+from needed import installed
 
 import roofline_kit as rk
 

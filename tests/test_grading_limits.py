@@ -6,12 +6,18 @@ import errno
 import os
 import re
 import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from attacks import FULL, HERE, HONEST
+from needed import missing
+from nobody import HOW, environment, python
 
 from roofline_kit.grading import assignment, grade, sandbox
 from roofline_kit.grading.assignment import AssignmentError
@@ -85,7 +91,10 @@ def test_a_kernel_that_takes_longer_to_start_than_it_may_is_not_waited_for(walls
         sandbox.Kernel(walls, given.limits)
 
 
-COUNTED = """
+BOUND = """
+from roofline_kit.grading import sandbox
+from roofline_kit.grading.limits import Limits
+code = '''
 import os, time
 count = 0
 try:
@@ -96,24 +105,52 @@ try:
         count += 1
 except OSError as error:
     print(count, error.errno)
+else:
+    print(count, 0)
+'''
+if __name__ == "__main__":
+    sandbox.Kernel._uses_too_much = lambda self: False  # nobody watches
+    kernel = sandbox.Kernel(sandbox.walls(), Limits(processes=20))
+    try:
+        (message,) = kernel.run(code).messages
+    finally:
+        kernel.stop()
+        sandbox.retire()
+    print(message["content"]["text"])
 """
 
 
+@pytest.fixture
+def open_to_all() -> Iterator[Path]:
+    """A folder that everybody can write to, as those of pytest are not."""
+    base = Path(tempfile.mkdtemp(prefix="limits-"))
+    for folder in (base, base / "home", base / "tmp"):
+        folder.mkdir(exist_ok=True)
+        folder.chmod(0o777)
+    yield base
+    shutil.rmtree(base)
+
+
+@pytest.mark.parametrize("as_nobody", [False, True])
 def test_linux_itself_bounds_the_processes_of_who_is_faster_than_the_watch(
-    walls: str, monkeypatch: pytest.MonkeyPatch
+    walls: str, open_to_all: Path, as_nobody: bool
 ) -> None:
-    release = tuple(map(int, re.findall(r"\d+", os.uname().release)[:2]))
-    if release < (6, 14) and not os.geteuid():
-        pytest.skip("before Linux 6.14, nothing but the watch holds what root starts")
-    monkeypatch.setattr(sandbox.Kernel, "_uses_too_much", lambda self: False)
+    """RLIMIT_NPROC holds ordinary users; root the largest process id does, which namespaces have since Linux 6.14."""
+    known, who = python(open_to_all) if as_nobody else (Path(sys.executable), {})
+    root = not os.geteuid()
+    if as_nobody and root and not who:
+        missing(HOW)
     largest = Path("/proc/sys/kernel/pid_max").read_text()
-    kernel = sandbox.Kernel(walls, Limits(processes=20))
-    try:
-        (message,) = kernel.run(COUNTED).messages
-    finally:
-        kernel.stop()
-    count, why = map(int, message["content"]["text"].split())
-    assert 20 < count < (40 if os.geteuid() else 340) and why == errno.EAGAIN
+    done = subprocess.run(
+        [known, "-c", BOUND], env=environment(open_to_all), cwd=open_to_all, capture_output=True, text=True, **who
+    )
+    assert not done.returncode, done.stderr
+    count, why = map(int, done.stdout.split())
+    release = tuple(map(int, re.findall(r"\d+", os.uname().release)[:2]))
+    if root and not as_nobody and release < (6, 14):
+        assert (count, why) == (500, 0), "no such bound: what root starts, the watch alone holds"
+    else:
+        assert 20 < count < (340 if root and not as_nobody else 40) and why == errno.EAGAIN
     assert Path("/proc/sys/kernel/pid_max").read_text() == largest, "that of the machine is as it was"
 
 

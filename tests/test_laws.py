@@ -35,6 +35,7 @@ from algorithms import (
 )
 from hypothesis import given
 from hypothesis import strategies as st
+from needed import installed
 
 import roofline_kit as rk
 from roofline_kit.cost import tidy
@@ -541,7 +542,7 @@ def test_steps_can_be_turned_into_dictionaries_field_by_field(algorithm: Algorit
 
 
 def test_pandas_takes_rows_and_steps() -> None:
-    pandas = pytest.importorskip("pandas")
+    pandas = installed("pandas", "pandas")
     cost = traced(ALGORITHMS["attention"]).at(N=64, h=16)
     assert pandas.DataFrame(cost.rows())["bytes"].sum() == cost.bytes
     assert list(pandas.DataFrame(cost.steps)["flops"]) == [step.flops for step in cost.steps]

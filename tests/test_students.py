@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 from browser import Lab
+from needed import installed
 from upstream import begun, committed, git, published, source
 
 from roofline_kit.course.start import course_folder, start
@@ -49,8 +50,7 @@ def typed(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
 
 def pulled(upstream: Path, into: Path) -> None:
     """What a link to the hub does."""
-    if "CI" not in os.environ:
-        pytest.importorskip("nbgitpuller", reason="nbgitpuller is not installed; `make test` installs it")
+    installed("nbgitpuller", "nbgitpuller")
     program = "import sys; from nbgitpuller.pull import GitPuller\n"
     program += "for line in GitPuller(sys.argv[1], sys.argv[2], branch='main').pull(): print(line, end='')"
     done = subprocess.run([sys.executable, "-c", program, upstream.as_uri(), str(into)], capture_output=True, text=True)

@@ -19,7 +19,7 @@ from .machines import BANDWIDTH, NO_PEAK, PEAK, machine_controls, name_of
 from .of_models import with_kv_heads
 
 PARTS = {"scores": "Q Kᵀ", "softmax": "softmax", "mix": "P V", "whole": "attention"}
-COLORS = {"scores": "memory", "softmax": "other", "mix": "path", "whole": "compute"}
+COLORS = {"scores": "third", "softmax": "other", "mix": "path", "whole": "ink"}
 DEFAULTS = {"N": 1024, "h": 4096, "heads": 32, "kv_heads": None, "fused": False, "accelerator": "A10", "dtype": "fp16"}
 
 

@@ -15,7 +15,7 @@ from .measured import Taken, taken
 from .of_models import PARTS, STAGES, a_model, apart, layer_controls, model_controls, model_programs, step_controls
 
 X = Axis("batch size", lo=1, hi=512, ticks=[2**k for k in range(10)])
-COLORS = ("memory", "compute", "path")
+COLORS = ("third", "other", "path")
 DEFAULTS = {
     "batch": 32, "context": 1000, "stage": STAGES[1], "show": "latency", "model": "llama-2-7b", "heads": 32,
     "layers": 32, "dtype": "fp16", "accelerator": "A100-40GB", "kv_heads": None, "measured": None,
@@ -132,7 +132,7 @@ def _marks(values: Mapping[str, str], *limits: Line) -> list[Any]:
     """A curve and a point for each value, by its label; where the batch does not fit; and limits."""
     colored = list(zip(values.items(), COLORS, strict=True))
     return [
-        Area("largest", "compute_region", "does not fit"),
+        Area("largest", "warning_region", "does not fit"),
         *limits,
         *(Curve("batch", "batch", y, label, color) for (y, label), color in colored),
         *(Point("batch", y, color) for (y, _), color in colored),
