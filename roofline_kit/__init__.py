@@ -15,18 +15,19 @@ from importlib import import_module
 from typing import Any
 
 from .cost import CompiledCost, Cost, Sweep, trace
+from .decoder import decoder_layer
 from .experts import experts, route
 from .hardware import Accelerator, accelerator, accelerators
 from .latent import latent_attention
 from .masks import Causal
 from .models import Model, model, models
 from .ops import astype, concatenate, exp, flip, gelu, layer_norm, max, relu, rms_norm, silu, softmax, sqrt, store
-from .ops import sum, take, tanh, top, windows
+from .ops import squared_relu, sum, take, tanh, top, windows
 from .roofline import Roofline, roofline
 from .sizes import symbols
+from .sparse import compress, sparse_attention
 from .tensor import Step, Tensor, fuse, matmul, mean, tensors, tiled
-from .transformer import attention, compress, decoder_layer, linear, merge_heads, mlp, multi_head_attention
-from .transformer import norm, rotary, sparse_attention, split_heads
+from .transformer import alibi, attention, linear, merge_heads, mlp, multi_head_attention, norm, rotary, split_heads
 
 # The rooms beside the kit, each opened when it is first asked for: what they need takes time to import.
 _ROOMS = {
@@ -46,11 +47,11 @@ _LATER = {name: room for room, names in _ROOMS.items() for name in names}
 
 __all__ = [
     "Accelerator", "Causal", "CompiledCost", "Cost", "Model", "Roofline", "Step", "Sweep", "Tensor", "accelerator",
-    "accelerators", "astype", "attention", "compress", "concatenate", "decoder_layer", "exp", "experts", "flip", "fuse",
-    "gelu", "latent_attention", "layer_norm", "linear", "matmul", "max", "mean", "merge_heads", "mlp", "model",
-    "models", "multi_head_attention", "norm", "relu", "rms_norm", "roofline", "rotary", "route", "silu", "softmax",
-    "sparse_attention", "split_heads", "sqrt", "store", "sum", "symbols", "take", "tanh", "tensors", "tiled", "top",
-    "trace", "windows",
+    "accelerators", "alibi", "astype", "attention", "compress", "concatenate", "decoder_layer", "exp", "experts",
+    "flip", "fuse", "gelu", "latent_attention", "layer_norm", "linear", "matmul", "max", "mean", "merge_heads",
+    "mlp", "model", "models", "multi_head_attention", "norm", "relu", "rms_norm", "roofline", "rotary", "route",
+    "silu", "softmax", "sparse_attention", "split_heads", "sqrt", "squared_relu", "store", "sum", "symbols", "take",
+    "tanh", "tensors", "tiled", "top", "trace", "windows",
     *_LATER,
 ]  # fmt: skip
 

@@ -18,11 +18,12 @@ class Causal:
     block, stride : of keys that each stand for `block` tokens and begin `stride` tokens apart (compressed
         ones), a query sees those whose tokens have all been seen. tokens : the length of the context,
         where it is not the number of keys.
+    chunk : the context is cut into chunks of so many tokens, and a token sees those of its own (Llama 4).
 
     Given to `matmul` or `attention`, the hidden scores are not computed and not stored; on arrays they
     are -inf (and 0 for a query that sees no key at all, as the first ones of a context see no block).
 
-    Raises ValueError for sizes that are not positive, and for a window over blocks.
+    Raises ValueError for sizes that are not positive, and for a window or chunks over blocks or one another.
 
     >>> from roofline_kit import symbols
     >>> N, T = symbols("N T")
@@ -36,18 +37,21 @@ class Causal:
     block: Any = 1
     stride: Any = 1
     tokens: Any = None
+    chunk: Any = None
 
     def __post_init__(self) -> None:
-        for what in ("window", "block", "stride", "tokens"):
+        for what in ("window", "block", "stride", "tokens", "chunk"):
             if getattr(self, what) is not None:
                 size(getattr(self, what), f"Causal: the {what}")
         if self.window is not None and (self.block, self.stride) != (1, 1):
             raise ValueError(f"Causal: a window of {self.window} tokens over blocks of {self.block} is not modelled")
+        if self.chunk is not None and (self.window, self.block, self.stride) != (None, 1, 1):
+            raise ValueError(f"Causal: chunks of {self.chunk} tokens have neither a window nor blocks of keys")
 
     def visible(self, queries: Any, keys: Any) -> sympy.Expr:
         """How many pairs of a query and a key there are, of which the query sees the key."""
         tokens = self._context(queries, keys)
-        if queries == 1:
+        if queries == 1 and self.chunk is None:
             return self._row(tokens) if self.window is None else sympy.Min(tokens, self.window)
         return sympy.expand(self._all(tokens) - self._all(tokens - queries))
 
@@ -74,6 +78,10 @@ class Causal:
         if self.window is not None:
             ramp = sympy.Min(t, self.window)
             return ramp * (ramp + 1) / 2 + (t - ramp) * self.window
+        if self.chunk is not None:
+            full = sympy.floor(t / sympy.sympify(self.chunk))
+            rest = t - full * self.chunk
+            return full * self.chunk * (self.chunk + 1) / 2 + rest * (rest + 1) / 2
         seeing = t - self.block + 1 if self.block == 1 else sympy.Max(0, t - self.block + 1)
         full = sympy.floor(seeing / sympy.sympify(self.stride))
         return self.stride * full * (full + 1) / 2 + (seeing - self.stride * full) * (full + 1)
@@ -83,4 +91,5 @@ class Causal:
         tokens = int(self._context(queries, keys))
         reach = self.window or tokens
         last = [j * self.stride + self.block - 1 for j in range(keys)]  # token of each key
-        return [[p - reach < token <= p for token in last] for p in range(tokens - queries, tokens)]
+        first = {p: p - reach + 1 if self.chunk is None else p // self.chunk * self.chunk for p in range(tokens)}
+        return [[first[p] <= token <= p for token in last] for p in range(tokens - queries, tokens)]

@@ -17,13 +17,14 @@ import sympy
 from array_api_compat import array_namespace, device
 
 from .cost import Cost, trace
+from .decoder import decoder_layer
 from .hardware import Accelerator, accelerator
 from .masks import Causal
 from .names import choose, data
 from .ops import astype, take
 from .sizes import BITS, bytes_of, size
 from .tensor import Tensor, fuse, leaves
-from .transformer import decoder_layer, linear, norm
+from .transformer import linear, norm
 
 # What a Model has in numbers or symbols, in the order of its fields; the rest of them are words, or yes and no.
 SIZES = (

@@ -13,6 +13,7 @@ from typing import Any
 import sympy
 from array_api_compat import array_namespace, device
 
+from .masks import Causal
 from .names import choose
 from .sizes import BITS, LIBRARY_NAMES, as_exact, same_size, size
 from .tensor import Step, Tensor, axis_of, elementwise, fuse, mean, note_step, reduction, result_of, tracing
@@ -263,18 +264,26 @@ def store(x: Any, into: Any) -> Any:
     return into
 
 
-def _below_maximum(x: Any, axis: int) -> Any:
-    """x minus its maximum along `axis`. It keeps exp from overflowing and changes no result, and the
-    lecture counts neither the pass for the maximum nor the subtraction: 0 FLOPs."""
-    if not tracing("softmax", x):
-        return x - max(x, axis, keepdims=True)
-    axis_of(x, axis)
-    return elementwise("-", x, 0, flops=0)
+def _highest(x: Any, axis: int, sinks: Any) -> Any:
+    """The maximum along `axis`, a sink's value included. What is taken off before exp keeps that from overflowing and
+    changes no result; the lecture counts neither the pass for it nor the subtraction: 0 FLOPs."""
+    if tracing("softmax", x):
+        axis = axis_of(x, axis)
+        return result_of("max", (x,), (*x.shape[:axis], 1, *x.shape[axis + 1 :]), 0)
+    most = max(x, axis, keepdims=True)
+    return most if sinks is None else array_namespace(x).maximum(most, sinks)
+
+
+def _less(x: Any, most: Any) -> Any:
+    return elementwise("-", x, most, flops=0) if isinstance(x, Tensor) else x - most
 
 
 @fuse
-def softmax(x: Any, axis: int = -1) -> Any:
+def softmax(x: Any, axis: int = -1, sinks: Any = None) -> Any:
     """exp(x) / sum(exp(x)) along one axis, as one step; 3 FLOPs per element [attn-flops-softmax].
+
+    sinks : numbers that broadcast to one for each row, whose exp is added to the sum: a row's weights are less than 1
+    together then, and it costs 2 FLOPs more (gpt-oss; Xiao et al., "StreamingLLM", arXiv 2309.17453). None for none.
 
     Counted, as in the lecture: one exp, one add, one division. Not counted: the maximum that is
     subtracted first for safety.
@@ -283,9 +292,28 @@ def softmax(x: Any, axis: int = -1) -> Any:
     >>> N = symbols("N")
     >>> softmax(Tensor("S", (N, N))).step.flops
     3*N**2
+    >>> softmax(Tensor("S", (N, N)), sinks=Tensor("sinks", (1, 1))).step.flops
+    3*N**2 + 2*N
     """
-    e = exp(_below_maximum(x, axis))
-    return e / sum(e, axis, keepdims=True)
+    most = _highest(x, axis, sinks)
+    e = exp(_less(x, most))
+    total = sum(e, axis, keepdims=True)
+    if sinks is not None:
+        total = total + exp(_less(sinks, most))
+    return e / total
+
+
+@fuse
+def hide(x: Any, mask: Causal | None, value: float) -> Any:
+    """Scores or weights on arrays, with a value where a mask hides them; masked Tensors have none there: 0 FLOPs.
+
+    >>> hide(Tensor("S", (3, 3)), Causal(), 0.0)
+    S: fp16 (3, 3)
+    """
+    if mask is None or isinstance(x, Tensor):
+        return x
+    xp = array_namespace(x)
+    return xp.where(xp.asarray(mask.seen(*x.shape[-2:]), device=device(x)), x, xp.full_like(x, value))
 
 
 @fuse
@@ -297,6 +325,18 @@ def relu(x: Any) -> Any:
     N
     """
     return elementwise("maximum", x, 0 if tracing("relu", x) else array_namespace(x).zeros_like(x))
+
+
+@fuse
+def squared_relu(x: Any) -> Any:
+    """relu(x)² as one step; 2 FLOPs per element. So et al., "Primer", arXiv 2109.08668.
+
+    >>> from roofline_kit import symbols
+    >>> squared_relu(Tensor("x", symbols("N"))).step.flops
+    2*N
+    """
+    kept = relu(x)
+    return kept * kept
 
 
 @fuse

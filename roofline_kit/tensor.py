@@ -630,8 +630,11 @@ def elementwise(operation: str, *operands: Any, flops: int = 1) -> Any:
     shape = _broadcast(operation, inputs, [x.shape for x in inputs])
     masks = [x.visible for x in inputs if x.visible is not None]
     for x in inputs:
-        if masks and x.visible != masks[0] and (x.visible is not None or x.shape[-1:] != (1,)):
-            raise ValueError(f"{operation}: {x} meets masked scores, and only numbers, columns or the like of them may")
+        one_line = x.visible is None and (x.shape[-1:] == (1,) or x.shape[-2:-1] == (1,))
+        if masks and x.visible != masks[0] and not one_line:
+            raise ValueError(
+                f"{operation}: {x} meets masked scores; only numbers, columns, rows or the like of them may"
+            )
     visible = masks[0] if masks else None
     elements = _elements(shape, visible)
     special = elements if operation in SPECIAL else 0

@@ -101,6 +101,22 @@ def layer_with_biases(X: Any, norm: Any, square: Any, up: Any, b_up: Any, down: 
     return rk.decoder_layer(X, weights, heads=2, causal=True, fused=True)
 
 
+def today(X: Any, norm: Any, square: Any, one_head: Any, head: Any, up: Any, down: Any, cos: Any, sin: Any) -> Any:
+    """A decoder layer with what models of today have: four norms, normed heads that turn in part, a cap and a scale."""
+    weights = {f"{place}_norm": norm for place in ("attention", "attention_post", "mlp", "mlp_post")}
+    weights |= {"query": square, "key": one_head, "value": one_head, "output": square, "up": up, "down": down}
+    weights |= {"query_norm": head, "key_norm": (head, head)}
+    how = {"heads": 2, "kv_heads": 1, "activation": "squared_relu", "causal": rk.Causal(window=2), "residual": 0.5}
+    return rk.decoder_layer(X, weights, **how, rotation=(cos, sin), cap=50.0, scale=0.25)
+
+
+def side_by_side(X: Any, norm: Any, square: Any, up: Any, down: Any, slopes: Any, sinks: Any) -> Any:
+    """Attention and MLP side by side, with linear biases, sinks, and chunks of the context."""
+    weights = {"attention_norm": norm, "query_norm": norm, "key_norm": norm, "up": up, "down": down, "sinks": sinks}
+    weights |= dict.fromkeys(("query", "key", "value", "output"), square)
+    return rk.decoder_layer(X, weights, heads=2, parallel=True, causal=rk.Causal(chunk=2), bias=slopes, unit=True)
+
+
 def compress(stride: int, partial: bool) -> Callable[..., Any]:
     return lambda X, positions, up, down: rk.compress(X, positions, up, down, stride=stride, partial=partial)
 
@@ -221,6 +237,10 @@ ALGORITHMS: dict[str, Algorithm] = MATRIX_PRODUCTS | {
     "a part of a part": (lambda x: rk.exp(x[1:][..., -1:]), ("N+1 3",)),
     "two parts": (lambda x: x[..., :1] * x[..., 1:], ("N M+1",)),
     "rotary": (rk.rotary, ("B N 2*d", "N 2*d", "N 2*d")),
+    "softmax with sinks": (lambda x, sinks: rk.softmax(x, sinks=sinks), ("B N M", "B 1 1")),
+    "squared relu": (rk.squared_relu, ("N M",)),
+    "chunks of a context": (masked(rk.Causal(chunk=3)), ("N h", "N h", "N d")),
+    "chunks of a context, fused": (rk.fuse(masked(rk.Causal(chunk=2))), ("B N h", "B N h", "B N d")),
     "flip": (lambda x: x + rk.flip(x, axis=0), ("N M",)),
     "windows": (lambda x: rk.sum(rk.windows(x, 3, 2), axis=-2), ("B 2*N+1 M",)),
     "windows over rows and columns": (lambda x: rk.sum(rk.windows(x, (2, 3), (1, 2)), axis=-1), ("B N+1 2*M+1",)),
@@ -244,12 +264,21 @@ ALGORITHMS: dict[str, Algorithm] = MATRIX_PRODUCTS | {
     ),
     "causal latent attention, fused": (latent(causal=True, fused=True), LATENT),
     "decoder layer": (layer, ("N 4*h", "4*h", "4*h 4*h", "4*h 2*h", "4*h M", "M 4*h")),
+    "decoder layer of today": (
+        today,
+        ("N 8*h", "8*h", "8*h 8*h", "8*h 4*h", "4*h", "8*h M", "M 8*h", "N 2*h", "N 2*h"),
+    ),
+    "decoder layer side by side": (
+        side_by_side,
+        ("N 4*h", "4*h", "4*h 4*h", "4*h M", "M 4*h", "2 1 N", "2 1 1"),
+    ),
     "decoder layer with biases": (layer_with_biases, ("B N 2*h", "2*h", "2*h 2*h", "2*h M", "M", "M 2*h")),
 }
 
 # Contexts end where their last window or block ends, and a sliding window sees all of them: a step is said to
 # read its arrays whole, and the interpreter reads no row that nobody needs.
 COUNTED: dict[str, Algorithm] = ALGORITHMS | {
+    "rotary of a part": (rk.rotary, ("B N 2*d+h", "N 2*d", "N 2*d")),
     "top": (lambda x: rk.top(x, 3), ("N M+2",)),
     "concatenate": (lambda a, b: rk.concatenate((a, b)), ("N h", "M h")),
     "experts that are chosen": (routed(), ("B N M+2",)),
@@ -328,7 +357,7 @@ def names_in(shapes: tuple[str, ...]) -> list[str]:
 def as_tensors(shapes: tuple[str, ...], sizes: dict[str, int] | None = None, dtypes: Any = "fp16") -> list[rk.Tensor]:
     """One Tensor for each shape, with symbols or at sizes; one dtype for all, or one for each."""
     dtypes = [dtypes] * len(shapes) if isinstance(dtypes, str) else dtypes
-    return [rk.Tensor("abcdefgh"[i], shape_of(shapes[i], sizes), dtypes[i]) for i in range(len(shapes))]
+    return [rk.Tensor("abcdefghi"[i], shape_of(shapes[i], sizes), dtypes[i]) for i in range(len(shapes))]
 
 
 def as_arrays(shapes: tuple[str, ...], sizes: dict[str, int]) -> list[np.ndarray]:
@@ -462,7 +491,7 @@ def programs(draw: st.DrawFn) -> Program:
     inputs = draw(
         st.lists(st.lists(st.sampled_from(["N", "M", "K", "1"]), min_size=1, max_size=3), min_size=1, max_size=3)
     )
-    known: dict[str, Shape] = {"abcdefgh"[i]: tuple(shape) for i, shape in enumerate(inputs)}
+    known: dict[str, Shape] = {"abcdefghi"[i]: tuple(shape) for i, shape in enumerate(inputs)}
     lines: list[str] = []
     for name in "uvwxyz"[: draw(st.integers(1, 6))]:
         views = {text: shape for value in known for text, shape in _views(value, known[value]).items()}

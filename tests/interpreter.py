@@ -177,8 +177,13 @@ class Array:
             result.append(self.machine.make(shape, values, *arrays))
         return result[0]
 
-    def by_rows(self, f: Callable[..., list[Real]], axis: int, *weights: Array | None, reduces: bool = False) -> Array:
-        """An operation that makes a row of numbers out of each row along an axis, or reduces it to one number."""
+    def by_rows(
+        self, f: Callable[..., list[Real]], axis: int, *weights: Array | None, reduces: bool = False, others: Any = ()
+    ) -> Array:
+        """An operation that makes a row of numbers out of each row along an axis, or reduces it to one number.
+
+        others : arrays that `f` looks into by itself.
+        """
         x = self._walk(self._places().swapaxes(axis, -1))
         *lead, n = x.shape
         with self.machine.step() as result:
@@ -193,7 +198,8 @@ class Array:
                 else:  # a row again, in which the hidden ones keep their places
                     numbers = iter(new)
                     rows.append([y and next(numbers) for y in row] if len(seen) < n else new)
-            out = self.machine.make((*lead, len(rows[0])), [y for row in rows for y in row], x, *filter(None, weights))
+            inputs = [x, *filter(None, weights), *others]
+            out = self.machine.make((*lead, len(rows[0])), [y for row in rows for y in row], *inputs)
             result.append(out._walk(out._places().swapaxes(axis, -1)))
         return result[0]
 
@@ -375,11 +381,22 @@ def largest(row: list[Any]) -> Any:
     return most
 
 
-def softmax(row: list[Real]) -> list[Real]:
-    most = max(x.value for x in row)  # not counted, as in the lecture
+def softmax(row: list[Real], sink: Real | None = None) -> list[Real]:
+    most = max(x.value for x in [*row, sink] if x is not None)  # not counted, as in the lecture
     powers = [exp(Real(x.value - most, x.counts)) for x in row]
     total = add_up(powers)
+    if sink is not None:
+        total = total + exp(Real(sink.value - most, sink.counts))
     return [power / total for power in powers]
+
+
+def softmax_of(x: Array, axis: int = -1, sinks: Array | None = None) -> Array:
+    """By rows, each with its own sink, which is read again with every row of its head."""
+    if sinks is None:
+        return x.by_rows(softmax, axis)
+    assert axis == -1
+    rows = iter(list(product(*map(range, x.shape[:-1]))))
+    return x.by_rows(lambda row: softmax(row, sinks.at((*next(rows), 0))), axis, others=[sinks])
 
 
 def layer_norm(row: list[Real], weight: Any, bias: Any, eps: float) -> list[Real]:
@@ -433,7 +450,7 @@ class Namespace:
 
 
 OWN: dict[str, Callable[..., Array]] = {
-    "softmax": lambda x, axis=-1: x.by_rows(softmax, axis),
+    "softmax": softmax_of,
     "layer_norm": lambda x, weight=None, bias=None, eps=1e-5: x.by_rows(
         lambda row, w, b: layer_norm(row, w, b, eps), -1, weight, bias
     ),
@@ -441,7 +458,7 @@ OWN: dict[str, Callable[..., Array]] = {
     "gelu": lambda x: x.apply(gelu, x),
     "silu": lambda x: x.apply(lambda y: y / (exp(-y) + 1), x),
     "_seen_products": lambda a, b, mask: a.times(b, mask.seen(a.shape[-2], b.shape[-1])),
-    "_seen": lambda P, mask: P,
+    "hide": lambda x, mask, value: x,
     "_within": within,
     "concatenate": joined,
     "_each_row_once": lambda x, indices: gather(x, indices, -2, once=True),

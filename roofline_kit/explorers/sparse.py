@@ -10,8 +10,8 @@ import sympy
 
 from ..cost import Cost, trace
 from ..sizes import size, symbols
+from ..sparse import sparse_attention
 from ..tensor import Tensor
-from ..transformer import sparse_attention
 from .formulas import as_formula, differing, inputs_of, whole_sizes
 from .live import Axis, Curve, Explorer, Mask, Message, Point, Program, Table, View, slider, stops
 
