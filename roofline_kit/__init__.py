@@ -14,13 +14,14 @@ from . import alone as alone  # first: it decides where all else is imported fro
 from importlib import import_module
 from typing import Any
 
+from .configs import model, models
 from .cost import CompiledCost, Cost, Sweep, trace
 from .decoder import decoder_layer
 from .experts import experts, route
 from .hardware import Accelerator, accelerator, accelerators
 from .latent import latent_attention
 from .masks import Causal
-from .models import Model, model, models
+from .models import Model
 from .ops import astype, concatenate, exp, flip, gelu, layer_norm, max, relu, rms_norm, silu, softmax, sqrt, store
 from .ops import squared_relu, sum, take, tanh, top, windows
 from .roofline import Roofline, roofline

@@ -85,7 +85,7 @@ def route(
     (route(logits): int64 (10, 8), 12970)
     """
     scores = choose("scores", scores, SCORES)
-    each = _group_size(logits.shape[-1], per_token, groups, groups_chosen)
+    each = group_size(logits.shape[-1], per_token, groups, groups_chosen)
     score = softmax(logits) if scores == "softmax" else 1 / (1 + exp(-logits)) if scores == "sigmoid" else logits
     choice = score if offset is None else score + offset
     if groups != 1:
@@ -102,19 +102,19 @@ def route(
     return chosen, weights if scale == 1 else weights * scale
 
 
-def _group_size(experts: Any, per_token: Any, groups: Any, groups_chosen: Any) -> Any:
-    """How many experts a group has. Raises ValueError for numbers that do not fit one another."""
-    E = size(experts, "route: the number of experts")
-    k, n, m = size(per_token, "route: per_token"), size(groups, "route: groups"), size(groups_chosen, "groups_chosen")
+def group_size(experts: Any, per_token: Any, groups: Any, groups_chosen: Any, what: str = "route") -> Any:
+    """How many experts a group has. Raises ValueError for numbers that do not fit one another; `what` begins it."""
+    sizes = {"the number of experts": experts, "per_token": per_token, "groups": groups, "groups_chosen": groups_chosen}
+    E, k, n, m = (size(value, f"{what}: {name}") for name, value in sizes.items())
     each = E / n
     if (E - k).is_negative:
-        raise ValueError(f"route: {k} experts per token are more than the {E} that there are")
+        raise ValueError(f"{what}: {k} experts per token are more than the {E} that there are")
     if each.is_number and not each.is_Integer:
-        raise ValueError(f"route: {n} groups do not divide {E} experts")
+        raise ValueError(f"{what}: {n} groups do not divide {E} experts")
     if (n - m).is_negative:
-        raise ValueError(f"route: {m} groups_chosen are more than the {n} groups")
+        raise ValueError(f"{what}: {m} groups_chosen are more than the {n} groups")
     if (m * each - k).is_negative:
-        raise ValueError(f"route: {k} experts per token are more than the {m * each} of {m} chosen groups")
+        raise ValueError(f"{what}: {k} experts per token are more than the {m * each} of {m} chosen groups")
     return int(each) if each.is_number else each
 
 

@@ -1,16 +1,14 @@
-"""How much does a whole model cost? Decoders made of the layers in transformer.py, by name or by config.json.
+"""How much does a whole model cost? Decoders made of the layers in decoder.py, from their shapes.
 
-The shapes of published models stand in `models.toml`, each with its source, and how to read a Hugging
-Face `config.json` in `huggingface.toml`. Parameters, bytes and FLOPs are not written down: they are
-read off the arrays and the traced algorithm.
+Parameters, bytes and FLOPs are not written down: they are read off the arrays and the traced algorithm.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, field, fields, replace
+from functools import cached_property
 from typing import Any
 
 import sympy
@@ -18,39 +16,71 @@ from array_api_compat import array_namespace, device
 
 from .cost import Cost, trace
 from .decoder import decoder_layer
+from .experts import group_size
 from .hardware import Accelerator, accelerator
 from .masks import Causal
-from .names import choose, data
+from .names import choose
 from .ops import astype, take
-from .sizes import BITS, bytes_of, size
+from .sizes import BITS, size
 from .tensor import Tensor, fuse, leaves
-from .transformer import linear, norm
+from .transformer import ACTIVATIONS, alibi, capped, linear, norm
 
 # What a Model has in numbers or symbols, in the order of its fields; the rest of them are words, or yes and no.
 SIZES = (
-    "layers", "hidden", "heads", "vocabulary", "kv_heads", "head_dim", "mlp_hidden", "position_rows", "window",
-    "kv_latent", "rope_head_dim",
+    "layers", "hidden", "heads", "vocabulary", "kv_heads", "head_dim", "mlp_hidden", "position_rows", "rotary_dim",
+    "window", "chunk", "experts", "experts_per_token", "expert_hidden", "shared_hidden", "groups", "groups_chosen",
+    "query_latent", "kv_latent", "nope_head_dim", "rope_head_dim", "value_head_dim",
 )  # fmt: skip
+CHOICES = {
+    "activation": (*ACTIVATIONS, "clipped"), "norm": ("rms", "layer", "layer without bias"),
+    "norms": ("before", "after", "around", "shared"), "query_key_norm": ("none", "head", "heads", "all", "unit"),
+    "positions": ("rotary", "learned", "alibi", "none"), "bias": ("none", "qkv", "attention", "mlp", "all"),
+    "scores": ("softmax", "softmax of the chosen", "sigmoid"),
+}  # fmt: skip
+ATTENTION, MLP = ("query", "key", "value", "output"), ("up", "down", "gate")
+BIASED = {"none": (), "qkv": ATTENTION[:3], "attention": ATTENTION, "mlp": MLP}
+ACTIVE = ("all", "without embedding", "without embedding and head")
 
 
 @dataclass(frozen=True)
 class Model:
     """A decoder-only transformer: its shapes, and what follows from them.
 
-    layers, hidden, heads, kv_heads, head_dim, mlp_hidden, vocabulary : sizes. gated, activation : of the MLP.
-    norm : "rms" or "layer", with norm_eps. positions : "rotary", with rope_theta, or "learned", with a table
-    of position_rows whose first position_offset rows are not used. bias : "none", "qkv" or "all".
-    tied : whether the output projection is the embedding's matrix. rope_scaled : whether the frequencies
-    are stretched for long contexts, which costs nothing, and which `run` does not know.
-    vocabulary : None for layers alone, with neither embeddings before them nor a norm and a head after them;
-    parameters, memory and costs are those of the layers then.
-    window : tokens that one attends to, where it is not the whole context (sliding-window attention).
-    kv_latent, rope_head_dim : of latent attention, of which only the KV cache is modelled.
-    published : the number of parameters as its makers print it. source, note : where it all comes from.
+    Sizes
+        layers, hidden, heads, kv_heads, head_dim, mlp_hidden, vocabulary. vocabulary=None: layers alone, with neither
+        embeddings before them nor a norm and a head after them.
+    MLP
+        gated, activation. Experts in its place: experts, experts_per_token, each expert_hidden wide, and beside them
+        one MLP of shared_hidden for all tokens; scores, normalise, groups, groups_chosen, routed_scale, router_offset
+        and inputs_scaled as `route` and `experts` take them.
+    Norms
+        norm : their kind, with norm_eps. norms : "before" attention and MLP, "after" them, "around" both, or "shared":
+        one for both, before them. parallel : attention and MLP side by side. query_key_norm : of each "head", of each
+        of the "heads" with weights of its own, of "all" heads together, or to "unit" length.
+    Attention
+        bias : which products have one. window : tokens that one attends to, where it is not the whole context. chunk :
+        the context is cut into such chunks instead. score_scale : of scores, 1/√head_dim unless given. score_cap :
+        what they are capped at. sinks : whether each head has one. kv_latent, with query_latent, nope_head_dim,
+        rope_head_dim and value_head_dim: latent attention.
+    Positions
+        positions : "rotary", with rope_theta and of rotary_dim numbers of a head, all unless given; "learned", with a
+        table of position_rows whose first position_offset rows are not used; "alibi"; "none".
+    Ends
+        tied : whether the output projection is the embedding's matrix. head_bias, embedding_norm. embedding_scale,
+        residual_scale, logits_scale : numbers that these are multiplied by. logits_cap.
+    Storage
+        layer_dtype, expert_dtype : of the layers' matrices, and of those of routed experts, where they are stored
+        narrower than the rest.
 
-    Raises ValueError or TypeError for what is no size, no such choice or neither True nor False, and for heads
-    that do not fit.
+    pattern : what is different from layer to layer, a mapping of such names for each layer, repeated over all layers:
+    ({"window": 4096}, {}) is a window in every other layer. rope_scaled, not_run : what `run` does not know.
+    published : the number of parameters as its makers print it. source, note : where it all comes from. provenance :
+    of each name, where a config.json's value came from.
 
+    Raises ValueError or TypeError for what is no size, no such choice or neither True nor False, and for heads,
+    experts or a pattern that do not fit.
+
+    >>> from roofline_kit import model
     >>> llama = model("llama-2-7b")
     >>> llama.parameters, llama.kv_cache_bytes(tokens=1)
     (6738415616, 524288)
@@ -68,37 +98,114 @@ class Model:
     activation: str = "gelu"
     norm: str = "layer"
     norm_eps: float = 1e-5
+    norms: str = "before"
+    parallel: bool = False
+    query_key_norm: str = "none"
     positions: str = "learned"
     position_rows: Any = None
     position_offset: int = 0
     rope_theta: float = 10000.0
     rope_scaled: bool = False
+    rotary_dim: Any = None
     bias: str = "none"
     tied: bool = False
     window: Any = None
+    chunk: Any = None
+    score_scale: float | None = None
+    score_cap: float | None = None
+    sinks: bool = False
+    experts: Any = None
+    experts_per_token: Any = None
+    expert_hidden: Any = None
+    shared_hidden: Any = None
+    groups: Any = None
+    groups_chosen: Any = None
+    scores: str = "softmax"
+    normalise: bool = True
+    routed_scale: float = 1.0
+    router_offset: bool = False
+    inputs_scaled: bool = False
+    query_latent: Any = None
     kv_latent: Any = None
+    nope_head_dim: Any = None
     rope_head_dim: Any = None
+    value_head_dim: Any = None
+    head_bias: bool = False
+    embedding_norm: bool = False
+    embedding_scale: float = 1.0
+    residual_scale: float = 1.0
+    logits_scale: float = 1.0
+    logits_cap: float | None = None
+    layer_dtype: str = ""
+    expert_dtype: str = ""
+    pattern: tuple[Mapping[str, Any], ...] = field(default=(), hash=False)
+    not_run: str = ""
     published: str = ""
     title: str = ""
     source: str = "own"
     note: str = ""
+    provenance: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
+
+    # --- what is checked ---
 
     def __post_init__(self) -> None:
+        self._fill_sizes()
+        self._check_words()
+        self._check_heads()
+        self._check_experts()
+        self._check_positions()
+        for row in self.pattern:
+            for what in row:
+                choose("field", what, [x.name for x in fields(self)], f"{self.name}, pattern: ")
+            replace(self, pattern=(), **row)
+        if self.pattern and not isinstance(self.layers, int):
+            raise ValueError(f"{self.name}: layers that differ have a number, and layers is {self.layers}")
+
+    def _fill_sizes(self) -> None:
         hidden, heads = (size(getattr(self, what), f"{self.name}: {what}") for what in ("hidden", "heads"))
-        fill = {} if self.kv_latent else {"kv_heads": heads, "head_dim": hidden / heads, "mlp_hidden": 4 * hidden}
+        fill = {"mlp_hidden": 4 * hidden}
+        fill |= {} if self.kv_latent else {"kv_heads": heads, "head_dim": hidden / heads}
+        if self.experts is not None:
+            fill |= {"expert_hidden": self.mlp_hidden or 4 * hidden, "groups": 1, "groups_chosen": 1}
         for what in SIZES:
             value = fill.get(what) if getattr(self, what) is None else getattr(self, what)
             if value is not None or what == "layers":
                 value = size(value, f"{self.name}: {what}")
                 object.__setattr__(self, what, int(value) if value.is_number else value)
+
+    def _check_words(self) -> None:
+        for what, choices in CHOICES.items():
+            object.__setattr__(self, what, choose(what, getattr(self, what), choices, f"{self.name}: "))
+        for x in fields(self):
+            value = getattr(self, x.name)
+            if x.type == "bool" and not isinstance(value, bool):
+                raise TypeError(f"{self.name}: {x.name} must be True or False, not {value!r}")
+        for what in ("layer_dtype", "expert_dtype"):
+            if getattr(self, what):
+                choose("dtype", getattr(self, what), BITS, f"{self.name}, {what}: ")
+
+    def _check_heads(self) -> None:
         if isinstance(self.heads, int) and isinstance(self.kv_heads, int) and self.heads % self.kv_heads:
             raise ValueError(f"{self.name}: {self.heads} heads cannot share {self.kv_heads} kv_heads")
-        for what in ("gated", "rope_scaled", "tied"):
-            if not isinstance(getattr(self, what), bool):
-                raise TypeError(f"{self.name}: {what} must be True or False, not {getattr(self, what)!r}")
-        for what, choices in {"norm": "rms layer", "positions": "rotary learned", "bias": "none qkv all"}.items():
-            object.__setattr__(self, what, choose(what, getattr(self, what), choices.split(), f"{self.name}: "))
-        if self.vocabulary is not None and self.positions == "learned" and not (self.position_rows or self.kv_latent):
+        wanted = ("nope_head_dim", "rope_head_dim", "value_head_dim")
+        missing = [what for what in wanted if getattr(self, what) is None]
+        if self.kv_latent is not None and missing:
+            raise TypeError(f"{self.name}: latent attention needs {missing[0]} as well")
+        if self.window is not None and self.chunk is not None:
+            raise ValueError(f"{self.name}: a layer has a window of {self.window} or chunks of {self.chunk}, not both")
+
+    def _check_experts(self) -> None:
+        given = [what for what in ("experts_per_token", "expert_hidden", "shared_hidden") if getattr(self, what)]
+        if self.experts is None:
+            if given:
+                raise TypeError(f"{self.name}: {given[0]} is {getattr(self, given[0])}, and there are no experts")
+            return
+        if self.experts_per_token is None:
+            raise TypeError(f"{self.name}: of {self.experts} experts, experts_per_token says how many a token meets")
+        group_size(self.experts, self.experts_per_token, self.groups, self.groups_chosen, self.name)
+
+    def _check_positions(self) -> None:
+        if self.vocabulary is not None and self.positions == "learned" and not self.position_rows:
             raise TypeError(
                 f"{self.name}: positions are 'learned' (the default), and the rows of their table are missing: give "
                 "position_rows=1024, say; or positions='rotary', which needs no table; or vocabulary=None, layers alone"
@@ -107,52 +214,102 @@ class Model:
     def __repr__(self) -> str:
         return f"Model({self.name}: {self.layers} layers, hidden {self.hidden}, {self.heads} heads)"
 
+    # --- layers ---
+
+    @cached_property
+    def kinds(self) -> tuple[tuple[Any, Model], ...]:
+        """The kinds of layers that there are: how many of each, and a model whose layers are all like that.
+
+        >>> from roofline_kit import model
+        >>> [(count, kind.window) for count, kind in model("gemma-2-9b").kinds]
+        [(21, 4096), (21, None)]
+        """
+        if not self.pattern:
+            return ((self.layers, self),)
+        rows = [dict(self.pattern[i % len(self.pattern)]) for i in range(self.layers)]
+        different = [row for i, row in enumerate(rows) if row not in rows[:i]]
+        return tuple((rows.count(row), replace(self, pattern=(), **row)) for row in different)
+
+    def like_layer(self, i: int) -> Model:
+        """A model whose layers are all like the i-th, from 0 on."""
+        return replace(self, pattern=(), **self.pattern[i % len(self.pattern)]) if self.pattern else self
+
     # --- arrays ---
 
-    def _not_latent(self) -> None:
-        if self.kv_latent is not None:
-            raise ValueError(f"{self.name} has latent attention, of which only kv_cache_bytes is modelled")
+    def layer_weights(self, dtype: str = "fp16", weights: str | None = None) -> dict[str, Any]:
+        """The weights of one layer, as Tensors by name: a matrix, or a pair of a matrix and a bias.
 
-    def layer_weights(self, dtype: str = "fp16") -> dict[str, Any]:
-        """The weights of one layer, as Tensors by name: a matrix, or a pair of a matrix and a bias."""
-        self._not_latent()
-        h, m, q, kv = self.hidden, self.mlp_hidden, self.heads * self.head_dim, self.kv_heads * self.head_dim
-        shapes = {"query": (h, q), "key": (h, kv), "value": (h, kv), "output": (q, h), "up": (h, m), "down": (m, h)}
-        shapes |= {"gate": (h, m)} if self.gated else {}
-        biased = {"none": (), "qkv": ("query", "key", "value"), "all": tuple(shapes)}[self.bias]
-        made: dict[str, Any] = {name: _weight(f"W_{name}", shape, dtype) for name, shape in shapes.items()}
-        made |= {name: (made[name], _weight(f"b_{name}", shapes[name][1], dtype)) for name in biased}
-        return made | {name: self._norm_weights(name, dtype) for name in ("attention_norm", "mlp_norm")}
+        weights : a dtype for all of them, whatever the model stores them in. Of layers that differ, those of the first:
+        `like_layer(i)` has those of another.
+        """
+        if self.pattern:
+            return self.like_layer(0).layer_weights(dtype, weights)
+        made: dict[str, Any] = {}
+        for name, shape in (_attention_shapes(self) | _mlp_shapes(self)).items():
+            W = _weight(f"W_{name}", shape, weights or self._dtype_of(name, dtype))
+            has_bias = name in BIASED.get(self.bias, (name,))
+            made[name] = (W, _weight(f"b_{name}", (*shape[:-2], shape[-1]), weights or dtype)) if has_bias else W
+        others = {name: _weight(name, shape, weights or dtype) for name, shape in _vector_shapes(self).items()}
+        return made | others | {name: self._norm_weights(name, weights or dtype) for name in _norms(self)}
+
+    def _dtype_of(self, name: str, dtype: str) -> str:
+        """The dtype that a matrix of a layer is stored in; a router never is in a narrower one than `dtype`."""
+        stored = (self.expert_dtype if name.startswith("expert_") else "") or self.layer_dtype
+        return dtype if name == "router" or not stored else stored
 
     def _norm_weights(self, name: str, dtype: str) -> Any:
-        weight, bias = (_weight(f"{x}_{name.removesuffix('_norm')}", self.hidden, dtype) for x in ("w", "b"))
-        return weight if self.norm == "rms" else (weight, bias)
+        shape = _norm_shape(self, name)
+        weight, bias = (_weight(f"{x}_{name.removesuffix('_norm')}", shape, dtype) for x in ("w", "b"))
+        if self.norm == "rms":
+            return weight
+        return weight, bias if self.norm == "layer" and name not in ("query_norm", "key_norm") else None
 
     def end_weights(self, dtype: str = "fp16") -> dict[str, Any]:
         """The weights before and after the layers, as Tensors by name; `head` only where it is not tied.
 
         None at all without a vocabulary.
         """
-        self._not_latent()
         if self.vocabulary is None:
             return {}
         made: dict[str, Any] = {"embedding": _weight("E", (self.vocabulary, self.hidden), dtype)}
         if self.positions == "learned":
             made["positions"] = _weight("E_positions", (self.position_rows, self.hidden), dtype)
+        made |= {"embedding_norm": self._norm_weights("embedding_norm", dtype)} if self.embedding_norm else {}
         made |= {} if self.tied else {"head": _weight("W_head", (self.hidden, self.vocabulary), dtype)}
+        made |= {"head_bias": _weight("b_head", self.vocabulary, dtype)} if self.head_bias else {}
         return made | {"norm": self._norm_weights("norm", dtype)}
 
     @property
     def parameters(self) -> sympy.Expr:
         """Number of parameters: the elements of all weights, a tied matrix once; without a vocabulary, of the layers.
 
+        A router's offset is none: it is not learned by gradients, but balances (14,848 numbers in DeepSeek-V3).
+
+        >>> from roofline_kit import model
         >>> model("gpt2").parameters
         124439808
         >>> Model("layers alone", layers=12, hidden=768, heads=12, bias="all").parameters
         85054464
         """
-        ends, layer = (sympy.Add(*(t.size for t in leaves(w))) for w in (self.end_weights(), self.layer_weights()))
-        return ends + self.layers * layer
+        return _elements(self.end_weights()) + sympy.Add(*(n * _elements(x.layer_weights()) for n, x in self.kinds))
+
+    def active_parameters(self, counted: str = "all") -> sympy.Expr:
+        """Number of parameters that a token meets: of experts, those that it chooses.
+
+        counted : what is published differs. "all", as for Mixtral, Qwen3 and DeepSeek-V3; "without embedding", the
+        token's row of it being looked up and not multiplied, as for gpt-oss; "without embedding and head", GLM-4.5.
+
+        >>> from roofline_kit import model
+        >>> model("mixtral-8x7b").active_parameters()
+        12879925248
+        """
+        choose("counted", counted, ACTIVE, f"{self.name}: ")
+        asleep = sympy.Add(*(n * _asleep(x) for n, x in self.kinds))
+        ends = self.end_weights()
+        left_out = ["embedding", "head"] if counted == ACTIVE[2] else ["embedding"] if counted == ACTIVE[1] else []
+        if self.tied and counted == ACTIVE[1]:
+            left_out = []  # the same matrix is the head, which every token meets
+        return self.parameters - asleep - sympy.Add(*(ends[name].size for name in left_out if name in ends))
 
     def cache(self, tokens: Any, batch: Any = 1, dtype: str = "fp16") -> tuple[Tensor, ...]:
         """The arrays that one layer keeps of a context: K and V, or what latent attention keeps instead."""
@@ -162,32 +319,56 @@ class Model:
         shape = (batch, self.kv_heads, tokens, self.head_dim)
         return tuple(Tensor(name, shape, dtype, role="cache") for name in ("K_cache", "V_cache"))
 
-    def kv_cache_bytes(self, tokens: Any, batch: Any = 1, dtype: str = "fp16") -> sympy.Expr:
+    def kv_cache_bytes(self, tokens: Any, batch: Any = 1, dtype: str = "fp16", reserved: bool = False) -> sympy.Expr:
         """Bytes of the KV cache of all layers for `batch` contexts of `tokens` tokens.
 
+        A layer with a window keeps no more than that. reserved : what an engine takes that reserves room for the whole
+        context in every layer.
+
+        >>> from roofline_kit import model
         >>> model("llama-2-70b").kv_cache_bytes(tokens=4096, batch=8)
         10737418240
+        >>> from roofline_kit import symbols
+        >>> model("gpt-oss-20b").kv_cache_bytes(symbols("tokens"))
+        24576*tokens + 24576*Min(128, tokens)
         """
-        return self.layers * sympy.Add(*(t.nbytes for t in self.cache(self._reach(tokens), batch, dtype)))
+        total = sympy.Integer(0)
+        for count, kind in self.kinds:
+            kept = size(tokens, f"{self.name}: tokens") if reserved else kind._reach(tokens)
+            total += count * sympy.Add(*(t.nbytes for t in kind.cache(kept, batch, dtype)))
+        return total
 
-    def _reach(self, context: Any) -> Any:
-        """How many tokens of a context one can attend to: all, or the window's."""
+    def _reach(self, context: Any, new: Any = 1) -> Any:
+        """How many tokens of a context the last `new` can attend to: all, or those in their windows."""
         size(context, f"{self.name}: tokens")  # Min would hide what is no size
-        return context if self.window is None else sympy.Min(context, self.window)
+        if self.chunk is not None:
+            return sympy.Min(context, self.chunk)
+        return context if self.window is None else sympy.Min(context, self.window - 1 + new)
+
+    def weight_bytes(self, dtype: str = "fp16", weights: str | None = None) -> sympy.Expr:
+        """Bytes of all parameters: stored as the model says, and in `dtype` otherwise; or all in `weights`.
+
+        >>> from roofline_kit import model
+        >>> [float(model("gpt-oss-20b").weight_bytes(weights=w) / 10**9) for w in (None, "bf16")]
+        [13.76..., 41.82...]
+        """
+        layers = sympy.Add(*(n * _bytes(x.layer_weights(dtype, weights)) for n, x in self.kinds))
+        return _bytes(self.end_weights(weights or dtype)) + layers
 
     def memory_bytes(
         self, tokens: Any, batch: Any = 1, dtype: str = "fp16", weights: str | None = None, cache: str | None = None
     ) -> sympy.Expr:
         """Bytes of the weights and the KV cache together: what a card must hold at least.
 
-        weights, cache : dtypes of their own, where they are not stored in `dtype`.
+        weights, cache : dtypes of their own, where they are not stored in `dtype`, or not as the model says.
 
+        >>> from roofline_kit import model
         >>> float(model("llama-2-7b").memory_bytes(tokens=4096) / 10**9)
         15.624314...
         >>> float(model("llama-2-7b").memory_bytes(tokens=4096, weights="int4", cache="fp8") / 10**9)
         4.548237...
         """
-        return self.parameters * bytes_of(weights or dtype) + self.kv_cache_bytes(tokens, batch, cache or dtype)
+        return self.weight_bytes(dtype, weights) + self.kv_cache_bytes(tokens, batch, cache or dtype)
 
     def largest_batch(
         self, machine: Accelerator | str, tokens: Any, dtype: str = "fp16", weights: str | None = None,
@@ -195,15 +376,16 @@ class Model:
     ) -> int:  # fmt: skip
         """How many contexts of `tokens` tokens fit into the card's memory beside the weights.
 
-        weights, cache : dtypes of their own, where they are not stored in `dtype`.
+        weights, cache : as in `memory_bytes`.
 
         Raises ValueError where not even one fits, and says by how much.
 
+        >>> from roofline_kit import model
         >>> model("llama-2-7b").largest_batch("A100-40GB", tokens=1000)
         50
         """
         card = accelerator(machine)
-        room = card.memory - self.parameters * bytes_of(weights or dtype)
+        room = card.memory - self.weight_bytes(dtype, weights)
         batch = int(room // self.kv_cache_bytes(tokens, 1, cache or dtype))
         if batch < 1:
             self.check_memory(card, tokens, 1, dtype, weights, cache)
@@ -215,6 +397,7 @@ class Model:
     ) -> None:  # fmt: skip
         """Raises ValueError where a batch does not fit the card: by how much, and the largest that does.
 
+        >>> from roofline_kit import model
         >>> model("llama-2-7b").check_memory("A10", tokens=4096, batch=4)
         """
         card = accelerator(machine)
@@ -232,70 +415,93 @@ class Model:
 
     def prefill(
         self, batch: Any, seq: Any, logits: str = "all", causal: bool = False, fused: bool = False, dtype: str = "fp16",
-        weights: str | None = None, cache: str | None = None,
+        weights: str | None = None, cache: str | None = None, awake: Any = "most", absorbed: bool = False,
     ) -> Cost:  # fmt: skip
         """The cost of the initial stage: `batch` prompts of `seq` tokens in one forward pass.
 
         batch, seq : sizes, or symbols. logits : of "all" positions or of the "last". causal : count only
-        the scores that a token sees; PyTorch's counter, and this by default, counts all of them. More tokens than
-        a table of learned positions has rows are counted like any others.
+        the scores that a token sees; PyTorch's counter, and this by default, counts all of them, in layers with a
+        window as well. More tokens than a table of learned positions has rows are counted like any others.
         fused : scores stay on chip, as in FlashAttention; standard attention otherwise. dtype : of activations, in
-        which is computed, and of weights and cache, unless these have their own. K and V are used at once, as
-        activations; a cache that is narrower changes what later steps read. Without a vocabulary, the layers alone:
-        there are no logits to choose.
+        which is computed, and of weights and cache, unless these have their own, or the model stores some narrower.
+        K and V are used at once, as activations; a cache that is narrower changes what later steps read. Without a
+        vocabulary, the layers alone: there are no logits to choose.
+        awake : how many different experts of a layer all tokens wake, as `experts` takes it; FLOPs do not depend on it.
+        absorbed : which of the two algorithms of latent attention, as `latent_attention` has them.
 
-        Raises ValueError or TypeError for what is no size, for an unknown choice, and for latent attention.
+        Raises ValueError or TypeError for what is no size, and for an unknown choice.
 
+        >>> from roofline_kit import model
         >>> model("gpt2").prefill(batch=1, seq=50).matmul_flops
         12445363200
         """
-        return self._forward(batch, seq, None, logits, causal, fused, self._widths(dtype, weights, cache))
+        how = {"causal": causal, "fused": fused, "awake": awake, "absorbed": absorbed}
+        return self._forward(batch, seq, None, logits, self._widths(dtype, weights, cache), **how)
 
     def decode(
         self, batch: Any, context: Any, fused: bool = False, dtype: str = "fp16", weights: str | None = None,
-        cache: str | None = None,
+        cache: str | None = None, new: Any = 1, causal: bool = False, awake: Any = "most", absorbed: bool = False,
     ) -> Cost:  # fmt: skip
         """The cost of one auto-regressive step: a new token for each of `batch` contexts.
 
         context : tokens that the new one attends to, itself included; the others' K and V are in the cache.
-        fused, dtype, weights, cache, and what it raises : as in `prefill`.
+        new : so many new tokens at once, the last of the context: a draft that is checked (speculative decoding), or a
+        piece of a prompt (chunked prefill). Of each, the logits are computed.
+        All else, and what it raises : as in `prefill`; and ValueError for more new tokens than the context has.
 
+        >>> from roofline_kit import model
         >>> model("gpt2").decode(batch=1, context=50).matmul_flops
         248907264
         >>> narrow = model("llama-2-7b").decode(batch=1, context=1000, weights="int4", cache="fp8")
         >>> f"{float(model('llama-2-7b').decode(batch=1, context=1000).bytes / narrow.bytes):.2f} times fewer bytes"
         '3.73 times fewer bytes'
         """
-        widths = self._widths(dtype, weights, cache)
-        return self._forward(batch, 1, size(context, f"{self.name}: context"), "all", False, fused, widths)
+        context, new = (size(value, f"{self.name}: {what}") for what, value in (("context", context), ("new", new)))
+        if (context - new).is_negative:
+            raise ValueError(f"{self.name}: {new} new tokens are more than the context of {context}, which holds them")
+        how = {"causal": causal, "fused": fused, "awake": awake, "absorbed": absorbed}
+        return self._forward(batch, new, context, "all", self._widths(dtype, weights, cache), **how)
 
-    def _widths(self, dtype: str, weights: str | None, cache: str | None) -> dict[str, str]:
-        """The dtypes of activations, weights and cache."""
-        given = {"activations": dtype, "weights": weights or dtype, "cache": cache or dtype}
-        return {what: choose("dtype", name, BITS, f"{self.name}, {what}: ") for what, name in given.items()}
+    def _widths(self, dtype: str, weights: str | None, cache: str | None) -> dict[str, Any]:
+        """The dtypes of activations and cache, and that of all weights, if there is one."""
+        given = {"activations": dtype, "weights": weights, "cache": cache or dtype}
+        where = {what: f"{self.name}, {what}: " for what in given}
+        return {what: name and choose("dtype", name, BITS, where[what]) for what, name in given.items()}
 
     def _forward(
-        self, batch: Any, seq: Any, context: Any, logits: str, causal: bool, fused: bool, widths: Mapping[str, str]
+        self, batch: Any, seq: Any, context: Any, logits: str, widths: Mapping[str, Any], causal: bool, **how: Any
     ) -> Cost:
-        """All tokens at once, or one with a context: the ends once, a layer as often as there are layers."""
-        dtype, ends = widths["activations"], self.end_weights(widths["weights"])
+        """All tokens at once, or the last with a context: the ends once, each kind of layer as often as there are."""
+        dtype, weights = widths["activations"], widths["weights"]
         for what, value in (("batch", batch), ("seq", seq)):
             size(value, f"{self.name}: {what}")
         ids, X = Tensor("tokens", (batch, seq), "int64"), Tensor("X", (batch, seq, self.hidden), dtype)
-        layer: dict[str, Any] = {"causal": Causal(self.window) if causal is True else causal, "fused": fused}
-        if context is not None:
-            layer["cache"] = self.cache(self._reach(context), batch, widths["cache"])
-        if self.positions == "rotary":
-            layer["rotation"] = tuple(Tensor(name, (seq, self.head_dim), dtype) for name in ("cos", "sin"))
-        cost = self.layers * trace(self._layer, X, self.layer_weights(widths["weights"]), **layer)
+        cost = Cost((), "")
+        for count, kind in self.kinds:
+            layer = {"causal": Causal(kind.window, chunk=kind.chunk) if causal is True else causal, **how}
+            keys = seq if context is None else kind._reach(context, seq)
+            if context is not None:
+                layer["cache"] = kind.cache(keys, batch, widths["cache"])
+            if kind.positions == "rotary":
+                layer["rotation"] = tuple(Tensor(name, (seq, kind._turning), dtype) for name in ("cos", "sin"))
+            if kind.positions == "alibi":
+                layer["bias"] = Tensor("bias", (kind.heads, 1, keys), dtype)
+            cost = cost + count * trace(kind._layer, X, kind.layer_weights(dtype, weights), **layer)
+        ends = self.end_weights(weights or dtype)
         if ends:
-            wide = dtype if widths["weights"] != dtype else None
+            wide = dtype if weights not in (None, dtype) else None
             first = trace(self._embed, ids, Tensor("positions", seq, "int64"), ends, wide)
             cost = first + cost + trace(self._logits, X, ends, logits=logits)
         elif choose("logits", logits, ("all", "last")) == "last":
             raise ValueError(f"{self.name} has no vocabulary and so no logits: leave out logits='last'")
         stage = f"prefill of {seq}" if context is None else f"decode at {context}"
+        stage += f", {seq} new" if context is not None and seq != 1 else ""
         return Cost(cost.steps, f"{self.name}, {stage}, batch {batch}")
+
+    @property
+    def _turning(self) -> Any:
+        """How many numbers of a head a rotation turns."""
+        return self.rope_head_dim if self.kv_latent is not None else self.rotary_dim or self.head_dim
 
     # --- the algorithm, for Tensors and arrays alike ---
 
@@ -308,16 +514,30 @@ class Model:
         if wide is not None:
             rows = fuse(rows)
         X = rows(w["embedding"], ids)
-        return X + rows(w["positions"], positions) if "positions" in w else X
+        X = X if self.embedding_scale == 1 else X * self.embedding_scale
+        X = X + rows(w["positions"], positions) if "positions" in w else X
+        return norm(X, w["embedding_norm"], self.norm_eps) if "embedding_norm" in w else X
 
-    def _layer(self, X: Any, w: Any, **how: Any) -> Any:
-        sizes = {"heads": self.heads, "kv_heads": self.kv_heads}
-        return decoder_layer(X, w, activation=self.activation, eps=self.norm_eps, **sizes, **how)
+    def _layer(self, X: Any, w: Any, awake: Any = "most", absorbed: bool = False, **how: Any) -> Any:
+        how |= {"heads": self.heads, "activation": self.activation, "eps": self.norm_eps, "parallel": self.parallel}
+        how |= {"residual": self.residual_scale, "scale": self.score_scale}
+        if self.kv_latent is not None:
+            how["absorbed"] = absorbed
+        else:
+            how |= {"kv_heads": self.kv_heads, "cap": self.score_cap, "unit": self.query_key_norm == "unit"}
+        if self.experts is not None:
+            names = ("scores", "normalise", "groups", "groups_chosen", "inputs_scaled")
+            how["routing"] = {name: getattr(self, name) for name in names} | {"awake": awake}
+            how["routing"] |= {"per_token": self.experts_per_token, "scale": self.routed_scale}
+        return decoder_layer(X, w, **how)
 
     def _logits(self, X: Any, w: Any, logits: str) -> Any:
         X = norm(X, w["norm"], self.norm_eps)
         every = choose("logits", logits, ("all", "last")) == "all"
-        return linear(X if every else X[..., -1:, :], w["head"] if "head" in w else w["embedding"].mT)
+        head = w["head"] if "head" in w else w["embedding"].mT
+        out = linear(X if every else X[..., -1:, :], head, w.get("head_bias"))
+        out = out if self.logits_scale == 1 else out * self.logits_scale
+        return out if self.logits_cap is None else capped(out, self.logits_cap)
 
     def run(
         self, ids: Any, ends: Any, layers: Any, cache: Any = None, past: int = 0, logits: str = "all", **how: Any
@@ -326,89 +546,126 @@ class Model:
 
         ids : token ids (batch, n), which stand at the positions from `past` on. ends, layers : arrays as
         `end_weights` and (for each layer) `layer_weights` name and shape them. cache : for each layer K and V,
-        (batch, kv_heads, room, head_dim); the first `past` rows are read, the next n are written. how : fused.
+        (batch, kv_heads, room, head_dim), or what `cache` has for latent attention; the first `past` rows are read, the
+        next n are written. how : fused; absorbed, of latent attention.
 
-        Raises ValueError where n tokens do not fit, and where there is no vocabulary or the positions are not modelled.
+        Raises ValueError where n tokens do not fit, and where there is no vocabulary or something is not modelled.
         """
-        if self.vocabulary is None:
-            raise ValueError(f"{self.name} has no vocabulary, so run has no tokens to begin with; give vocabulary=…")
         n, rows = ids.shape[-1], cache[0][0].shape[-2] if cache else math.inf
         if past + n > rows or past < 0 or (past and not cache):
             raise ValueError(f"{self.name}: {n} tokens after {past} do not fit into a cache of {rows if cache else 0}")
-        if self.rope_scaled:
-            raise ValueError(f"{self.name} stretches its rotary frequencies, which is not modelled by run")
-        positions = [p + self.position_offset for p in range(past, past + n)]
-        import numpy as np
-
+        self._check_run()
         xp, where = array_namespace(ids), device(ids)
+        positions = [p + self.position_offset for p in range(past, past + n)]
         X = self._embed(ids, xp.asarray(positions, device=where), ends)
-        how["causal"] = Causal(self.window)
-        if self.positions == "rotary":
-            angles = np.outer(positions, self.rope_theta ** (-np.arange(0, self.head_dim, 2) / self.head_dim))
-            tables = np.tile(np.cos(angles), 2), np.hstack([-np.sin(angles), np.sin(angles)])
-            how["rotation"] = tuple(xp.asarray(table, dtype=X.dtype, device=where) for table in tables)
         for i, w in enumerate(layers):
+            kind = self.like_layer(i)
+            how["causal"] = Causal(kind.window, chunk=kind.chunk)
             if cache is not None:
                 how["cache"] = tuple(x[..., : past + n, :] for x in cache[i])
-            X = self._layer(X, w, **how)
+            X = kind._layer(X, w, **how, **kind._places(range(past, past + n), X))
         return self._logits(X, ends, logits)
+
+    def _check_run(self) -> None:
+        if self.vocabulary is None:
+            raise ValueError(f"{self.name} has no vocabulary, so run has no tokens to begin with; give vocabulary=…")
+        if self.rope_scaled:
+            raise ValueError(f"{self.name} stretches its rotary frequencies, which is not modelled by run")
+        if self.not_run:
+            raise ValueError(f"{self.name}: {self.not_run}, which is not modelled by run")
+
+    def _places(self, positions: range, X: Any) -> dict[str, Any]:
+        """What the layers are told of the tokens' positions: a rotation, biases, or nothing. X : an array of theirs."""
+        import numpy as np
+
+        xp, where = array_namespace(X), device(X)
+        if self.positions == "rotary":
+            angles = np.outer(positions, self.rope_theta ** (-np.arange(0, self._turning, 2) / self._turning))
+            tables = np.tile(np.cos(angles), 2), np.hstack([-np.sin(angles), np.sin(angles)])
+            return {"rotation": tuple(xp.asarray(table, dtype=X.dtype, device=where) for table in tables)}
+        if self.positions == "alibi":
+            nearest = 2 ** math.floor(math.log2(self.heads))
+            slopes = [2 ** (-8 * (i + 1) / nearest) for i in range(nearest)]
+            slopes += [2 ** (-4 * (2 * i + 1) / nearest) for i in range(self.heads - nearest)]
+            shapes = ((slopes, (-1, 1, 1)), (range(positions.stop), (1, 1, -1)))
+            arrays = (xp.asarray(np.reshape(x, shape), dtype=X.dtype, device=where) for x, shape in shapes)
+            return {"bias": alibi(*arrays)}
+        return {}
+
+
+# --- which weights a layer has, of a model whose layers are all alike ------------------------------------
+
+
+def _attention_shapes(m: Model) -> dict[str, tuple[Any, ...]]:
+    if m.kv_latent is None:
+        q, kv = m.heads * m.head_dim, m.kv_heads * m.head_dim
+        return {"query": (m.hidden, q), "key": (m.hidden, kv), "value": (m.hidden, kv), "output": (q, m.hidden)}
+    query = m.heads * (m.nope_head_dim + m.rope_head_dim)
+    made = {"query": (m.hidden, query)}
+    if m.query_latent is not None:
+        made = {"query_down": (m.hidden, m.query_latent), "query_up": (m.query_latent, query)}
+    made |= {"kv_down": (m.hidden, m.kv_latent + m.rope_head_dim)}
+    made |= {"kv_up": (m.kv_latent, m.heads * (m.nope_head_dim + m.value_head_dim))}
+    return made | {"output": (m.heads * m.value_head_dim, m.hidden)}
+
+
+def _mlp_shapes(m: Model) -> dict[str, tuple[Any, ...]]:
+    if m.experts is None:
+        return _mlp_of(m, "", m.mlp_hidden)
+    made: dict[str, tuple[Any, ...]] = {"router": (m.hidden, m.experts)}
+    made |= {name: (m.experts, *shape) for name, shape in _mlp_of(m, "expert_", m.expert_hidden).items()}
+    return made | (_mlp_of(m, "shared_", m.shared_hidden) if m.shared_hidden else {})
+
+
+def _mlp_of(m: Model, prefix: str, width: Any) -> dict[str, tuple[Any, ...]]:
+    up = {f"{prefix}{name}": (m.hidden, width) for name in ("up", "gate")[: 1 + m.gated]}
+    return up | {f"{prefix}down": (width, m.hidden)}
+
+
+def _vector_shapes(m: Model) -> dict[str, tuple[Any, ...]]:
+    made: dict[str, tuple[Any, ...]] = {"sinks": (m.heads, 1, 1)} if m.sinks else {}
+    return made | ({"router_offset": (m.experts,)} if m.router_offset else {})
+
+
+def _norms(m: Model) -> list[str]:
+    """The names of a layer's norms."""
+    before, after = ["attention_norm", "mlp_norm"], ["attention_post_norm", "mlp_post_norm"]
+    names = {"before": before, "after": after, "around": before + after, "shared": before[:1]}[m.norms]
+    names += ["query_norm", "key_norm"] if m.query_key_norm in ("head", "heads", "all") else []
+    names += ["kv_norm"] if m.kv_latent is not None else []
+    return names + (["query_norm"] if m.query_latent is not None else [])
+
+
+def _norm_shape(m: Model, name: str) -> tuple[Any, ...]:
+    if m.kv_latent is not None and name in ("query_norm", "kv_norm"):
+        return (m.query_latent if name == "query_norm" else m.kv_latent,)
+    if name in ("query_norm", "key_norm"):
+        heads = m.heads if name == "query_norm" else m.kv_heads
+        return {"head": (m.head_dim,), "heads": (heads, 1, m.head_dim), "all": (heads * m.head_dim,)}[m.query_key_norm]
+    return (m.hidden,)
 
 
 def _weight(name: str, shape: Any, dtype: str) -> Tensor:
     return Tensor(name, shape, dtype, role="weight")
 
 
+def _elements(weights: Mapping[str, Any]) -> sympy.Expr:
+    return sympy.Add(
+        *(x.size for name, w in weights.items() if name != "router_offset" for x in leaves(w) if x is not None)
+    )
+
+
+def _bytes(weights: Mapping[str, Any]) -> sympy.Expr:
+    return sympy.Add(*(x.nbytes for x in leaves(weights) if x is not None))
+
+
+def _asleep(m: Model) -> sympy.Expr:
+    """The elements of a layer's experts that a token does not choose."""
+    if m.experts is None:
+        return sympy.Integer(0)
+    routed = {name: w for name, w in m.layer_weights().items() if name.startswith("expert_")}
+    return _elements(routed) * (m.experts - m.experts_per_token) / m.experts
+
+
 def _GB(value: Any) -> str:
     return f"{float(value) / 1e9:,.2f} GB"
-
-
-def models() -> tuple[str, ...]:
-    """The names that `model` knows.
-
-    >>> models()[:3]
-    ('gpt2', 'gpt-3-175b', 'opt-6.7b')
-    """
-    return tuple(data("models.toml"))
-
-
-def model(name: str | Path) -> Model:
-    """The model of that name, or of the Hugging Face config.json at that path.
-
-    Raises ValueError with the nearest names where there is none, and for a config.json of an architecture
-    that is not modelled, with the field that says so; FileNotFoundError where there is no such file.
-
-    >>> model("Llama 2 7B").layers
-    32
-    """
-    if isinstance(name, Path) or (isinstance(name, str) and name.endswith(".json")):
-        return _from_config(Path(name))
-    name = choose("model", name, models(), see="rk.models()")
-    return Model(name, **{key: x for key, x in data("models.toml")[name].items() if key in Model.__dataclass_fields__})
-
-
-def _from_config(path: Path) -> Model:
-    """A model from a Hugging Face config.json, read as huggingface.toml says."""
-    import json
-
-    try:
-        config = dict(json.loads(path.read_text("utf-8")))
-        config |= config.get("rope_parameters") or {}  # where newer versions keep rope_theta
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{path} is no JSON object: {error}") from None
-    kinds = data("huggingface.toml")
-    kind = choose("model_type", config.get("model_type"), kinds, f"{path}: ", see="roofline_kit/data/huggingface.toml")
-    for field, allowed in kinds[kind]["only"].items():
-        if config.get(field, allowed[0]) not in (*allowed, config.get(allowed[0], allowed[0])):
-            raise ValueError(f"{path}: {field} is {config[field]!r}, and only {allowed} is modelled")
-    values = dict(kinds[kind]["always"])
-    for ours, theirs in kinds[kind]["fields"].items():
-        value = config.get(theirs, kinds[kind]["defaults"].get(theirs))
-        if value is None and theirs not in kinds[kind]["optional"]:
-            raise ValueError(f"{path} has no {theirs}")
-        values |= {} if value is None else {ours: value}
-    values["activation"] = "gelu" if str(values["activation"]).startswith("gelu") else values["activation"]
-    if "position_rows" in values:
-        values["position_rows"] = size(values["position_rows"], f"{path}: positions") + values.get("position_offset", 0)
-    scaling = {"rope_type": config.get("rope_type", "default")} | (config.get("rope_scaling") or {})
-    scaled = scaling.get("type", scaling["rope_type"]) != "default"
-    return Model(path.parent.name or path.stem, **values, rope_scaled=scaled, source=str(path))

@@ -820,7 +820,7 @@ MANY_SIZES = rk.trace(rk.exp, rk.Tensor("x", rk.symbols(" ".join(f"n{i}" for i i
         "models": (
             ValueError,
             lambda: rk.model("llama 2 8b"),
-            ("did you mean 'llama-3-8b'", "For all 13, see rk.models()"),
+            ("did you mean 'llama-3-8b'", "For all 37, see rk.models()"),
         ),
         "models by their maker": (ValueError, lambda: rk.model("Meta Llama 2"), ("did you mean 'llama-2-7b' or",)),
         "symbols": (ValueError, lambda: MANY_SIZES.at(n20=4), ("did you mean 'n2", "For all 20, see its .symbols")),

@@ -10,11 +10,12 @@ from typing import Any
 
 import sympy
 
+from ..configs import model
 from ..cost import trace
 from ..hardware import accelerator
 from ..masks import Causal
 from ..measuring import Settings, error_table, measured, service_units
-from ..models import Model, model
+from ..models import Model
 from ..names import data
 from ..ops import exp
 from ..roofline import roofline

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cache
 from typing import Any
 
 import sympy
 
+from ..configs import model, models
 from ..cost import Cost
-from ..models import SIZES, Model, model, models
+from ..models import SIZES, Model
 from ..names import choose
 from ..sizes import BITS, bytes_of, symbols
 from ..tensor import Step, leaves
@@ -21,7 +22,20 @@ from .machines import BANDWIDTH, MEMORY, NO_PEAK, PEAK, WIDTH
 STAGES = ("initial", "auto-regressive")
 PARTS = {"dense": "dense layers", "attention": "self-attention", "whole": "whole step"}
 BRIEF = {"dense": "dense", "attention": "attention", "whole": "step"}  # on a phone
-LOOKS = ("gated", "activation", "norm", "positions", "bias", "tied")
+FREE = {
+    "name",
+    "norm_eps",
+    "position_offset",
+    "rope_theta",
+    "rope_scaled",
+    "not_run",
+    "published",
+    "title",
+    "source",
+    "note",
+    "provenance",
+}  # no cost
+LOOKS = tuple(x.name for x in fields(Model) if x.name not in {*SIZES, *FREE})
 BATCHES, CONTEXTS = stops(1, 512), stops(16, 131072, 4, 50, 1000)
 
 
@@ -31,7 +45,10 @@ BATCHES, CONTEXTS = stops(1, 512), stops(16, 131072, 4, 50, 1000)
 def a_model(given: Model | str | None) -> Model:
     """The model to explore, "llama-2-7b" unless given, with numbers for sizes."""
     of = given if isinstance(given, Model) else model(given or "llama-2-7b")
-    of.layer_weights()  # raises for latent attention, of which only the cache is modelled
+    if of.pattern or of.experts is not None or of.kv_latent is not None:
+        raise ValueError(
+            f"{of.name}: explorers take models whose layers are all alike, with neither experts nor latents"
+        )
     for what in SIZES:
         if not isinstance(getattr(of, what), int | None):
             raise ValueError(f"{of.name}: {what} must be a number here, not {getattr(of, what)}")
@@ -48,7 +65,7 @@ def step_controls(batch: Any, context: Any) -> list[Control]:
 
 def model_controls(of: Model, kv_heads: Any) -> tuple[list[Control], dict[str, Any]]:
     """The controls for a model and its K and V heads, and what they stand at."""
-    known = [m for m in map(model, models()) if m.kv_latent is None and _alike(m, of)]
+    known = [m for m in map(model, models()) if _alike(m, of)]
     alike = {m.name: m for m in [*known, of]}
     sets = {
         name: {s: getattr(m, s) for s in SIZES if s != "kv_heads" and getattr(m, s) is not None}
@@ -88,7 +105,7 @@ def _of_all(first: Model | None) -> Model:
         layers, h, heads, kv_heads = symbols("layers h heads kv_heads")
         return Model("layers", layers, h, heads, vocabulary=1, kv_heads=kv_heads, position_rows=1)
     names = {s: symbols(s) for s in SIZES if getattr(first, s) is not None}
-    return Model("model", **names, **{what: getattr(first, what) for what in LOOKS})
+    return replace(first, name="model", **names)
 
 
 # --- how wide weights and cache are -------------------------------------------------------------------

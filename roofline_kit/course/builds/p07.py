@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from ...configs import model
 from ...masks import Causal
-from ...models import model
 from ...sizes import symbols
 from ...tensor import Tensor, tensors
 from ...transformer import attention, merge_heads, mlp, norm, rotary, split_heads

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from ...configs import model
 from ...masks import Causal
-from ...models import model
 from ...ops import concatenate, store
 from ...sizes import symbols
 from ...tensor import Tensor, fuse, tensors

@@ -1,0 +1,332 @@
+"""Any config.json is exact, or refused by the name of a field; transformers says what is exact."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import roofline_kit as rk
+from roofline_kit.names import data
+
+SIZES: dict[str, Any] = {
+    "vocab_size": 89, "hidden_size": 24, "num_hidden_layers": 4, "num_attention_heads": 4, "num_key_value_heads": 2,
+    "intermediate_size": 36, "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0, "max_position_embeddings": 64,
+}  # fmt: skip
+EXPERTS: dict[str, Any] = {"num_experts_per_tok": 2, "moe_intermediate_size": 10}
+LATENT: dict[str, Any] = {
+    "kv_lora_rank": 8, "qk_nope_head_dim": 6, "qk_rope_head_dim": 4, "v_head_dim": 5, "n_routed_experts": 6,
+    "n_shared_experts": 2, "num_key_value_heads": 4, "first_k_dense_replace": 1, "n_group": 3, "topk_group": 2,
+}  # fmt: skip
+OLD: dict[str, Any] = {"vocab_size": 89, "n_embd": 24, "n_layer": 3, "n_head": 4, "n_positions": 64}
+TINY: dict[str, dict[str, Any]] = {
+    "gpt2": OLD,
+    "gpt2 by other names": {
+        **{"model_type": "gpt2", "vocab_size": 89, "hidden_size": 24, "num_hidden_layers": 3},
+        **{"num_attention_heads": 4, "max_position_embeddings": 64, "n_inner": 30, "tie_word_embeddings": False},
+    },
+    "opt": {**SIZES, "ffn_dim": 40, "word_embed_proj_dim": 24},
+    "llama": SIZES,
+    "llama with biases": {**SIZES, "attention_bias": True, "mlp_bias": True, "head_dim": 8},
+    "mistral": {**SIZES, "sliding_window": 5, "head_dim": 8},
+    "ministral": {
+        **{**SIZES, "head_dim": 8, "sliding_window": 5, "layer_types": ["sliding_attention", "full_attention"] * 2},
+    },
+    "mixtral": {**SIZES, "num_local_experts": 5, "num_experts_per_tok": 2, "sliding_window": None},
+    "qwen2": SIZES,
+    "qwen2 with windows": {**SIZES, "use_sliding_window": True, "sliding_window": 5, "max_window_layers": 3},
+    "qwen3": {**SIZES, "head_dim": 10, "tie_word_embeddings": True},
+    "qwen3_moe": {**SIZES, **EXPERTS, "num_experts": 6, "mlp_only_layers": [2], "head_dim": 6},
+    "qwen3_moe in every second layer": {**SIZES, **EXPERTS, "num_experts": 6, "decoder_sparse_step": 2},
+    "gemma": {**SIZES, "head_dim": 8},
+    "gemma2": {**SIZES, "head_dim": 8, "sliding_window": 5},
+    "gemma3_text": {**SIZES, "head_dim": 8, "sliding_window": 5, "num_hidden_layers": 7},
+    "phi": {**SIZES, "partial_rotary_factor": 0.5, "num_attention_heads": 3, "num_key_value_heads": 3},
+    "phi3": {**SIZES, "sliding_window": 5},
+    "gpt_neox": {**SIZES, "rotary_pct": 0.5, "num_attention_heads": 3},
+    "gptj": {**OLD, "rotary_dim": 4},
+    "falcon": {**SIZES, "multi_query": True, "parallel_attn": True},
+    "falcon with biases": {**SIZES, "multi_query": False, "parallel_attn": False, "bias": True, "alibi": True},
+    "falcon with groups": {**SIZES, "new_decoder_architecture": True, "num_kv_heads": 2},
+    "falcon with groups and one norm": {
+        **{**SIZES, "new_decoder_architecture": True, "num_kv_heads": 2, "num_ln_in_parallel_attn": 1},
+    },
+    "starcoder2": {**SIZES, "sliding_window": 5},
+    "olmo2": SIZES,
+    "cohere": SIZES,
+    "cohere with norms": {**SIZES, "use_qk_norm": True},
+    "granite": {**SIZES, "attention_multiplier": 0.1, "embedding_multiplier": 12.0, "logits_scaling": 8.0},
+    "smollm3": SIZES,
+    "nemotron": {**SIZES, "head_dim": 8},
+    "bloom": {"vocab_size": 89, "hidden_size": 24, "n_layer": 3, "n_head": 4},
+    "bloom with three heads": {"vocab_size": 89, "hidden_size": 24, "n_layer": 2, "n_head": 3},
+    "mpt": {"vocab_size": 89, "d_model": 24, "n_layers": 3, "n_heads": 4, "expansion_ratio": 4},
+    "gpt_oss": {**SIZES, "head_dim": 8, "sliding_window": 5, "num_local_experts": 4, "num_experts_per_tok": 2},
+    "deepseek_v2": {**SIZES, **EXPERTS, **LATENT, "q_lora_rank": None, "topk_method": "group_limited_greedy"},
+    "deepseek_v3": {**SIZES, **EXPERTS, **LATENT, "q_lora_rank": 9},
+    "glm4_moe": {
+        **{**SIZES, **EXPERTS, "n_routed_experts": 6, "use_qk_norm": True, "attention_bias": True, "head_dim": 8},
+        **{"first_k_dense_replace": 2},
+    },
+    "llama4_text": {
+        **{**SIZES, "num_local_experts": 3, "intermediate_size_mlp": 20, "interleave_moe_layer_step": 2},
+        **{"attention_chunk_size": 5, "head_dim": 8, "num_hidden_layers": 5},
+    },
+}  # fmt: skip
+CASES = (
+    *(("prefill", *case) for case in ((1, 1, "all"), (1, 7, "all"), (3, 4, "all"), (2, 12, "all"), (2, 12, "last"))),
+    *(("decode", *case) for case in ((1, 2, "all"), (1, 5, "all"), (3, 6, "all"), (2, 13, "all"))),
+)
+# The names in huggingface.toml that are no model_type of transformers'.
+ALIASES = {"common", "kimi_k2", "RefinedWebModel", "RefinedWeb"}
+each_tiny = pytest.mark.parametrize("name", TINY)
+
+
+def with_type(name: str) -> dict[str, Any]:
+    return {"model_type": name.split()[0], **TINY[name]}
+
+
+def written(folder: Path, config: Any) -> Path:
+    path = folder / "config.json"
+    path.write_text(config if isinstance(config, str) else json.dumps(config), "utf-8")
+    return path
+
+
+def counted_in_full(model: rk.Model) -> rk.Model:
+    """As transformers computes it: Llama 4 there runs every expert on every token, and weighs most of them with 0."""
+    return replace(model, experts_per_token=model.experts) if model.inputs_scaled else model
+
+
+def our_flops(model: rk.Model, stage: str, batch: int, tokens: int, logits: str) -> Any:
+    cost = model.prefill(batch, tokens, logits) if stage == "prefill" else model.decode(batch, tokens)
+    return cost.matmul_flops
+
+
+# --- transformers' own classes -----------------------------------------------------------------------------
+
+
+def theirs(torch: Any, transformers: Any, config: dict[str, Any], device: str) -> Any:
+    """The class of transformers that a config is of, counted as it runs: neither fused attention nor fused experts."""
+    kind = transformers.AutoConfig.for_model(**config)
+    kind._attn_implementation = "eager"
+    kind._experts_implementation = "eager" if device == "cpu" else "batched_mm"
+    with torch.device(device):
+        return transformers.AutoModelForCausalLM.from_config(kind).eval()
+
+
+def their_flops(torch: Any, transformers: Any, model: Any, case: tuple[str, int, int, str]) -> int:
+    from torch.utils.flop_counter import FlopCounterMode
+
+    stage, batch, tokens, logits = case
+    device = next(model.parameters()).device
+    ids = torch.ones((batch, tokens), dtype=torch.long, device=device)
+    with torch.no_grad(), torch.device(device):
+        cache = transformers.DynamicCache(config=model.config)
+        if stage == "decode" and tokens > 1:
+            model(ids[:, :-1], past_key_values=cache, use_cache=True)
+        new = ids[:, -1:] if stage == "decode" else ids
+        with FlopCounterMode(display=False) as counter:
+            model(new, past_key_values=cache, use_cache=True, logits_to_keep=int(logits == "last"))
+    flops = int(counter.get_total_flops())
+    assert flops > 0
+    return flops
+
+
+@pytest.mark.torch
+@each_tiny
+def test_a_tiny_config_is_what_transformers_makes_of_it(
+    torch: Any, transformers: Any, name: str, tmp_path: Path
+) -> None:
+    config = with_type(name)
+    model, other = rk.model(written(tmp_path, config)), theirs(torch, transformers, config, "cpu")
+    assert model.parameters == sum(x.numel() for x in other.parameters())
+    for case in CASES:
+        assert our_flops(counted_in_full(model), *case) - their_flops(torch, transformers, other, case) == 0, case
+
+
+def test_every_model_type_that_is_read_is_compared() -> None:
+    assert {name.split()[0] for name in TINY} == set(data("huggingface.toml")) - ALIASES
+
+
+FULL = {
+    name: row["config"] | dict.fromkeys(row.get("nulls", []))
+    for name, row in data("models.toml").items()
+    if "config" in row
+}
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("name", FULL)
+def test_a_model_of_the_table_is_what_transformers_makes_of_it_at_full_size(
+    torch: Any, transformers: Any, name: str
+) -> None:
+    config = {key: x for key, x in FULL[name].items() if key != "quantization_config"}
+    config["model_type"] = {"kimi_k2": "deepseek_v3"}.get(config["model_type"], config["model_type"])
+    model, other = rk.model(name), theirs(torch, transformers, config, "meta")
+    assert model.parameters == sum(x.numel() for x in other.parameters())
+    assert model.kv_cache_bytes(1) == KV_BYTES[name]
+    for case in (("prefill", 2, 100, "last"), ("decode", 3, 200, "all")):
+        assert our_flops(counted_in_full(model), *case) - their_flops(torch, transformers, other, case) == 0, case
+
+
+KV_BYTES = {
+    "gpt-j-6b": 458_752, "gpt-neox-20b": 1_081_344, "bloom-176b": 4_014_080, "mpt-7b": 524_288, "falcon-7b": 8_192,
+    "mixtral-8x7b": 131_072, "phi-2": 327_680, "phi-3-mini": 393_216, "gemma-7b": 458_752, "gemma-2-9b": 344_064,
+    "gemma-3-4b": 139_264, "starcoder2-15b": 81_920, "command-r-35b": 1_310_720, "olmo-2-7b": 524_288,
+    "nemotron-4-15b": 131_072, "granite-3.3-8b": 163_840, "smollm3-3b": 73_728, "qwen3-8b": 147_456,
+    "qwen3-30b-a3b": 98_304, "glm-4.5-air": 188_416, "gpt-oss-20b": 49_152, "llama-4-scout": 196_608,
+    "deepseek-v2-lite": 31_104, "deepseek-v3": 70_272, "kimi-k2": 70_272,
+}  # fmt: skip
+"""Bytes a token in fp16, of all layers."""
+
+
+# --- where each value came from ------------------------------------------------------------------------
+
+
+def test_a_model_says_where_each_of_its_values_came_from(tmp_path: Path) -> None:
+    model = rk.model(written(tmp_path, with_type("ministral") | {"head_dim": None, "rms_norm_eps": 1e-5}))
+    said = model.provenance
+    assert (said["hidden"], said["norm_eps"]) == ("read: hidden_size", "read: rms_norm_eps")
+    assert (said["head_dim"], said["gated"]) == ("derived: hidden / heads", "every MinistralForCausalLM")
+    assert said["rope_theta"] == "default: rope_theta of MinistralForCausalLM"
+
+
+def test_a_head_dim_is_the_class_s_own_where_the_file_has_none(tmp_path: Path) -> None:
+    """Qwen3 does not divide."""
+    config = {key: x for key, x in with_type("qwen3").items() if key != "head_dim"}
+    model = rk.model(written(tmp_path, config))
+    assert (model.head_dim, model.provenance["head_dim"]) == (128, "default: head_dim of Qwen3ForCausalLM")
+
+
+def test_a_nearly_empty_gemma_3_is_its_class_s_default(tmp_path: Path) -> None:
+    """From Hugging Face: google/gemma-3-4b-pt has these fields and no others about text."""
+    text = {"hidden_size": 2560, "intermediate_size": 10240, "num_hidden_layers": 34, "sliding_window": 1024}
+    text |= {"model_type": "gemma3_text", "rope_scaling": {"rope_type": "linear", "factor": 8.0}}
+    whole = {"model_type": "gemma3", "architectures": ["Gemma3ForConditionalGeneration"], "text_config": text}
+    for config in (text, whole, {"tie_word_embeddings": True} | whole):
+        model = rk.model(written(tmp_path, config))
+        assert (model.heads, model.kv_heads, model.head_dim, model.vocabulary) == (8, 4, 256, 262208)
+        assert model.parameters == 3_880_263_168 and model.provenance["vocabulary"].startswith("default")
+        assert [(n, kind.window) for n, kind in model.kinds] == [(29, 1024), (5, None)]
+
+
+LLAMA = {**SIZES, "model_type": "llama"}
+MOE = with_type("deepseek_v3")
+V3 = "DeepseekV3"
+
+
+@pytest.mark.parametrize(
+    ("config", "refused"),
+    [
+        # what is another architecture
+        (LLAMA | {"architectures": ["LlamaForSequenceClassification"]}, "architectures is"),
+        (LLAMA | {"architectures": ["LlamaModel"]}, "architectures is"),
+        (LLAMA | {"architectures": ["LlamaForConditionalGeneration"]}, "architectures is"),
+        (LLAMA | {"auto_map": {"AutoModelForCausalLM": "modeling_mine.MyLlama"}}, "auto_map has AutoModelForCausalLM"),
+        (LLAMA | {"block_configs": [{"attention": {}}]}, "block_configs is"),
+        (LLAMA | {"global_head_dim": 512}, "global_head_dim is 512"),
+        (LLAMA | {"num_experts": 8}, "num_experts is 8"),
+        (LLAMA | {"num_local_experts": 8, "num_experts_per_tok": 2}, "num_local_experts is 8"),
+        (LLAMA | {"sliding_window": 4096}, "sliding_window is 4096"),
+        (LLAMA | {"layer_types": ["full_attention"] * 4}, "layer_types is"),
+        (LLAMA | {"partial_rotary_factor": 0.5}, "partial_rotary_factor is 0.5"),
+        (LLAMA | {"rope_parameters": {"partial_rotary_factor": 0.5}}, "partial_rotary_factor is 0.5"),
+        (LLAMA | {"rope_parameters": {"rope_theta": 1e4, "experts": 8}}, "rope_parameters has experts"),
+        (LLAMA | {"rope_scaling": {"type": "dynamic", "head_dim": 8}}, "rope_scaling has head_dim"),
+        (LLAMA | {"rope_parameters": 1}, "rope_parameters is 1"),
+        (LLAMA | {"kv_lora_rank": 512}, "kv_lora_rank is 512"),
+        (LLAMA | {"model_type": "jamba", "mamba_d_state": 16}, "'jamba' is not modelled, nor are its mamba_d_state"),
+        (LLAMA | {"model_type": "mllama", "text_config": LLAMA}, "a text_config in a model_type 'mllama'"),
+        (LLAMA | {"text_config": [1]}, "text_config is"),
+        (MOE | {"moe_layer_freq": 2}, "moe_layer_freq is 2"),
+        (MOE | {"scoring_func": "softmax"}, "scoring_func is 'softmax'"),
+        (with_type("phi") | {"qk_layernorm": True}, "qk_layernorm is True"),
+        (with_type("mpt") | {"attn_config": {"alibi": False}}, "alibi is False"),
+        (with_type("mpt") | {"expansion_ratio": 3}, "expansion_ratio is 3"),
+        (with_type("mpt") | {"no_bias": False}, "no_bias is False"),
+        # layers that do not fit
+        (with_type("ministral") | {"layer_types": ["full_attention"] * 3}, "layer_types has 3 entries for 4 layers"),
+        (with_type("gemma2") | {"layer_types": ["linear_attention"] * 4}, "layer_types has 'linear_attention'"),
+        (with_type("ministral") | {"layer_types": "full"}, "layer_types is 'full', and must be a list"),
+        (with_type("smollm3") | {"no_rope_layers": [1, 0]}, "no_rope_layers has 2 entries for 4 layers"),
+        (with_type("mistral") | {"sliding_window": 0}, "sliding_window is 0, and must be a positive integer, or null"),
+        # experts that do not fit
+        (MOE | {"num_experts_per_tok": 7}, "7 experts per token are more than the 6 that there are"),
+        (MOE | {"n_group": 4}, "4 groups do not divide 6 experts"),
+        (MOE | {"topk_group": 4}, "4 groups_chosen are more than the 3 groups"),
+        (MOE | {"num_experts_per_tok": 5}, "5 experts per token are more than the 4 of 2 chosen groups"),
+        # numbers that are none
+        (LLAMA | {"num_attention_heads": 5}, "5 heads do not divide a hidden size of 24"),
+        (LLAMA | {"num_key_value_heads": 3}, "4 heads cannot share 3 kv_heads"),
+        (LLAMA | {"hidden_size": "24"}, "hidden_size is '24', and must be a positive integer"),
+        (LLAMA | {"num_hidden_layers": True}, "num_hidden_layers is True, and must be a positive integer"),
+        (LLAMA | {"tie_word_embeddings": "yes"}, "tie_word_embeddings is 'yes', and must be true or false"),
+        (LLAMA | {"tie_word_embeddings": 1}, "tie_word_embeddings is 1, and must be true or false"),
+        (LLAMA | {"rms_norm_eps": "1e-5"}, "rms_norm_eps is '1e-5', and must be a number"),
+        (LLAMA | {"rope_theta": -1.0}, "rope_theta is -1.0, and must be a positive number"),
+        (LLAMA | {"hidden_act": 3}, "hidden_act is 3"),
+        (with_type("qwen3") | {"head_dim": None}, "head_dim is null, and must be given or left out"),
+        ('{"model_type": "llama", "hidden_size": Infinity}', "Infinity is no number"),
+        ('{"model_type": "llama", "rms_norm_eps": NaN}', "NaN is no number"),
+        ('{"model_type": "llama", "vocab_size": 1e999}', "has no|must be a positive integer"),
+        # storage
+        (LLAMA | {"quantization_config": {"quant_method": "bitsandbytes"}}, "quantization_config has quant_method"),
+        (LLAMA | {"quantization_config": {"quant_method": "gptq", "bits": 3}}, "with bits 3"),
+        (LLAMA | {"quantization_config": {"quant_method": "awq", "bits": 4, "group_size": 32}}, "group_size 32"),
+        (LLAMA | {"quantization_config": "awq"}, "quantization_config is 'awq'"),
+        # files
+        ("[" * 100_000 + "]" * 100_000, "nested too deep|no JSON"),
+        ('{"a":' * 10_000 + "1" + "}" * 10_000, "nested too deep|not modelled"),
+        ("[1, 2]", "is no JSON object"),
+    ],
+)  # fmt: skip
+def test_what_is_not_modelled_is_refused_by_its_name(config: Any, refused: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=refused) as error:
+        rk.model(written(tmp_path, config))
+    assert "did you mean" not in str(error.value)
+
+
+def test_a_file_of_100_megabytes_is_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "config.json"
+    with path.open("wb") as file:
+        file.truncate(100_000_000)
+    with pytest.raises(ValueError, match="has 100000000 bytes: no config"):
+        rk.model(path)
+
+
+def test_code_of_its_own_is_accepted_where_it_is_the_class_s_own(tmp_path: Path) -> None:
+    """As DeepSeek-V3, Falcon and Phi-3 have it, from before transformers knew them."""
+    names = {"AutoConfig": f"configuration_deepseek.{V3}Config", "AutoModelForCausalLM": f"modeling.{V3}ForCausalLM"}
+    assert rk.model(written(tmp_path, MOE | {"auto_map": names})).parameters
+
+
+# --- how weights are stored ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "how", "narrow", "bits"),
+    [
+        ("llama", {"quant_method": "awq", "bits": 4, "group_size": 128}, ("query", "up"), 4.125),
+        ("llama", {"quant_method": "gptq", "bits": 8, "group_size": 128}, ("output", "down"), 8),
+        ("deepseek_v3", {"quant_method": "fp8", "weight_block_size": [128, 128]}, ("kv_up", "expert_up"), 8),
+        ("gpt_oss", {"quant_method": "mxfp4"}, ("expert_up", "expert_gate"), 4.25),
+    ],
+)
+def test_memory_and_bytes_follow_the_widths_that_a_file_names(
+    name: str, how: dict[str, Any], narrow: tuple[str, ...], bits: float, tmp_path: Path
+) -> None:
+    model = rk.model(written(tmp_path, with_type(name) | {"quantization_config": how}))
+    plain = rk.model(written(tmp_path, with_type(name)))
+    layer = model.like_layer(model.layers - 1).layer_weights()
+    matrices = {what: w[0] if isinstance(w, tuple) else w for what, w in layer.items()}
+    assert all(float(matrices[what].nbytes * 8 / matrices[what].size) == bits for what in narrow)
+    wide = [what for what in ("router", "attention_norm", "sinks") if what in matrices]
+    assert all(matrices[what].dtype == "fp16" for what in wide)
+    assert model.weight_bytes() < plain.weight_bytes() == model.weight_bytes(weights="fp16")
+    assert model.memory_bytes(10) - model.kv_cache_bytes(10) == model.weight_bytes()
+    read = [model.decode(1, 5, awake="most").bytes, plain.decode(1, 5, awake="most").bytes]
+    assert read[0] < read[1]
+    assert model.decode(1, 5).matmul_flops == plain.decode(1, 5).matmul_flops
