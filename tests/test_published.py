@@ -417,6 +417,20 @@ def test_page_nine_finds_the_crossings_that_plain_python_finds(page_nine: dict[s
         assert numbers(line)[-1] == pytest.approx(found / predicted, abs=0.005001)
 
 
+def test_page_nine_prints_how_far_the_corner_is_from_the_ceilings(page_nine: dict[str, str]) -> None:
+    products = [row for row in sglang(plain("products"), "H100-SXM") if row["dtype"] == "bf16"]
+    peak, bandwidth = best(products)
+    times = {int(row["m"]): of_product(row) for row in products if row["n"] == row["k"] == "4096"}
+    lines = page_nine["corner-code"].splitlines()
+    for line in lines:
+        rows, micros, ratio = map(float, re.findall(r"\d+(?:\.\d+)?", line))
+        time, flops, moved = times[int(rows)]
+        assert micros == pytest.approx(time * 1e6, abs=0.0501), line
+        assert ratio == pytest.approx(time / max(flops / peak, moved / bandwidth), abs=0.005001), line
+    rising = [times[rows][0] for rows in (192, 161, 256, 257, 512)]
+    assert len(lines) == 9 and rising == sorted(rising), "161 rows take longer than 192, and 257 as long as 512"
+
+
 # The middle of measured / predicted, as a first evaluation by other people's code had it: datasheet, and two ceilings.
 # Of shorter decode and prefill it had what lies in the cache and what does not in one, which the table has apart.
 FIRST = {
