@@ -27,7 +27,7 @@ import pytest
 from needed import installed, missing
 
 import roofline_kit as rk
-from roofline_kit.explorers.live.picture import filled, formatted, significant
+from roofline_kit.explorers.live.picture import formatted, significant
 
 REPOSITORY = Path(__file__).parent.parent
 FOUR: dict[str, Callable[..., Any]] = {
@@ -191,7 +191,7 @@ class Shown:
         at = explorer.values(**state)
         message = explorer._message(at)
         blocked = bool(message and message["blocks"])
-        sentence, alert = "" if blocked else filled(explorer.sentence, at), message["text"] if message else ""
+        sentence, alert = "" if blocked else explorer._sentence(at), message["text"] if message else ""
         assert seen["sentence"] == [sentence]
         assert seen["status"] == [alert]
         assert seen["label"] == f"{sentence} {alert}".strip()

@@ -118,7 +118,7 @@ FORMS: dict[str, dict[str, list[Any]]] = {
         "choose": [5, 10, 0, -1, 1e6, "few", inf],
     },
     "04.drag": {
-        "right": [3, 3.0, "3", 2.57, 2.6, 2.5, "2.6", "2,6", "3x", "2.57×", "3 times", "about 3", [2.57], "≈ 3"],
+        "right": [3, 3.0, "3", 2.58, 2.57, 2.6, 2.5, "2.6", "2,6", "3x", "2.57×", "3 times", "about 3", [2.57], "≈ 3"],
         "how much the cache shrinks": [30, 32, "30", "32x"],
         "hint": [10, 9, "10 times"],
         "choose": [1, 5.4, 100, 0, "much"],

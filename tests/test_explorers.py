@@ -359,8 +359,16 @@ def test_what_replays_find_in_the_cache_is_drawn_in_grey_and_named() -> None:
     assert (colors.count("faint"), colors.count("ink")) == (len(cached), len(batches) - len(cached))
     words = [words for _, _, words in explorer._marks(explorer.state, None)[0]]
     assert "in the cache" in words and "measured" in words
-    assert re.search(r"alone: – from memory, [\d.]+ µs \(grey\) where the GPU's cache", repr(explorer))
-    assert re.search(r"alone: [\d.]+ ms from memory, – \(grey\)", repr(rk.explore_batch(**LONG, measured=True)))
+    assert re.search(r"alone: [\d.]+ µs, grey, for the GPU's cache holds", repr(explorer))
+    assert re.search(r"alone: [\d.]+ ms \(SGLang", repr(rk.explore_batch(**LONG, measured=True)))
+
+
+@pytest.mark.parametrize("make", [rk.explore_batch, rk.explore_roofline])
+@pytest.mark.parametrize("change", [{"measured": False}, {"batch": 3}, {"context": 1000}], ids=str)
+def test_no_measured_time_is_spoken_of_where_there_is_none(make: Any, change: dict[str, Any]) -> None:
+    asked = LONG | {"measured": True} | change
+    device = {"accelerator" if make is rk.explore_batch else "accelerators": asked.pop("accelerator")}
+    assert "Measured, self-attention" not in repr(make(**device, **asked))
 
 
 LONG: dict[str, Any] = {"accelerator": "L40S", "context": 4096, "batch": 32}

@@ -226,7 +226,7 @@ def dragged() -> dict[str, Any]:
     N = rk.symbols("N")
     product = rk.explore_roofline(rk.trace(rk.matmul, *rk.tensors("A B", (N, N))), "A10")
     heads = rk.explore_attention("A10", heads=1)
-    shared = rk.explore_batch("llama-2-7b", "A100-40GB", batch=16, context=2048)
+    shared = rk.explore_batch("llama-2-7b", "A100-40GB", batch=16, context=2048, fused=True)
     sparse = rk.explore_sparse(context=65536)
     walk = rk.explore_roofline("llama-2-7b", "A10", context=1000)
     crowd = rk.explore_batch("llama-2-7b", "A100-40GB", fused=True)

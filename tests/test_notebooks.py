@@ -83,6 +83,13 @@ def test_cells_are_short_and_each_is_introduced_by_a_sentence(notebook: Any) -> 
             assert len([line for line in cell.source.splitlines() if line.strip()]) <= 15, cell.id
 
 
+def test_a_heading_begins_its_cell(notebook: Any) -> None:
+    """JupyterLab folds from a cell that begins with a heading; one that stands further down folds nothing."""
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            assert not re.search(r"\n#+ ", cell.source), f"{cell.id}: what stands before it is a cell of its own"
+
+
 def test_it_asks_two_to_four_questions_and_ends_with_what_to_remember(notebook: Any) -> None:
     turns = [cell for cell in code(notebook) if cell.id.startswith("turn-")]
     assert 2 <= len(turns) <= 4

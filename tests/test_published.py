@@ -9,6 +9,7 @@ import math
 import os
 import re
 import statistics
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -416,6 +417,20 @@ def test_page_nine_finds_the_crossings_that_plain_python_finds(page_nine: dict[s
         assert numbers(line)[-1] == pytest.approx(found / predicted, abs=0.005001)
 
 
+def test_page_nine_prints_how_far_the_corner_is_from_the_ceilings(page_nine: dict[str, str]) -> None:
+    products = [row for row in sglang(plain("products"), "H100-SXM") if row["dtype"] == "bf16"]
+    peak, bandwidth = best(products)
+    times = {int(row["m"]): of_product(row) for row in products if row["n"] == row["k"] == "4096"}
+    lines = page_nine["corner-code"].splitlines()
+    for line in lines:
+        rows, micros, ratio = map(float, re.findall(r"\d+(?:\.\d+)?", line))
+        time, flops, moved = times[int(rows)]
+        assert micros == pytest.approx(time * 1e6, abs=0.0501), line
+        assert ratio == pytest.approx(time / max(flops / peak, moved / bandwidth), abs=0.005001), line
+    rising = [times[rows][0] for rows in (192, 161, 256, 257, 512)]
+    assert len(lines) == 9 and rising == sorted(rising), "161 rows take longer than 192, and 257 as long as 512"
+
+
 # The middle of measured / predicted, as a first evaluation by other people's code had it: datasheet, and two ceilings.
 # Of shorter decode and prefill it had what lies in the cache and what does not in one, which the table has apart.
 FIRST = {
@@ -555,11 +570,16 @@ def sglang(rows: list[dict[str, str]], gpu: str) -> list[dict[str, str]]:
 
 def printed(page: str, cell: str) -> dict[str, list[float]]:
     """The numbers that a stored cell prints of each GPU."""
+    found = {gpu: " ".join(line) for gpu, line in words(page, cell).items()}
+    return {gpu: [float(number) for number in re.findall(r"\d+(?:\.\d+)?", line)] for gpu, line in found.items()}
+
+
+def words(page: str, cell: str, names: Iterable[str] = GPUS) -> dict[str, list[str]]:
+    """What stands behind each name in the lines that a stored cell prints."""
     notebook = nbformat.read(ROOT / "notebooks" / page, as_version=4)
     (outputs,) = (c.outputs for c in notebook.cells if c.id == cell)
     lines = [line for output in outputs for line in output.get("text", "").splitlines()]
-    found = {gpu: line.removeprefix(gpu) for gpu in GPUS for line in lines if line.startswith(gpu)}
-    return {gpu: [float(number) for number in re.findall(r"\d+(?:\.\d+)?", line)] for gpu, line in found.items()}
+    return {name: line.removeprefix(name).split() for name in names for line in lines if line.startswith(name)}
 
 
 def seconds(gpu: str, op: str, tokens: str, users: int, context: int, heads: int = 32) -> float:
@@ -577,25 +597,72 @@ def seconds(gpu: str, op: str, tokens: str, users: int, context: int, heads: int
     return float(row["ms"])
 
 
+def gain(gpu: str, op: str, tokens: str, users: int, context: int) -> str:
+    """How many times the throughput of one user many reach, with a star if what the one moves fits into the cache."""
+    alone, together = (seconds(gpu, op, tokens, batch, context) for batch in (1, users))
+    one_user = {"op": op, "batch": "1", "tokens": "1", "context": "0", tokens: str(context)}
+    if op == "prefill":
+        one_user["context"] = one_user["tokens"]
+    star = "*" if of_attention(one_user | {"ms": "1"})[2] <= CACHES[gpu] else ""
+    return f"{users * alone / together:.2f}{star}"
+
+
 @pytest.mark.parametrize("gpu", GPUS)
 def test_page_8_prints_the_gains_of_batches_that_plain_python_makes_of_the_files(gpu: str) -> None:
     wanted = {"gpu": gpu, "dtype": "bf16", "n": "4096", "k": "4096"}
     rows = [row for row in plain("products") if row["software"].startswith("SGLang") and wanted.items() <= row.items()]
     product = {int(row["m"]): float(row["ms"]) for row in rows}
-    longest = 4096 if gpu.startswith("A100") else 16384
     dense = 64 * statistics.median(ms for m, ms in product.items() if m <= 16) / product[64]
-    decode = [
-        users * seconds(gpu, "decode", "context", 1, context) / seconds(gpu, "decode", "context", users, context)
-        for users, context in ((64, 1024), (16, longest))
-    ]
-    prompts = [
-        8 * seconds(gpu, "prefill", "tokens", 1, tokens) / seconds(gpu, "prefill", "tokens", 8, tokens)
-        for tokens in (64, 1024, 4096)
-    ]
-    shared, short, long, context = printed("08_batching.ipynb", "measured-predict-code")[gpu]
-    assert shared == pytest.approx(dense, abs=0.06) and context == longest
-    assert [short, long] == pytest.approx(decode, abs=0.006)
-    assert printed("08_batching.ipynb", "measured-prompts-code")[gpu] == pytest.approx(prompts, abs=0.006)
+    cases = [(64, 1024), (64, 4096), (16, 16384)]
+    longest = {row["context"] for row in plain("attention") if row["gpu"] == gpu and row["op"] == "decode"}
+    decode = [gain(gpu, "decode", "context", *case) if str(case[1]) in longest else "-" for case in cases]
+    assert ("-" in decode) == gpu.startswith("A100"), "the table of the A100 ends before 16384 tokens"
+    assert words("08_batching.ipynb", "measured-predict-code")[gpu] == [f"{dense:.1f}", *decode]
+    prompts = [gain(gpu, "prefill", "tokens", 8, tokens) for tokens in (64, 1024, 4096)]
+    assert words("08_batching.ipynb", "measured-prompts-code")[gpu] == prompts
+
+
+@pytest.mark.parametrize("gpu", GPUS)
+def test_page_8_prints_how_round_the_corner_is_as_plain_python_makes_it_of_the_files(gpu: str) -> None:
+    wanted = {"gpu": gpu, "dtype": "bf16", "n": "4096", "k": "4096"}
+    rows = [row for row in sglang(plain("products"), gpu) if wanted.items() <= row.items()]
+    times = sorted((int(row["m"]), float(row["ms"]) / 1000) for row in rows)
+    flat = statistics.median(time for m, time in times if m <= 16)
+    peak, bandwidth = PRINTED[gpu]
+    crossing = 4096 / (4096 * bandwidth / peak - 2)
+    one, at_ridge = (2 * (4096 * 4096 + 2 * rows * 4096) / bandwidth for rows in (1, crossing))
+    below, beyond = (
+        max(pair for pair in times if pair[0] <= crossing),
+        min(pair for pair in times if pair[0] > crossing),
+    )
+    slope = (beyond[1] - below[1]) / (beyond[0] - below[0])
+    at_corner = below[1] + (crossing - below[0]) * slope
+    expected = [flat / one, at_corner / flat, at_ridge / one]
+    assert printed("08_batching.ipynb", "measured-corner-code")[gpu] == pytest.approx(expected, abs=0.0101)
+
+
+def line_of_page_8(row: dict[str, str]) -> str:
+    """The line in the A100's picture that a row is a point of."""
+    if "m" in row:
+        drawn = row["dtype"] == "bf16" and row["n"] == row["k"] == "4096" and int(row["m"]) in [2**i for i in range(12)]
+        return "dense layer" if drawn else ""
+    drawn = (row["op"], row["kv_dtype"], row["kv_heads"]) == ("decode", "bf16", "32")
+    return f"attention, T = {row['context']}" if drawn and row["context"] in ("64", "1024") else ""
+
+
+def test_page_8_prints_how_far_the_points_of_the_a100_are_from_their_lines() -> None:
+    gpu, (peak, bandwidth) = "A100-80GB-SXM", PRINTED["A100-80GB-SXM"]
+    ratios: dict[str, dict[bool, list[float]]] = {}
+    for row in sglang(plain("products") + plain("attention"), gpu):
+        if name := line_of_page_8(row):
+            time, flops, moved = of_product(row) if "m" in row else of_attention(row)
+            groups = ratios.setdefault(name, {False: [], True: []})
+            groups[in_cache(row)].append(time / max(flops / peak, moved / bandwidth))
+    assert len(ratios) == 3
+    found = words("08_batching.ipynb", "pictures-time-code", names=ratios)
+    for name, groups in ratios.items():
+        ends = [f"{end(group):.1f}" for group in groups.values() if group for end in (min, max)]
+        assert re.findall(r"\d+\.\d", " ".join(found[name])) == ends
 
 
 @pytest.mark.parametrize("gpu", GPUS)

@@ -114,7 +114,7 @@ def heads() -> dict[str, Any]:
     shared = replace(llama2, kv_heads=1)
     one = trace(attention, Tensor("Q", (H, 1, d)), *tensors("K V", (H, S, d)))
     memories = a100.accelerator.memory, *REPORTED
-    mha, mqa = (a100.time(m.decode(16, 2048)) for m in (llama2, shared))
+    mha, mqa = (a100.time(m.decode(16, 2048, fused=True)) for m in (llama2, shared))
     return {
         "04.predict": sympy.limit(one.intensity, S, sympy.oo).subs(d, 128),
         "04.limit": sympy.limit(trace(attention, *ATTENTION).intensity, N, sympy.oo).subs(h, 64),

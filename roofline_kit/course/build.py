@@ -137,7 +137,8 @@ def _wrong_values(wanted: Build, algorithm: Callable[..., Any]) -> str:
             expected = wanted.plain(*right)
         told = f"it {failed}" if failed else NONE if out is None else _changed(wanted, given, right, draw)
         if told := told or difference(out, expected):
-            return f"Run on arrays with {named(sizes)}, {told}"
+            constants = wanted.last if draw == len(wanted.draws) - 1 else {}
+            return f"Run on arrays with {named({**sizes, **constants})}, {told}"
     return ""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
@@ -44,8 +45,10 @@ def difference_of_arrays(yours: Any, wanted: Any, what: str) -> str:
     yours, wanted = numbers, np.asarray(wanted, float)
     if yours.shape != wanted.shape:
         return f"{what} has the shape {yours.shape}, and must have {wanted.shape}."
-    gap = np.where(np.isfinite(yours), np.abs(yours - wanted), np.inf)
-    wrong = gap > TOLERANCE * max(1e-9, float(np.abs(wanted).max()))
+    with np.errstate(invalid="ignore"):  # an infinity less itself
+        gap = np.where(np.isfinite(yours), np.abs(yours - wanted), np.inf)
+    gap[yours == wanted] = 0
+    wrong = gap > TOLERANCE * np.abs(wanted[np.isfinite(wanted)]).max(initial=1e-9)
     if not wrong.any():
         return ""
     worst = tuple(int(i) for i in np.unravel_index(int(gap.argmax()), gap.shape))
@@ -141,6 +144,6 @@ def written(figures: list[Any], sizes: Sizes) -> tuple[list[str], str]:
     return ["" if x is None else f"{int(at(x, sizes)):,}" for x in figures], named(sizes)
 
 
-def named(sizes: Sizes) -> str:
+def named(sizes: Mapping[str, float]) -> str:
     """Sizes as one reads them, N = 2, h = 3."""
     return ", ".join(f"{name} = {n}" for name, n in sizes.items())

@@ -81,7 +81,7 @@ def explore_batch(
     computed["messages"] += seen.messages
     return Explorer(
         name="explore_batch", call=call if of else [*call, "h={h}"], controls=controls, views=views,
-        sentence=sentence + seen.said, state=state | {"accelerator": name_of(accelerator)}, defaults=DEFAULTS,
+        sentence=sentence, remarks=seen.remarks, state=state | {"accelerator": name_of(accelerator)}, defaults=DEFAULTS,
         tables=[peaks, *seen.tables], show="show", frozen=frozen, **computed,
     )  # fmt: skip
 

@@ -33,7 +33,7 @@ class Taken:
     messages: list[Message] = field(default_factory=list)
     formulas: dict[str, sympy.Expr] = field(default_factory=dict)
     start: dict[str, bool] = field(default_factory=dict)
-    said: str = ""
+    remarks: dict[str, str] = field(default_factory=dict)
 
     def dots(self, over: str, x: str, what: str) -> list[Dots]:
         """The measured points of self-attention in a picture. what : "time", "throughput" or "performance"."""
@@ -69,9 +69,16 @@ def taken(function: str, wanted: bool | None, of: Model | None, widths: Apart) -
         _tables(times),
         [Message("no_measured_rows", message, blocks=False), Message("poor_kernel", poor, blocks=False)],
         {name: formula for kind in KINDS for name, formula in _formulas(kind).items()}, {"measured": wanted},
-        " Measured, self-attention alone: {measured_time:s} from memory, {cached_time:s} (grey) where the GPU's cache "
-        "holds all keys and values, as it would not in a model (SGLang; NVIDIA aiconfigurator).",
+        REMARKS,
     )  # fmt: skip
+
+
+REMARKS = {
+    "measured_time": "Measured, self-attention alone: {measured_time:s} (SGLang; NVIDIA aiconfigurator).",
+    "cached_time": "Measured, self-attention alone: {cached_time:s}, grey, for the GPU's cache holds all keys and "
+    "values here, as it would not in a model (SGLang; NVIDIA aiconfigurator).",
+}
+"""What is said of a time, where there is one."""
 
 
 def _formulas(kind: str) -> dict[str, sympy.Expr]:

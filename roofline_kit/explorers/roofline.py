@@ -69,9 +69,9 @@ def explore_roofline(
     )
     return Explorer(
         name="explore_roofline", call=[*subject.call, "accelerators=[{accelerator}, {compare}]"],
-        controls=subject.controls, views={"": _view(subject)}, sentence=f"{subject.where}: {said}.{subject.seen.said}",
-        state=subject.start | cards | {"dtype": dtype}, defaults=subject.defaults | {"dtype": "fp16"},
-        tables=[*peaks, *subject.seen.tables],
+        controls=subject.controls, views={"": _view(subject)}, sentence=f"{subject.where}: {said}.",
+        remarks=subject.seen.remarks, state=subject.start | cards | {"dtype": dtype},
+        defaults=subject.defaults | {"dtype": "fp16"}, tables=[*peaks, *subject.seen.tables],
         frozen=frozen, **subject.computed,
     )  # fmt: skip
 

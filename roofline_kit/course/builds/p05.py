@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ...ops import concatenate, exp, max, sum
+from ...ops import concatenate, exp, max, relu, sum
 from ...sizes import symbols
 from ...tensor import fuse, tensors
 from .question import Build
@@ -57,6 +57,16 @@ def of_this_tile(q: Any, k: Any, v: Any, m: Any, total: Any, out: Any) -> Any:
     """The maximum forgets the tiles before."""
     S = q @ k.mT
     m_new = max(S, keepdims=True)
+    P = exp(S - m_new)
+    repair = exp(m - m_new)
+    return m_new, total * repair + sum(P, keepdims=True), out * repair + P @ v
+
+
+@fuse
+def by_difference(q: Any, k: Any, v: Any, m: Any, total: Any, out: Any) -> Any:
+    """The maximum from what it rises by."""
+    S = q @ k.mT
+    m_new = m + relu(max(S, keepdims=True) - m)
     P = exp(S - m_new)
     repair = exp(m - m_new)
     return m_new, total * repair + sum(P, keepdims=True), out * repair + P @ v
@@ -144,9 +154,9 @@ QUESTIONS = {
         title="The inner loop of FlashAttention",
         asks="""`q` is (*B*, *d*), and a tile of keys and values, `k` and `v`, is (*T*, *d*). So
 far each row has its largest score *m* (*B*, 1), the sum `total` (*B*, 1) of the exponentials of its scores less *m*,
-and `out` (*B*, *d*), the values times these exponentials, not divided yet. Take the tile in, as one step, and return
-the new `m, total, out`. With the scores `S` = `q` `k`ᵀ, the new maximum of each row is
-`rk.max(rk.concatenate((m, S), axis=-1), keepdims=True)`. No scale.""",
+and `out` (*B*, *d*), the values times these exponentials, not divided yet. Before the first tile, *m* is −∞, and
+`total` and `out` are 0. Take the tile in, as one step, and return the new `m, total, out`. With the scores `S` =
+`q` `k`ᵀ, the new maximum of each row is `rk.max(rk.concatenate((m, S), axis=-1), keepdims=True)`. No scale.""",
         call="flash_step(q, k, v, m, total, out)",
         takes=lambda: (
             tensors("q", (B, d)),
@@ -156,7 +166,14 @@ the new `m, total, out`. With the scores `S` = `q` `k`ᵀ, the new maximum of ea
         ),
         right=tile,
         plain=plain_tile,
-        draws=({"B": 2, "T": 5, "d": 3}, {"B": 1, "T": 1, "d": 1}, {"B": 7, "T": 3, "d": 4}, {"B": 3, "T": 8, "d": 2}),
+        draws=(
+            {"B": 2, "T": 5, "d": 3},
+            {"B": 1, "T": 1, "d": 1},
+            {"B": 7, "T": 3, "d": 4},
+            {"B": 3, "T": 8, "d": 2},
+            {"B": 3, "T": 2, "d": 3},
+        ),
+        last={"m": -np.inf, "total": 0, "out": 0},
         typical={"B": 128, "T": 64, "d": 96},
         learned="That is the kernel's loop: the scores of a tile never leave the chip, and no row waits for its end.",
         hint="Everything belongs into one step, rk.fuse: the scores must not be written.",
@@ -165,6 +182,7 @@ the new `m, total, out`. With the scores `S` = `q` `k`ᵀ, the new maximum of ea
             out_unrepaired: "total is repaired, and out is not: it was summed up below the old maximum as well.",
             upside_down: "The repair is upside down: from the old maximum to the new one it is exp(m - m_new).",
             of_this_tile: "The maximum must be that of all tiles so far: m counts as well.",
+            by_difference: "Before the first tile m is -inf, and -inf + inf is nan: take the maximum with rk.max.",
             divided: "Divide only once, after the last tile: out is not divided yet.",
             unfused: "Each line still goes to memory and back: put the function into rk.fuse.",
         },

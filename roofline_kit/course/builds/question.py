@@ -57,8 +57,8 @@ class Build:
     sizes. learned : said when it is right. hint : when it costs too much. slips : algorithms in the kit's notation
     that students write instead, with what is said of each. without : the kit's functions that would be the answer.
     secret : whether the wanted cost, which would be a giveaway, is told beside a first try only. scale : by how much
-    the last draw's values are larger. below : of whole numbers, by the name of their array, the size that they stay
-    below.
+    the last draw's values are larger. last : arrays, by name, that hold one number throughout in the last draw. below :
+    of whole numbers, by the name of their array, the size that they stay below.
     """
 
     title: str
@@ -76,6 +76,7 @@ class Build:
     without: tuple[str, ...] = ()
     secret: bool = False
     scale: float = 1.0
+    last: Mapping[str, float] = field(default_factory=dict)
     below: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -86,7 +87,7 @@ class Build:
     def arrays(self, draw: int) -> tuple[Any, ...]:
         """Arguments to run it with, the same at each call: arrays for Tensors, numbers for sizes."""
         rng, sizes = np.random.default_rng(draw), self.draws[draw]
-        scale = self.scale if draw == len(self.draws) - 1 else 1.0
+        scale, constants = (self.scale, self.last) if draw == len(self.draws) - 1 else (1.0, {})
 
         def values(x: Any) -> Any:
             if not isinstance(x, Tensor):
@@ -94,6 +95,8 @@ class Build:
             shape = tuple(int(at(n, sizes)) for n in x.shape)
             if x.name in self.below:
                 return rng.permutation(sizes[self.below[x.name]])[: shape[0]]
+            if x.name in constants:
+                return np.full(shape, float(constants[x.name]))
             return scale * rng.normal(size=shape)
 
         return tuple(mapped(x, values) for x in self.takes())

@@ -68,6 +68,12 @@ const fill = (template, at) =>
     name in at ? format(at[name], kind) : all,
   );
 
+// The sentence, and the remarks on what is there.
+function sentenceAt(at) {
+  const remarks = Object.entries(SPEC.remarks).filter(([value]) => at[value] > 0);
+  return fill([SPEC.sentence, ...remarks.map(([, words]) => words)].join(" "), at);
+}
+
 function wrapped(text, room) {
   const lines = [""];
   for (const word of text.split(" ")) {
@@ -864,7 +870,7 @@ function mount(root, options) {
     if (svg.getAttribute("viewBox") !== box) svg.setAttribute("viewBox", box);
     paint(svg, shown, made.marks);
     shown = made.marks;
-    const words = message && message.blocks ? "" : fill(SPEC.sentence, at),
+    const words = message && message.blocks ? "" : sentenceAt(at),
       told = `${words} ${message ? message.text : ""}`.trim();
     if (svg.getAttribute("aria-label") !== told) svg.setAttribute("aria-label", told);
     sentence.textContent = words;

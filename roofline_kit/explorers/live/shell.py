@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from html import escape
 from pathlib import Path
@@ -35,7 +35,7 @@ class Explorer:
     {names of the choices in `select`, joined by "|": `Program`}; all have the same outputs. tables : numbers that
     follow from others. views : what is drawn, by the value of the control `show`. messages : conditions in words.
     table, formulas : what stands beside the picture. state, frozen : values of the controls; defaults : those that a
-    call need not name.
+    call need not name. remarks : {value: what is said after the sentence where it is above 0}.
     """
 
     name: str
@@ -53,6 +53,7 @@ class Explorer:
     messages: Sequence[Message] = ()
     show: str = ""
     frozen: Mapping[str, Any] | None = None
+    remarks: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "state", self.checked(self.state))
@@ -108,6 +109,11 @@ class Explorer:
                 return {"text": filled(message.text, at), "blocks": message.blocks}
         return None
 
+    def _sentence(self, at: dict[str, Any]) -> str:
+        """The sentence, and the remarks on what is there."""
+        remarks = [words for value, words in self.remarks.items() if at[value] > 0]
+        return filled(" ".join([self.sentence, *remarks]), at)
+
     def _marks(
         self, state: Mapping[str, Any], frozen: Mapping[str, Any] | None, width: int = 720, height: int = 418
     ) -> tuple[list[Any], int]:
@@ -129,7 +135,7 @@ class Explorer:
     def __repr__(self) -> str:
         at = self._at(self.state)
         message = self._message(at)
-        said = "" if message and message["blocks"] else filled(self.sentence, at)
+        said = "" if message and message["blocks"] else self._sentence(at)
         return f"{said} {message['text'] if message else ''}".strip()
 
     # --- the stored output ---
@@ -140,7 +146,8 @@ class Explorer:
         any_of = next(iter(self.programs.values()))
         spec = {
             "name": self.name, "call": self.call, "select": self.select, "tables": self.tables, "views": self.views,
-            "messages": self.messages, "sentence": self.sentence, "table": self.table, "formulas": self.formulas,
+            "messages": self.messages, "sentence": self.sentence, "remarks": self.remarks, "table": self.table,
+            "formulas": self.formulas,
             "show": self.show, "state": self.state, "defaults": self.defaults, "frozen": self.frozen,
             "controls": self.controls,
             "inputs": any_of.inputs, "outputs": any_of.outputs,
