@@ -525,6 +525,7 @@ class Model:
             how["absorbed"] = absorbed
         else:
             how |= {"kv_heads": self.kv_heads, "cap": self.score_cap, "unit": self.query_key_norm == "unit"}
+            how |= {"rotary_dim": self.rotary_dim}
         if self.experts is not None:
             names = ("scores", "normalise", "groups", "groups_chosen", "inputs_scaled")
             how["routing"] = {name: getattr(self, name) for name in names} | {"awake": awake}

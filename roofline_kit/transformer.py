@@ -162,12 +162,12 @@ def merge_heads(X: Any) -> Any:
 
 
 @fuse
-def rotary(X: Any, cos: Any, sin: Any) -> Any:
+def rotary(X: Any, cos: Any, sin: Any, columns: Any = None) -> Any:
     """Rotary position embedding: each pair of a head's numbers, half a head apart, turned by an angle.
 
     X : (..., N, head_dim). cos, sin : (N, head_dim), the cosines of a token's angles, twice side by side, and
-    the sines, the first time negated. 3 FLOPs per element. Su et al., "RoFormer", arXiv 2104.09864. Narrower ones
-    (N, n) turn the first n numbers of a head, and leave the others (GPT-NeoX, arXiv 2204.06745).
+    the sines, the first time negated. 3 FLOPs per element. Su et al., "RoFormer", arXiv 2104.09864. columns : how many
+    numbers of a head turn, the first of them, and as many as cos and sin have (GPT-NeoX, arXiv 2204.06745); None: all.
 
     Raises ValueError where the columns that turn are odd or more than head_dim, or the shapes do not match.
 
@@ -175,8 +175,7 @@ def rotary(X: Any, cos: Any, sin: Any) -> Any:
     >>> rotary(*(Tensor(x, (10, 128)) for x in ("X", "cos", "sin"))).step.flops
     3840
     """
-    columns = cos.shape[-1]
-    if same_size(sympy.sympify(columns), sympy.sympify(X.shape[-1])):
+    if columns is None or same_size(sympy.sympify(columns), sympy.sympify(X.shape[-1])):
         return turned(X, cos, sin)
     return concatenate((turned(X[..., :columns], cos, sin), X[..., columns:]), axis=-1)
 
@@ -191,8 +190,8 @@ def multi_head_attention(
     X: Any, W_q: Any, W_k: Any, W_v: Any, W_o: Any, *, heads: Any, kv_heads: Any = None,
     causal: bool | Causal | None = False, fused: bool = False,
     rotation: tuple[Any, Any] | None = None, cache: tuple[Any, Any] | None = None,
-    scale: Any = None, norms: tuple[Any, Any] = (None, None), unit: bool = False, eps: float = 1e-5,
-    cap: float | None = None, bias: Any = None, sinks: Any = None,
+    rotary_dim: Any = None, scale: Any = None, norms: tuple[Any, Any] = (None, None), unit: bool = False,
+    eps: float = 1e-5, cap: float | None = None, bias: Any = None, sinks: Any = None,
 ) -> Any:  # fmt: skip
     """Self-attention with many heads: one function for MHA, GQA and MQA.
 
@@ -204,10 +203,11 @@ def multi_head_attention(
     computed. fused : scores stay on chip. rotation : (cos, sin) of `rotary`. cache : K and V of the context
     (..., kv_heads, T, head_dim), whose last N rows X's own K and V are stored into.
 
-    What some models change: scale, of the scores, 1/√head_dim unless given. norms : weights of norms of queries and
-    keys, of each head (head_dim,) as in Qwen3, or before heads are split (heads·head_dim,) as in OLMo 2; None for none.
-    unit : queries and keys are brought to one length once they are turned (Llama 4). eps : of these norms.
-    cap : as of `attention`. bias (heads, 1, T) and sinks (heads, 1, 1): its bias and sinks, of each head.
+    What some models change: rotary_dim : how many numbers of a head turn, all unless given. scale : of the scores,
+    1/√head_dim unless given. norms : weights of norms of queries and keys, of each head (head_dim,) as in Qwen3, or
+    before heads are split (heads·head_dim,) as in OLMo 2; None for none. unit : queries and keys are brought to one
+    length once they are turned (Llama 4). eps : of these norms. cap : as of `attention`. bias (heads, 1, T) and sinks
+    (heads, 1, 1): its bias and sinks, of each head.
 
     Raises ValueError where heads do not divide the width, or kv_heads the heads.
 
@@ -232,7 +232,7 @@ def multi_head_attention(
         dims = f"the {kv_heads} K heads have head_dim {K.shape[-1]}, and the {heads} Q heads {Q.shape[-1]}"
         raise ValueError(f"{dims}: W_k must have kv_heads · {Q.shape[-1]} columns")
     if rotation is not None:
-        Q, K = rotary(Q, *rotation), rotary(K, *rotation)
+        Q, K = rotary(Q, *rotation, rotary_dim), rotary(K, *rotation, rotary_dim)
     if unit:
         Q, K = scaled_norm(Q, None, eps, scale), rms_norm(K, None, eps)
     if cache is not None:

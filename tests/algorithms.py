@@ -107,7 +107,7 @@ def today(X: Any, norm: Any, square: Any, one_head: Any, head: Any, up: Any, dow
     weights |= {"query": square, "key": one_head, "value": one_head, "output": square, "up": up, "down": down}
     weights |= {"query_norm": head, "key_norm": (head, head)}
     how = {"heads": 2, "kv_heads": 1, "activation": "squared_relu", "causal": rk.Causal(window=2), "residual": 0.5}
-    return rk.decoder_layer(X, weights, **how, rotation=(cos, sin), cap=50.0, scale=0.25)
+    return rk.decoder_layer(X, weights, **how, rotation=(cos, sin), rotary_dim=cos.shape[-1], cap=50.0, scale=0.25)
 
 
 def side_by_side(X: Any, norm: Any, square: Any, up: Any, down: Any, slopes: Any, sinks: Any) -> Any:
@@ -278,7 +278,7 @@ ALGORITHMS: dict[str, Algorithm] = MATRIX_PRODUCTS | {
 # Contexts end where their last window or block ends, and a sliding window sees all of them: a step is said to
 # read its arrays whole, and the interpreter reads no row that nobody needs.
 COUNTED: dict[str, Algorithm] = ALGORITHMS | {
-    "rotary of a part": (rk.rotary, ("B N 2*d+h", "N 2*d", "N 2*d")),
+    "rotary of a part": (lambda X, cos, sin: rk.rotary(X, cos, sin, cos.shape[-1]), ("B N 2*d+h", "N 2*d", "N 2*d")),
     "top": (lambda x: rk.top(x, 3), ("N M+2",)),
     "concatenate": (lambda a, b: rk.concatenate((a, b)), ("N h", "M h")),
     "experts that are chosen": (routed(), ("B N M+2",)),

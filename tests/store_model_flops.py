@@ -40,7 +40,7 @@ CLASSES = {
     "llama-3.1-405b": "LlamaForCausalLM",
     "mistral-7b": "MistralForCausalLM",
     "qwen2.5-72b": "Qwen2ForCausalLM",
-}  # all but the one with latent attention
+}
 COUNTED = ("gpt2", "opt-6.7b", "llama-2-7b", "llama-3-8b", "mistral-7b")
 CASES = (  # stage, batch, tokens, logits
     ("prefill", 1, 1, "all"),

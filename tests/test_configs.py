@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -183,6 +184,45 @@ KV_BYTES = {
 """Bytes a token in fp16, of all layers."""
 
 
+# --- the same, stored -----------------------------------------------------------------------------------------
+
+with Path(__file__).with_name("models_of_today.csv").open(encoding="utf-8", newline="") as file:
+    STORED = list(csv.DictReader(file))
+"""Counted on 2026-11-28 in transformers 5.23.0 on the meta device, with PyTorch 2.13's FlopCounterMode."""
+
+
+@pytest.mark.parametrize("name", dict.fromkeys(row["model"] for row in STORED))
+def test_a_model_of_the_table_is_what_was_counted(name: str) -> None:
+    model = rk.model(name)
+    for row in (row for row in STORED if row["model"] == name):
+        value = {
+            "parameters": lambda row: model.parameters,
+            "active": lambda row: model.active_parameters(row["which"]),
+            "kv cache": lambda row: model.kv_cache_bytes(int(row["tokens"])),
+        }.get(row["quantity"], lambda row: flops_of_row(model, row))(row)
+        assert value - int(row["value"]) == 0, row
+
+
+def flops_of_row(model: rk.Model, row: dict[str, str]) -> Any:
+    case = row["quantity"], int(row["batch"]), int(row["tokens"]), row["which"]
+    return our_flops(counted_in_full(model), *case)
+
+
+def test_of_llama_4_both_numbers_are_known() -> None:
+    """One token of Scout: with all 16 experts, as transformers computes it, and with the one that it chooses."""
+    scout = rk.model("llama-4-scout")
+    in_full, chosen = (model.prefill(1, 1).matmul_flops for model in (counted_in_full(scout), scout))
+    assert (round(float(in_full) / 1e9, 1), round(float(chosen) / 1e9, 1)) == (213.5, 32.3)
+
+
+def test_of_deepseek_v3_both_algorithms_are_known() -> None:
+    """A step for 3 contexts of 1000: keys and values computed anew, as transformers does, and absorbed."""
+    costs = [rk.model("deepseek-v3").decode(3, 1000, absorbed=absorbed) for absorbed in (False, True)]
+    assert costs[0].matmul_flops == 6_369_059_536_896
+    assert [round(float(cost.matmul_flops) / 1e12, 2) for cost in costs] == [6.37, 0.27]
+    assert round(float(costs[0].matmul_flops - costs[1].matmul_flops) / 1e12, 2) == 6.1  # of 6.22 in attention
+
+
 # --- where each value came from ------------------------------------------------------------------------
 
 
@@ -265,7 +305,7 @@ V3 = "DeepseekV3"
         (LLAMA | {"num_hidden_layers": True}, "num_hidden_layers is True, and must be a positive integer"),
         (LLAMA | {"tie_word_embeddings": "yes"}, "tie_word_embeddings is 'yes', and must be true or false"),
         (LLAMA | {"tie_word_embeddings": 1}, "tie_word_embeddings is 1, and must be true or false"),
-        (LLAMA | {"rms_norm_eps": "1e-5"}, "rms_norm_eps is '1e-5', and must be a number"),
+        (LLAMA | {"rms_norm_eps": "1e-5"}, "rms_norm_eps is '1e-5', and must be a positive number"),
         (LLAMA | {"rope_theta": -1.0}, "rope_theta is -1.0, and must be a positive number"),
         (LLAMA | {"hidden_act": 3}, "hidden_act is 3"),
         (with_type("qwen3") | {"head_dim": None}, "head_dim is null, and must be given or left out"),

@@ -83,7 +83,14 @@ def test_a_rotation_turns_the_first_columns_and_leaves_the_others(columns: int) 
         pairs = pairs * np.exp(1j * angles)
         return np.concat([pairs.real, pairs.imag, x[..., columns:]], -1)
 
-    np.testing.assert_allclose(computed(rotation=(cos, sin)), written_out(normed=turned), rtol=1e-10)
+    out = computed(rotation=(cos, sin), rotary_dim=columns)
+    np.testing.assert_allclose(out, written_out(normed=turned), rtol=1e-10)
+
+
+def test_a_narrow_rotation_is_refused_unless_it_is_asked_for() -> None:
+    cos = np.ones((TOKENS, 4))
+    with pytest.raises(ValueError, match="broadcast"):
+        computed(rotation=(cos, cos))
 
 
 @pytest.mark.parametrize("width", [HEAD_DIM, WIDTH])

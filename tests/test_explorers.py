@@ -395,7 +395,7 @@ def diamonds(explorer: Any, **changes: Any) -> list[str]:
     ("call", "error", "words"),
     [
         (lambda: rk.explore_batch("lama-2-7b"), ValueError, "did you mean 'llama-2-7b'"),
-        (lambda: rk.explore_batch("deepseek-v3"), ValueError, "latent attention"),
+        (lambda: rk.explore_batch("deepseek-v3"), ValueError, "neither experts nor latents"),
         (lambda: rk.explore_batch(accelerator="A11"), ValueError, "A11"),
         (lambda: rk.explore_batch(batch=0), ValueError, "batch size must be a whole number from 1 to 512, not 0"),
         (lambda: rk.explore_batch(batch=513), ValueError, "from 1 to 512, not 513"),
@@ -768,11 +768,12 @@ def test_an_array_has_a_role_which_its_views_and_parts_share() -> None:
 def test_weights_and_caches_of_a_model_have_their_roles() -> None:
     for of in map(rk.model, rk.models()):
         assert {x.role for x in of.cache(N)} == {"cache"}
-        if of.kv_latent is None:
-            assert {x.role for x in leaves((of.layer_weights(), of.end_weights()))} == {"weight"}
-            read = {x.root.name: x.role for step in of.decode(b, N).steps for x in step.reads}
-            assert {"weight", "cache", "activation"} == set(read.values())
-            assert read["K_cache"] == read["V_cache"] == "cache"
+        weights = leaves((of.layer_weights(), of.end_weights()))
+        assert {x.role for x in weights if x is not None} == {"weight"}
+        read = {x.root.name: x.role for step in of.decode(b, N).steps for x in step.reads}
+        assert {"weight", "cache", "activation"} == set(read.values())
+        kept = ("K_cache", "V_cache") if of.kv_latent is None else ("latent", "k_rope")
+        assert {read[name] for name in kept} == {"cache"}
 
 
 def test_each_number_of_a_model_is_listed_among_its_sizes() -> None:
