@@ -17,9 +17,11 @@ from sphinx.application import Sphinx
 from sphinx.util.fileutil import copy_asset_file
 
 import roofline_kit as rk
+from roofline_kit.configs import merged
 from roofline_kit.course.answers import answer as right_answer
 from roofline_kit.course.judging import slips
 from roofline_kit.course.lessons import hints
+from roofline_kit.names import data
 
 TITLE = re.compile(r"([^?.:]*\??)[.:]?\s*")  # the first words of a module's docstring, mostly a question
 COLLAPSED = "jp-MarkdownHeadingCollapsed"  # JupyterLab's name for a heading that hides the cells below it
@@ -39,6 +41,8 @@ def on_source(app: Sphinx, page: str, source: list[str]) -> None:
     """Complete a page as it is read; the files stay as they are."""
     if page == "api":
         source[0] += reference()
+    elif page == "models":
+        source[0] += models_by_name() + model_types()
     elif page.startswith("measurements/"):
         source[0] = "---\norphan: true\n---\n" + source[0]  # pages link to it, and no table of contents does
     elif app.env.doc2path(page).suffix == ".ipynb":
@@ -132,6 +136,32 @@ def reference() -> str:
             parts += [f".. auto{kind}:: roofline_kit.{name}", "   :members:" if kind == "class" else "", ""]
         parts += ["```", ""]
     return "\n".join(parts)
+
+
+def table(columns: list[str], rows: list[list[str]]) -> str:
+    """A table of Markdown."""
+    lines = [columns, ["---"] * len(columns), *rows]
+    return "".join(f"| {' | '.join(row)} |\n" for row in lines)
+
+
+def models_by_name() -> str:
+    """What each model of the kit weighs, and keeps of a context."""
+    columns = ["`rk.model(…)`", "parameters", "a token meets", "KV cache of 1,000 tokens", "of 100,000"]
+    rows = []
+    for of in map(rk.model, rk.models()):
+        kept = [f"{float(of.kv_cache_bytes(tokens)) / 1e6:,.1f} MB" for tokens in (1_000, 100_000)]
+        rows.append([f"`{of.name}`", f"{int(of.parameters):,}", f"{int(of.active_parameters()):,}", *kept])
+    return "## By name\n\n" + table(columns, rows) + "\nThe caches are those of 16-bit numbers.\n\n"
+
+
+def model_types() -> str:
+    """Which config.json is read, by its model_type, and what is refused in it."""
+    kinds = {name: merged(name) for name in data("huggingface.toml") if name != "common"}
+    rows = []
+    for name, kind in kinds.items():
+        only = [f"{field} {' or '.join(map(str, allowed)) or 'null'}" for field, allowed in kind["only"].items()]
+        rows.append([f"`{name}`", f"`{kind['class']}`", escape("; ".join(only)) or "anything"])
+    return "## By `config.json`\n\n" + table(["model_type", "class in transformers", "modelled with"], rows)
 
 
 PARAMETER = r"[A-Za-z]\w*(?:, [A-Za-z]\w*)* : "

@@ -184,10 +184,10 @@ def _text_part(path: str, config: dict[str, Any], kinds: Mapping[str, Any]) -> t
 
 
 @cache
-def _merged(name: str) -> dict[str, Any]:
+def merged(name: str) -> dict[str, Any]:
     """How to read a model_type, with what stands in the entries that it is like."""
     entry = data("huggingface.toml")[name]
-    below = _merged(entry["like"]) if "like" in entry else {}
+    below = merged(entry["like"]) if "like" in entry else {}
     tables = ("always", "fields", "defaults", "only")
     made = {table: {**below.get(table, {}), **entry.get(table, {})} for table in tables}
     made["fields"] = {ours: theirs for ours, theirs in made["fields"].items() if theirs}
@@ -205,8 +205,8 @@ def _kind(path: str, values: Mapping[str, Any], kinds: Mapping[str, Any]) -> dic
     """How to read this config's model_type."""
     name = values.get("model_type")
     if isinstance(name, str) and name in kinds and name != "common":
-        return _merged(name)
-    known = set[str]().union(*(_known(_merged(other)) for other in kinds))
+        return merged(name)
+    known = set[str]().union(*(_known(merged(other)) for other in kinds))
     strange = [key for key in values if STRUCTURAL.search(key) and key not in known and values[key]]
     told = f", nor are its {', '.join(strange)}" if strange else ""
     modelled = ", ".join(other for other in kinds if other != "common")

@@ -46,31 +46,24 @@ ACTIVE = ("all", "without embedding", "without embedding and head")
 class Model:
     """A decoder-only transformer: its shapes, and what follows from them.
 
-    Sizes
-        layers, hidden, heads, kv_heads, head_dim, mlp_hidden, vocabulary. vocabulary=None: layers alone, with neither
-        embeddings before them nor a norm and a head after them.
-    MLP
-        gated, activation. Experts in its place: experts, experts_per_token, each expert_hidden wide, and beside them
-        one MLP of shared_hidden for all tokens; scores, normalise, groups, groups_chosen, routed_scale, router_offset
-        and inputs_scaled as `route` and `experts` take them.
-    Norms
-        norm : their kind, with norm_eps. norms : "before" attention and MLP, "after" them, "around" both, or "shared":
-        one for both, before them. parallel : attention and MLP side by side. query_key_norm : of each "head", of each
-        of the "heads" with weights of its own, of "all" heads together, or to "unit" length.
-    Attention
-        bias : which products have one. window : tokens that one attends to, where it is not the whole context. chunk :
-        the context is cut into such chunks instead. score_scale : of scores, 1/√head_dim unless given. score_cap :
-        what they are capped at. sinks : whether each head has one. kv_latent, with query_latent, nope_head_dim,
-        rope_head_dim and value_head_dim: latent attention.
-    Positions
-        positions : "rotary", with rope_theta and of rotary_dim numbers of a head, all unless given; "learned", with a
-        table of position_rows whose first position_offset rows are not used; "alibi"; "none".
-    Ends
-        tied : whether the output projection is the embedding's matrix. head_bias, embedding_norm. embedding_scale,
-        residual_scale, logits_scale : numbers that these are multiplied by. logits_cap.
-    Storage
-        layer_dtype, expert_dtype : of the layers' matrices, and of those of routed experts, where they are stored
-        narrower than the rest.
+    * Sizes: layers, hidden, heads, kv_heads, head_dim, mlp_hidden, vocabulary. Without a vocabulary, layers alone, with
+      neither embeddings before them nor a norm and a head after them.
+    * MLP: gated, activation. Experts in its place: experts, experts_per_token, each expert_hidden wide, and beside them
+      one MLP of shared_hidden for all tokens; scores, normalise, groups, groups_chosen, routed_scale, router_offset
+      and inputs_scaled as `route` and `experts` take them.
+    * Norms: norm is their kind, with norm_eps; norms says where: "before" attention and MLP, "after" them, "around"
+      both, or "shared", one for both and before them. parallel: attention and MLP side by side. query_key_norm: of each
+      "head", of each of the "heads" with weights of its own, of "all" heads together, or to "unit" length.
+    * Attention: bias says which products have one. window: tokens that one attends to, where it is not the whole
+      context. chunk: the context is cut into such chunks instead. score_scale: of scores, 1/√head_dim unless given.
+      score_cap: what they are capped at. sinks: whether each head has one. kv_latent, with query_latent,
+      nope_head_dim, rope_head_dim and value_head_dim: latent attention.
+    * Positions: "rotary", with rope_theta and of rotary_dim numbers of a head, all unless given; "learned", with a
+      table of position_rows whose first position_offset rows are not used; "alibi"; "none".
+    * Ends: tied says whether the output projection is the embedding's matrix. head_bias, embedding_norm. What these are
+      multiplied by: embedding_scale, residual_scale, logits_scale. logits_cap.
+    * Storage: layer_dtype, expert_dtype, of the layers' matrices, and of those of routed experts, where they are stored
+      narrower than the rest.
 
     pattern : what is different from layer to layer, a mapping of such names for each layer, repeated over all layers:
     ({"window": 4096}, {}) is a window in every other layer. rope_scaled, not_run : what `run` does not know.

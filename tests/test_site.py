@@ -88,7 +88,7 @@ def test_next_leads_through_all_notebooks_to_the_reference(site: Path, pages: di
         page = pages[path.relative_to(site).as_posix()]
         assert local(page, page.find("a", "left-prev")[0]["href"])[0] == before.path
         way.append(path.stem)
-    assert way == [path.stem for path in NOTEBOOKS] + ["glossary", "api"]
+    assert way == [path.stem for path in NOTEBOOKS] + ["glossary", "models", "api"]
 
 
 INSTRUCTORS = ("instructors.html", "grading.html", "attacks.html")
