@@ -641,6 +641,31 @@ def test_page_8_prints_how_round_the_corner_is_as_plain_python_makes_it_of_the_f
     assert printed("08_batching.ipynb", "measured-corner-code")[gpu] == pytest.approx(expected, abs=0.0101)
 
 
+def test_what_page_8_says_of_its_gains_and_of_its_corner_is_so() -> None:
+    gains = {gpu: words("08_batching.ipynb", "measured-predict-code")[gpu] for gpu in GPUS}
+    decode = {gpu: [float(gain.rstrip("*")) for gain in line[1:] if gain != "-"] for gpu, line in gains.items()}
+    assert all(2 < of[0] < 4.5 for gpu, of in decode.items() if gpu != "L40S"), "a factor of two to four for short ones"
+    assert all(of[2] < 1.3 for of in decode.values() if len(of) == 3), "little for long contexts"
+    assert all(of == sorted(of, reverse=True) for gpu, of in decode.items() if gpu != "L40S"), "most with the fewest"
+    assert decode["A100-80GB-SXM"][1] <= decode["H100-SXM"][1]
+    lost = [gain for line in gains.values() for gain in line[1:] if gain != "-" and float(gain.rstrip("*")) < 1]
+    assert lost == [gain for gain in gains["L40S"] if gain.endswith("*")], "a batch loses where there is a star"
+    beyond = {gpu: statistics.median_low(far_beyond_the_crossing(gpu)) for gpu in GPUS}
+    assert all((ratio < 1.2) == (gpu != "L40S") for gpu, ratio in beyond.items()), "back near the lines, or below them"
+    assert max(far_beyond_the_crossing("H200")) > 2 * sorted(far_beyond_the_crossing("H200"))[-2], "a single one"
+
+
+def far_beyond_the_crossing(gpu: str) -> list[float]:
+    """Measured / predicted of page 8's dense layer, both in multiples of the flat time, from two crossings on."""
+    peak, bandwidth = PRINTED[gpu]
+    wanted = {"gpu": gpu, "dtype": "bf16", "n": "4096", "k": "4096"}
+    points = {int(row["m"]): of_product(row) for row in sglang(plain("products"), gpu) if wanted.items() <= row.items()}
+    flat = statistics.median(time for m, (time, _, _) in points.items() if m <= 16) / (points[1][2] / bandwidth)
+    crossing = 4096 / (4096 * bandwidth / peak - 2)
+    far = [of for m, of in points.items() if 2 * crossing < m < 3.2 * crossing]
+    return [time / max(flops / peak, moved / bandwidth) / flat for time, flops, moved in far]
+
+
 def line_of_page_8(row: dict[str, str]) -> str:
     """The line in the A100's picture that a row is a point of."""
     if "m" in row:
