@@ -41,6 +41,7 @@ SPARSE = rk.explore_sparse()
 COST = rk.explore_roofline(LINEAR)
 HOW = {"logits": "last", "causal": True, "fused": True}
 OTHER_WAY = rk.explore_batch(**HOW)
+ROOFLINE_FUSED = rk.explore_roofline(fused=True)
 NARROW = {"weights": ["int4", "fp16", "mxfp4", "nvfp4", "int8"], "cache": ["fp8", "fp16", "int4"]}
 APART = rk.explore_batch(**NARROW)
 ROOFLINE_APART = rk.explore_roofline(**NARROW)
@@ -63,7 +64,7 @@ def dtype_of(state: dict[str, Any]) -> str | None:
     return state["dtype"] if state["dtype"] in rk.accelerator(state["accelerator"]).peaks else None
 
 
-def heads_cache(model: Any, state: dict[str, Any], dtype: str, cached: str) -> Any:
+def heads_cache(model: Any, state: dict[str, Any], dtype: str, cached: str, fused: bool) -> Any:
     """Attention of one layer of a model, traced by itself: all heads beside the cache."""
     initial = state["stage"] == "initial"
     rows = state["context"] if initial else 1
@@ -71,7 +72,8 @@ def heads_cache(model: Any, state: dict[str, Any], dtype: str, cached: str) -> A
     Q = rk.Tensor("Q", (*lead, groups, rows, d), dtype)
     keys = (*lead, 1, min(state["context"], model.window or state["context"]) if not initial else rows, d)
     kept = {"dtype": dtype} if initial else {"dtype": cached, "role": "cache"}
-    return rk.trace(rk.attention, Q, rk.Tensor("K", keys, **kept), rk.Tensor("V", keys, **kept))
+    attention = rk.fuse(rk.attention) if fused else rk.attention
+    return rk.trace(attention, Q, rk.Tensor("K", keys, **kept), rk.Tensor("V", keys, **kept))
 
 
 def compare_part(at: Any, part: str, cost: Any, roof: Any, times: int = 1) -> None:
@@ -87,7 +89,7 @@ def compare_part(at: Any, part: str, cost: Any, roof: Any, times: int = 1) -> No
 
 OF_MODELS = {
     "batch": MODELS, "roofline": ROOFLINE, "batch, other way": OTHER_WAY, "batch, widths apart": APART,
-    "roofline, widths apart": ROOFLINE_APART,
+    "roofline, widths apart": ROOFLINE_APART, "roofline, fused": ROOFLINE_FUSED,
 }  # fmt: skip
 
 
@@ -110,7 +112,7 @@ def compare_model(explorer: Any, state: dict[str, Any]) -> None:
         assert message["blocks"]
         return
     model, batch, context = replace(model, kv_heads=state["kv_heads"]), state["batch"], state["context"]
-    way = HOW if explorer is OTHER_WAY else {}
+    way = HOW if explorer is OTHER_WAY else {"fused": True} if explorer is ROOFLINE_FUSED else {}
     fused = {name: way[name] for name in ("fused",) if name in way}
     initial = state["stage"] == "initial"
     make, how = (model.prefill, way) if initial else (model.decode, fused)
@@ -119,10 +121,11 @@ def compare_model(explorer: Any, state: dict[str, Any]) -> None:
     roof = rk.roofline(state["accelerator"], dtype)
     compare_part(at, "whole", one, roof)
     if explorer is not OTHER_WAY:
-        attention = heads_cache(model, state, dtype, apart.get("cache", dtype))
+        attention = heads_cache(model, state, dtype, apart.get("cache", dtype), bool(fused))
         compare_part(at, "attention", attention, roof, model.layers)
         products = sum(step.flops for step in one.steps if step.matmul_flops)
-        assert at["dense_flops"] == near(products - model.layers * attention.matmul_flops)
+        within = attention.flops if fused else attention.matmul_flops  # fused, the softmax is in one step with products
+        assert at["dense_flops"] == near(products - model.layers * within)
     assert at["whole_throughput"] == near(batch * (context if initial else 1) / roof.time(one))
     assert at["cache_held"] == near(model.kv_cache_bytes(context, batch, apart.get("cache", dtype)))
     assert at["needed"] == near(model.memory_bytes(context, batch, dtype, **apart))
@@ -381,6 +384,14 @@ def test_the_poor_kernel_is_named_where_its_times_are_shown(gpu: str) -> None:
     assert poor == (gpu == "A100-80GB-SXM") and "poor" not in repr(rk.explore_batch(**asked, measured=False))
 
 
+def test_a_fused_roofline_is_called_so_and_unless_asked_attention_has_its_three_steps() -> None:
+    assert "fused=True" in ROOFLINE_FUSED.call and not [word for word in ROOFLINE.call if "fused" in word]
+    assert rk.explore_roofline(fused=False).html == ROOFLINE.html
+    for stage in ("initial", "auto-regressive"):
+        apart, one = (of.values(stage=stage)["attention_bytes"] for of in (ROOFLINE, ROOFLINE_FUSED))
+        assert one < apart, stage
+
+
 def diamonds(explorer: Any, **changes: Any) -> list[str]:
     """The colours of the diamonds in a picture."""
     marks = explorer._marks({**explorer.state, **changes}, None)[0]
@@ -419,6 +430,7 @@ def diamonds(explorer: Any, **changes: Any) -> list[str]:
         (lambda: rk.explore_batch(h=4096, measured=True), ValueError, "measured goes neither with h nor with cache"),
         (lambda: rk.explore_batch(cache="fp8", measured=True), ValueError, "neither with h nor with cache"),
         (lambda: rk.explore_roofline(LINEAR, measured=True), ValueError, "measured is for a model"),
+        (lambda: rk.explore_roofline(LINEAR, fused=True), ValueError, "fused is for a model"),
         (lambda: rk.explore_batch(frozen={"bach": 1}), ValueError, "bach.*did you mean 'batch'"),
         (lambda: rk.explore_batch(frozen={"batch": -1}), ValueError, "not -1"),
         (lambda: rk.explore_batch(frozen=[1]), TypeError, r"frozen must be \{control: value\}, not \[1\]"),

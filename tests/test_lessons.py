@@ -228,7 +228,7 @@ def dragged() -> dict[str, Any]:
     heads = rk.explore_attention("A10", heads=1)
     shared = rk.explore_batch("llama-2-7b", "A100-40GB", batch=16, context=2048, fused=True)
     sparse = rk.explore_sparse(context=65536)
-    walk = rk.explore_roofline("llama-2-7b", "A10", context=1000)
+    walk = rk.explore_roofline("llama-2-7b", "A10", context=1000, fused=True)
     crowd = rk.explore_batch("llama-2-7b", "A100-40GB", fused=True)
 
     def slides(explorer: Any, name: str) -> list[int]:

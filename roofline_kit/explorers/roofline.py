@@ -13,7 +13,16 @@ from ..hardware import Accelerator
 from ..models import Model
 from ..names import unknown
 from ..sizes import symbols
-from .formulas import as_formula, cost_formulas, cost_outputs, cost_table, inputs_of, intensity, whole_sizes
+from .formulas import (
+    as_formula,
+    cost_formulas,
+    cost_outputs,
+    cost_table,
+    differing,
+    inputs_of,
+    intensity,
+    whole_sizes,
+)
 from .live import Area, Axis, Control, Curve, Explorer, Label, Line, Lookup, Point, Program, View, slider, stops
 from .machines import BANDWIDTH, CHIP, NO_PEAK, PEAK, machine_controls, name_of
 from .measured import Taken, taken
@@ -29,6 +38,7 @@ TAKEN = (
     "accelerators",
     "compare",
     "dtype",
+    "fused",
     "measured",
     "what",
     "frozen",
@@ -36,8 +46,8 @@ TAKEN = (
 
 
 def explore_roofline(
-    what: Any = None, accelerators: Any = ("A10", "A100-40GB"), *, dtype: str = "fp16", measured: bool | None = None,
-    frozen: Mapping[str, Any] | None = None, **sizes: Any,
+    what: Any = None, accelerators: Any = ("A10", "A100-40GB"), *, dtype: str = "fp16", fused: bool = False,
+    measured: bool | None = None, frozen: Mapping[str, Any] | None = None, **sizes: Any,
 ) -> Explorer:  # fmt: skip
     """Where algorithms stand on the roofline of one accelerator, beside that of another, as their sizes change.
 
@@ -45,8 +55,9 @@ def explore_roofline(
     ("llama-2-7b" unless said), of which dense layers, self-attention and the whole step are points.
     accelerators : one or two, by name or as `Accelerator`; the second may be "none". dtype : of the peaks, and of what
     is traced in half precision. sizes : the values to begin with: of the costs' symbols, 1024 unless said; or batch,
-    context, stage, kv_heads, weights and cache of a model, as `explore_batch` takes them. measured : True or False,
-    as there: published times of self-attention, of a model. frozen : {control: value}, to compare with.
+    context, stage, kv_heads, weights and cache of a model, as `explore_batch` takes them. fused : as there, of a model:
+    whether its attention is one step. measured : True or False, as there, of a model: published times of
+    self-attention, whose kernels are fused. frozen : {control: value}, to compare with.
 
     A point stands at its intensity and at FLOPs / predicted time, the time summed over its steps. The bands behind the
     points are their paths as the first slider goes from end to end.
@@ -62,7 +73,7 @@ def explore_roofline(
     """
     machines, peaks, cards = _machines(accelerators)
     of = _of_model if what is None or isinstance(what, (str, Model)) else _of_costs
-    subject = of(what, sizes, machines, measured)
+    subject = of(what, sizes, machines, fused, measured)
     said = "; ".join(
         f"{label} {{{part}_intensity}} FLOPs per byte ({{{part}_bound:bound}}), at most {{{part}_performance:FLOP/s}}"
         for part, label in subject.parts.items()
@@ -123,7 +134,9 @@ class _Subject:
     seen: Taken = field(default_factory=Taken)
 
 
-def _of_model(what: Any, sizes: Mapping[str, Any], machines: Sequence[Control], measured: bool | None) -> _Subject:
+def _of_model(
+    what: Any, sizes: Mapping[str, Any], machines: Sequence[Control], fused: bool, measured: bool | None
+) -> _Subject:  # fmt: skip
     """The parts of a step of a model."""
     of = a_model(what)
     defaults: dict[str, Any] = {"batch": 16, "context": 1000, "stage": STAGES[1], "kv_heads": None}
@@ -137,21 +150,25 @@ def _of_model(what: Any, sizes: Mapping[str, Any], machines: Sequence[Control], 
     steps = step_controls(start["batch"], start["context"])
     controls = [*steps, *shape, *machines, *widths.controls, *seen.controls]
     inputs = inputs_of(controls, "peak", "other_peak", *seen.inputs)
-    how = {"logits": "all", "causal": False, "fused": False}
+    how = {"logits": "all", "causal": False, "fused": fused}
     where = "{model}, {stage} stage, {dtype}" + widths.said
     computed = model_programs(of, inputs, how, RIDGES | seen.formulas, widths)
     computed["messages"] += seen.messages
+    call = ["{model}", *differing(fused=(fused, False)), *widths.call]
     return _Subject(
-        parts=PARTS, brief=BRIEF, named=("dense", "attention"), call=["{model}", *widths.call], controls=controls,
+        parts=PARTS, brief=BRIEF, named=("dense", "attention"), call=call, controls=controls,
         seen=seen, defaults=defaults | {"measured": None}, computed=computed, start=start | shape_start | seen.start,
         where=where + " on {accelerator}, batch {batch:int}, context {context:int}",
     )  # fmt: skip
 
 
-def _of_costs(what: Any, sizes: Mapping[str, Any], machines: Sequence[Control], measured: bool | None) -> _Subject:
+def _of_costs(
+    what: Any, sizes: Mapping[str, Any], machines: Sequence[Control], fused: bool, measured: bool | None
+) -> _Subject:  # fmt: skip
     """Costs, or one cost and its steps."""
-    if measured is not None:
-        raise ValueError("explore_roofline: measured is for a model, and what is explored here are costs")
+    if fused or measured is not None:
+        name = "fused" if fused else "measured"
+        raise ValueError(f"explore_roofline: {name} is for a model, and what is explored here are costs")
     costs = {f"part{i}": pair for i, pair in enumerate(_named_costs(what).items())}
     parts = {part: label for part, (label, _) in costs.items()}
     names = _size_names([cost for _, cost in costs.values()], sizes)
