@@ -406,7 +406,10 @@ def diamonds(explorer: Any, **changes: Any) -> list[str]:
     ("call", "error", "words"),
     [
         (lambda: rk.explore_batch("lama-2-7b"), ValueError, "did you mean 'llama-2-7b'"),
-        (lambda: rk.explore_batch("deepseek-v3"), ValueError, "neither experts nor latents"),
+        (lambda: rk.explore_batch("deepseek-v3", kv_heads=8), ValueError, "kv_heads can be chosen where all"),
+        (lambda: rk.explore_batch("gpt-oss-20b", measured=True), ValueError, "windows, experts or latents"),
+        (lambda: rk.explore_batch("mixtral-8x7b", awake="all"), ValueError, "unknown awake 'all'"),
+        (lambda: rk.explore_batch("mixtral-8x7b", new=0), ValueError, "new is 0"),
         (lambda: rk.explore_batch(accelerator="A11"), ValueError, "A11"),
         (lambda: rk.explore_batch(batch=0), ValueError, "batch size must be a whole number from 1 to 512, not 0"),
         (lambda: rk.explore_batch(batch=513), ValueError, "from 1 to 512, not 513"),
@@ -762,6 +765,29 @@ def test_what_counts_as_a_dense_layer_does_not_depend_on_what_the_weights_are_ca
     assert {name: after[name] for name in before if "dense" in name or "attention" in name} == {
         name: value for name, value in before.items() if "dense" in name or "attention" in name
     }
+
+
+TODAY = ("deepseek-v3", "gpt-oss-20b", "gemma-3-4b", "llama-4-scout", "qwen3-30b-a3b", "command-r-35b")
+
+
+@pytest.mark.parametrize("stage", ["initial", "auto-regressive"])
+@pytest.mark.parametrize("name", TODAY)
+def test_an_explorer_of_a_model_of_today_has_the_numbers_of_the_kit(name: str, stage: str) -> None:
+    of, how = rk.model(name), {"awake": "expected", "absorbed": True, "fused": True}
+    for more in ({}, {"cache": "fp8"}, {"weights": "int4"}):
+        shown = rk.explore_batch(name, "H200", batch=6, context=3000, stage=stage, new=3, **how, **more).values()
+        initial = stage == "initial"
+        cost = of.prefill(6, 3000, **how, **more) if initial else of.decode(6, 3000, new=3, **how, **more)
+        assert shown["whole_flops"] == pytest.approx(float(cost.flops), rel=1e-12)
+        assert shown["whole_bytes"] == pytest.approx(float(cost.bytes), rel=1e-12)
+        assert shown["whole_time"] == pytest.approx(rk.roofline("H200").time(cost), rel=1e-12)
+        assert shown["whole_throughput"] == pytest.approx(6 * (3000 if initial else 3) / shown["whole_time"])
+        memory = of.memory_bytes(3000, 6, **more)
+        assert shown["needed"] == pytest.approx(float(memory), rel=1e-12)
+        experts = [step for step in cost.steps if step.operation == "expert_product"]
+        assert ("experts_flops" in shown) == bool(experts)
+        if experts:
+            assert shown["experts_bytes"] == pytest.approx(float(sum(step.bytes for step in experts)), rel=1e-12)
 
 
 def test_an_array_has_a_role_which_its_views_and_parts_share() -> None:

@@ -12,7 +12,7 @@ import sympy
 from ..measuring import measured as published
 from ..models import Model
 from .live import Control, Dots, Lookup, Message
-from .of_models import BATCHES, CONTEXTS, STAGES, Apart
+from .of_models import BATCHES, CONTEXTS, STAGES, Apart, alone
 
 BY = ("stage", "dtype_bytes", "heads", "head_dim", "accelerator", "kv_heads", "context", "batch")
 KINDS = {"measured": ("measured", "ink"), "cached": ("in the cache", "faint")}
@@ -51,10 +51,10 @@ def taken(function: str, wanted: bool | None, of: Model | None, widths: Apart) -
         return Taken()
     if not isinstance(wanted, bool):
         raise ValueError(f"{function}: measured must be True or False, not {wanted!r}")
-    if of is None or "cache" in widths.of or of.window:
+    if of is None or "cache" in widths.of or of.window or alone(of):
         raise ValueError(
             f"{function}: the measured times are of models that read all of a cache in the dtype of the step, so "
-            "measured goes neither with h nor with cache, nor with a model that has a window"
+            "measured goes neither with h nor with cache, nor with a model that has windows, experts or latents"
         )
     times = _times()
     every = [place for of in times.values() for place in of]

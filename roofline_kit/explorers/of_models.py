@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cache
 from typing import Any
@@ -21,7 +21,7 @@ from .machines import BANDWIDTH, MEMORY, NO_PEAK, PEAK, WIDTH
 
 STAGES = ("initial", "auto-regressive")
 PARTS = {"dense": "dense layers", "attention": "self-attention", "whole": "whole step"}
-BRIEF = {"dense": "dense", "attention": "attention", "whole": "step"}  # on a phone
+BRIEF = {"dense": "dense", "experts": "experts", "attention": "attention", "whole": "step"}  # on a phone
 FREE = {
     "name",
     "norm_eps",
@@ -36,6 +36,7 @@ FREE = {
     "provenance",
 }  # no cost
 LOOKS = tuple(x.name for x in fields(Model) if x.name not in {*SIZES, *FREE})
+ATTENTION = {"attention", "attend", "softmax"}  # sinks, of which it may read some, are weights too
 BATCHES, CONTEXTS = stops(1, 512), stops(16, 131072, 4, 50, 1000)
 
 
@@ -45,14 +46,22 @@ BATCHES, CONTEXTS = stops(1, 512), stops(16, 131072, 4, 50, 1000)
 def a_model(given: Model | str | None) -> Model:
     """The model to explore, "llama-2-7b" unless given, with numbers for sizes."""
     of = given if isinstance(given, Model) else model(given or "llama-2-7b")
-    if of.pattern or of.experts is not None or of.kv_latent is not None:
-        raise ValueError(
-            f"{of.name}: explorers take models whose layers are all alike, with neither experts nor latents"
-        )
     for what in SIZES:
         if not isinstance(getattr(of, what), int | None):
             raise ValueError(f"{of.name}: {what} must be a number here, not {getattr(of, what)}")
     return of
+
+
+def alone(of: Model) -> bool:
+    """Whether a model is of its own kind, so that its formulas have its sizes as numbers in them."""
+    return bool(of.pattern) or of.experts is not None or of.kv_latent is not None
+
+
+def parts_of(of: Model | None) -> dict[str, str]:
+    """The parts of a model's step, with their labels: experts are one, where there are some."""
+    if of is None or all(kind.experts is None for _, kind in of.kinds):
+        return PARTS
+    return {"dense": PARTS["dense"], "experts": "experts", **PARTS}
 
 
 def step_controls(batch: Any, context: Any) -> list[Control]:
@@ -64,7 +73,14 @@ def step_controls(batch: Any, context: Any) -> list[Control]:
 
 
 def model_controls(of: Model, kv_heads: Any) -> tuple[list[Control], dict[str, Any]]:
-    """The controls for a model and its K and V heads, and what they stand at."""
+    """The controls for a model and its K and V heads, and what they stand at.
+
+    Raises ValueError for another number of these, where the model has its sizes as numbers.
+    """
+    if alone(of):
+        if kv_heads is not None:
+            raise ValueError(f"{of.name}: kv_heads can be chosen where all layers are plain and alike, not here")
+        return [Control("model", "model", [of.name], "choice")], {"model": of.name}
     known = [m for m in map(model, models()) if _alike(m, of)]
     alike = {m.name: m for m in [*known, of]}
     sets = {
@@ -104,6 +120,8 @@ def _of_all(first: Model | None) -> Model:
     if first is None:
         layers, h, heads, kv_heads = symbols("layers h heads kv_heads")
         return Model("layers", layers, h, heads, vocabulary=1, kv_heads=kv_heads, position_rows=1)
+    if alone(first):
+        return first
     names = {s: symbols(s) for s in SIZES if getattr(first, s) is not None}
     return replace(first, name="model", **names)
 
@@ -173,51 +191,70 @@ def model_programs(
 ) -> dict[str, Any]:
     """The programs of both stages, the messages, and the formulas to show, by the fields of an `Explorer`.
 
-    first : a model, or None for plain layers. how : logits, causal and fused, as `Model.prefill` takes them. more :
-    formulas that only one explorer needs. widths : of weights and cache.
+    first : a model, or None for plain layers. how : logits, causal, fused and so on, as `Model.decode` takes them.
+    more : formulas that only one explorer needs. widths : of weights and cache.
     """
     every = _of_all(first)
+    how = {**how, "weights": "fp16" if "weight" in widths.of else None}
     stages = {stage: _stage_parts(every, first is not None, stage, **how) for stage in STAGES}
     sizes, broken = whole_sizes([Cost(tuple(parts["whole"]), "step") for parts in stages.values()])
     b, context = symbols("batch context")
-    weight_width, cache_width = (widths.of.get(role, WIDTH) for role in ("weight", "cache"))
-    weights = every.parameters
-    if first is None:
-        weights = every.layers * sympy.Add(*(t.size for t in leaves(every.layer_weights())))
+    cache_width = widths.of.get("cache", WIDTH)
+    layers, ends = _layers_and_ends(every)
+    held = _held(layers if first is None else layers + ends, widths.of.get("weight"))
     one_cache = every.kv_cache_bytes(context) / bytes_of("fp16")
     cache = as_formula("KV cache, bytes:", b * one_cache * cache_width, "cache_held", "B")
     programs, formulas = {}, {}
     for stage, parts in stages.items():
+        tokens = b * context if stage == "initial" else b * how.get("new", 1)
         extra = {
-            **_memory_formulas(weights * weight_width, one_cache * cache_width),
-            **_shares(b * context if stage == "initial" else b), "ridge": PEAK / BANDWIDTH, **more,
+            **_memory_formulas(held, one_cache * cache_width), **_shares(tokens, parts),
+            "ridge": PEAK / BANDWIDTH, **more,
         }  # fmt: skip
         made = widths.fixed | sizes | cost_formulas(parts, widths.of) | extra
         programs[stage] = Program(inputs, made, cost_outputs(parts, *sizes, *extra, *widths.fixed))
         formulas[stage] = [*_flops_and_bytes(parts, widths.of), cache]
     return {
         "programs": programs, "messages": [NO_PEAK, *broken, *_fits()], "formulas": formulas, "select": ("stage",),
-        "table": cost_table(PARTS),
+        "table": cost_table(parts_of(first)),
     }  # fmt: skip
 
 
 @cache
-def _stage_parts(every: Model, ends: bool, stage: str, logits: str, causal: bool, fused: bool) -> dict[str, list[Step]]:
-    """The steps of a stage, sorted: products with weights, attention, and all."""
+def _stage_parts(
+    every: Model, ends: bool, stage: str, logits: str, causal: bool, fused: bool, weights: str | None,
+    new: int = 1, awake: str = "most", absorbed: bool = False,
+) -> dict[str, list[Step]]:  # fmt: skip
+    """The steps of a stage, sorted: products with weights, experts, attention, and all."""
     b, context = symbols("batch context")
+    how: dict[str, Any] = {"fused": fused, "weights": weights, "awake": awake, "absorbed": absorbed, "causal": causal}
     initial = stage == "initial"
-    cost = every.prefill(b, context, logits, causal, fused) if initial else every.decode(b, context, fused)
+    cost = every.prefill(b, context, logits, **how) if initial else every.decode(b, context, new=new, **how)
     whole = [step for step in cost.steps if ends or step.count != 1]
 
-    def weighs(step: Step) -> bool:
-        return any(x.role == "weight" for x in step.reads)
+    def kind(step: Step) -> str:
+        if step.operation == "expert_product":
+            return "experts"
+        weighs = any(x.role == "weight" for x in step.reads) and step.operation not in ATTENTION
+        return "dense" if weighs else "attention"
 
     products = [step for step in whole if step.matmul_flops != 0 or step.operation == "softmax"]
-    return {
-        "dense": [step for step in products if weighs(step)],
-        "attention": [step for step in products if not weighs(step)],
-        "whole": whole,
-    }
+    sorted_out = {part: [step for step in products if kind(step) == part] for part in parts_of(every)}
+    return sorted_out | {"whole": whole}
+
+
+def _layers_and_ends(of: Model) -> tuple[list[tuple[Any, Any]], list[tuple[Any, Any]]]:
+    """All arrays of weights of the layers, and of the ends, each with the number of times that it is there."""
+    layers = [(count, x) for count, kind in of.kinds for x in leaves(kind.layer_weights())]
+    return layers, [(1, x) for x in leaves(of.end_weights())]
+
+
+def _held(weights: Sequence[tuple[Any, Any]], width: sympy.Expr | None) -> sympy.Expr:
+    """Bytes of weights: of one width all, or of that of the dtype, but for those that are stored narrower."""
+    there = [(count, x) for count, x in weights if x is not None]
+    stored = [count * x.nbytes for count, x in there if x.dtype != "fp16" and width is None]
+    others = [count * x.size for count, x in there if x.dtype == "fp16" or width is not None]
+    return sympy.Add(*others) * (WIDTH if width is None else width) + sympy.Add(*stored)
 
 
 def _memory_formulas(weights: sympy.Expr, cache_of_one: sympy.Expr) -> dict[str, sympy.Expr]:
@@ -231,9 +268,9 @@ def _memory_formulas(weights: sympy.Expr, cache_of_one: sympy.Expr) -> dict[str,
     }  # fmt: skip
 
 
-def _shares(tokens: sympy.Expr) -> dict[str, sympy.Expr]:
+def _shares(tokens: sympy.Expr, parts: Iterable[str]) -> dict[str, sympy.Expr]:
     """The share of attention in the time, and how many tokens a second each part alone would make."""
-    seconds = {part: sympy.Symbol(f"{part}_time") for part in PARTS}
+    seconds = {part: sympy.Symbol(f"{part}_time") for part in parts}
     throughputs = {f"{part}_throughput": tokens / time for part, time in seconds.items()}
     return {"attention_share": seconds["attention"] / seconds["whole"], **throughputs}
 
@@ -248,13 +285,13 @@ def _fits() -> list[Message]:
 
 
 def _flops_and_bytes(parts: Mapping[str, Sequence[Step]], widths: Widths) -> list[Formula]:
-    """The formulas of the dense layers and of self-attention, to show."""
-    shown = []
-    for part in ("dense", "attention"):
+    """The formulas of the dense layers, of experts, and of self-attention, to show."""
+    labels, shown = {"experts": "experts", **PARTS}, []
+    for part in (part for part in parts if part != "whole"):
         flops = _by_layer(parts[part], {id(step): step.flops for step in parts[part]})
         moved = _by_layer(parts[part], {id(step): moved_bytes(step, widths) for step in parts[part]})
-        shown.append(as_formula(f"{PARTS[part]}, FLOPs:", flops, f"{part}_flops", "FLOP"))
-        shown.append(as_formula(f"{PARTS[part]}, bytes:", moved, f"{part}_bytes", "B"))
+        shown.append(as_formula(f"{labels[part]}, FLOPs:", flops, f"{part}_flops", "FLOP"))
+        shown.append(as_formula(f"{labels[part]}, bytes:", moved, f"{part}_bytes", "B"))
     return shown
 
 

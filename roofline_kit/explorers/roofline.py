@@ -26,7 +26,7 @@ from .formulas import (
 from .live import Area, Axis, Control, Curve, Explorer, Label, Line, Lookup, Point, Program, View, slider, stops
 from .machines import BANDWIDTH, CHIP, NO_PEAK, PEAK, machine_controls, name_of
 from .measured import Taken, taken
-from .of_models import APART, BRIEF, PARTS, STAGES, a_model, apart, model_controls, model_programs, step_controls
+from .of_models import APART, BRIEF, STAGES, a_model, apart, model_controls, model_programs, parts_of, step_controls
 
 START = sympy.Rational(1, 20)  # FLOPs per byte, where the picture of a roofline begins
 OTHER_PEAK, OTHER_BANDWIDTH = symbols("other_peak other_bandwidth")
@@ -145,7 +145,7 @@ def _of_model(
             raise ValueError(f"explore_roofline of a model: {unknown('argument', name, known)}")
     widths = apart("explore_roofline", **{name: sizes[name] for name in APART if name in sizes})
     start = defaults | {name: value for name, value in sizes.items() if name not in APART} | widths.start
-    shape, shape_start = model_controls(of, start["kv_heads"])
+    shape, shape_start = model_controls(of, start.pop("kv_heads"))
     seen = taken("explore_roofline", measured, of, widths)
     steps = step_controls(start["batch"], start["context"])
     controls = [*steps, *shape, *machines, *widths.controls, *seen.controls]
@@ -156,7 +156,7 @@ def _of_model(
     computed["messages"] += seen.messages
     call = ["{model}", *differing(fused=(fused, False)), *widths.call]
     return _Subject(
-        parts=PARTS, brief=BRIEF, named=("dense", "attention"), call=call, controls=controls,
+        parts=parts_of(of), brief=BRIEF, named=("dense", "attention"), call=call, controls=controls,
         seen=seen, defaults=defaults | {"measured": None}, computed=computed, start=start | shape_start | seen.start,
         where=where + " on {accelerator}, batch {batch:int}, context {context:int}",
     )  # fmt: skip
