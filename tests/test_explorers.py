@@ -363,7 +363,7 @@ def test_what_replays_find_in_the_cache_is_drawn_in_grey_and_named() -> None:
     words = [words for _, _, words in explorer._marks(explorer.state, None)[0]]
     assert "in the cache" in words and "measured" in words
     assert re.search(r"alone: [\d.]+ µs, grey, for the GPU's cache holds", repr(explorer))
-    assert re.search(r"alone: [\d.]+ ms \(SGLang", repr(rk.explore_batch(**LONG, measured=True)))
+    assert re.search(r"alone: [\d.]+ ms \(SGLang, fused; NVIDIA", repr(rk.explore_batch(**LONG, measured=True)))
 
 
 @pytest.mark.parametrize("make", [rk.explore_batch, rk.explore_roofline])

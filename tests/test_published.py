@@ -642,6 +642,10 @@ def test_page_8_prints_how_round_the_corner_is_as_plain_python_makes_it_of_the_f
 
 
 def test_what_page_8_says_of_its_gains_and_of_its_corner_is_so() -> None:
+    rows = [row for row in sglang(plain("products"), "A100-80GB-SXM") if row["dtype"] == "bf16"]
+    times = {row["m"]: float(row["ms"]) for row in rows if row["n"] == row["k"] == "4096"}
+    (step,) = words("08_batching.ipynb", "measured-predict-code", names=["65 users"]).values()
+    assert step[-6] == f"{times['65'] / times['64']:.2f}"
     gains = {gpu: words("08_batching.ipynb", "measured-predict-code")[gpu] for gpu in GPUS}
     decode = {gpu: [float(gain.rstrip("*")) for gain in line[1:] if gain != "-"] for gpu, line in gains.items()}
     assert all(2 < of[0] < 4.5 for gpu, of in decode.items() if gpu != "L40S"), "a factor of two to four for short ones"

@@ -74,9 +74,9 @@ def taken(function: str, wanted: bool | None, of: Model | None, widths: Apart) -
 
 
 REMARKS = {
-    "measured_time": "Measured, self-attention alone: {measured_time:s} (SGLang; NVIDIA aiconfigurator).",
+    "measured_time": "Measured, self-attention alone: {measured_time:s} (SGLang, fused; NVIDIA aiconfigurator).",
     "cached_time": "Measured, self-attention alone: {cached_time:s}, grey, for the GPU's cache holds all keys and "
-    "values here, as it would not in a model (SGLang; NVIDIA aiconfigurator).",
+    "values here, as it would not in a model (SGLang, fused; NVIDIA aiconfigurator).",
 }
 """What is said of a time, where there is one."""
 
