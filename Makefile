@@ -94,6 +94,7 @@ endef
 
 # not for students
 .venv/dev: requirements-dev.txt pyproject.toml | .venv/bin/python
+	@.venv/bin/python -m pip install --quiet --disable-pip-version-check "pip>=26" # older ones choose for twice as long
 	$(INSTALL)
 
 .venv/site: requirements-site.txt pyproject.toml | .venv/bin/python
