@@ -24,7 +24,8 @@ collect_ignore_glob = ["*.ipynb"]  # notebooks here are submissions
 SERVERS = ("campaign", "lab", "slurm", "hub", "site")
 # All processes end together if the longest work begins first. Servers and files by their seconds; the rest is short.
 LONGEST = (
-    "campaign", "test_explorers_browser.py", "lab", "slurm", "test_assignments.py", "hub", "site", "test_crash.py",
+    "campaign", "test_explorers_browser.py", "lab", "slurm", "test_assignments.py", "hub", "site",
+    "test_run_again.py", "test_crash.py",
     "test_grading_commands.py", "test_publish.py", "test_laws.py", "test_plots.py", "test_explorers.py",
     "test_grading.py", "test_canvas_week.py", "test_odd_files.py",
 )  # fmt: skip
