@@ -21,7 +21,7 @@ TORCH = "`make test-torch` installs it and runs this test"
 collect_ignore_glob = ["*.ipynb"]  # notebooks here are submissions
 
 # What takes long to start is started once: all tests that use one of these fixtures go to one process.
-SERVERS = ("campaign", "lab", "slurm", "hub", "site")
+SERVERS = ("campaign", "lab", "slurm", "hub", "site", "wheel")
 # All processes end together if the longest work begins first. Servers and files by their seconds; the rest is short.
 LONGEST = (
     "campaign", "test_explorers_browser.py", "lab", "slurm", "test_assignments.py", "hub", "site",
