@@ -21,12 +21,15 @@ TORCH = "`make test-torch` installs it and runs this test"
 collect_ignore_glob = ["*.ipynb"]  # notebooks here are submissions
 
 # What takes long to start is started once: all tests that use one of these fixtures go to one process.
-SERVERS = ("campaign", "lab", "slurm", "hub", "site")
+SERVERS = ("campaign", "lab", "slurm", "hub", "site", "wheel", "torch")
 # All processes end together if the longest work begins first. Servers and files by their seconds; the rest is short.
 LONGEST = (
-    "campaign", "test_explorers_browser.py", "lab", "slurm", "test_assignments.py", "hub", "site", "test_crash.py",
-    "test_grading_commands.py", "test_publish.py", "test_laws.py", "test_plots.py", "test_explorers.py",
-    "test_grading.py", "test_canvas_week.py", "test_odd_files.py",
+    "campaign", "test_explorers_browser.py", "lab", "slurm", "test_grading_alone.py", "torch", "site", "hub",
+    "test_assignments.py", "test_run_again.py", "test_measure.py", "test_grading_commands.py", "test_laws.py",
+    "test_crash.py", "test_display.py", "test_publish.py", "test_grading_limits.py", "test_walls.py", "test_plots.py",
+    "test_explorers.py", "wheel", "test_published.py", "test_grading_reading.py", "test_students.py",
+    "test_odd_files.py", "test_doorway.py", "test_canvas_week.py", "test_grading.py", "test_build.py",
+    "test_gradescope.py",
 )  # fmt: skip
 
 

@@ -7,6 +7,7 @@ import csv
 import io
 import json
 import math
+import random
 import re
 import shutil
 import struct
@@ -20,8 +21,7 @@ from xml.etree import ElementTree
 import nbformat
 import pytest
 from browser import FOUR, INTO_VIEW, REPOSITORY, Shown, as_page, drag, dragged, explorers_in, same_marks
-from hypothesis import HealthCheck, Phase, given, settings
-from hypothesis import strategies as st
+from chance import seed
 from needed import installed
 
 import roofline_kit as rk
@@ -52,13 +52,10 @@ OF_ALL = pytest.mark.parametrize("make", ALL.values(), ids=ALL)
 
 made = cache(lambda make: make())  # an explorer that is not changed serves all tests, with the page that it has written
 
-# A few examples of many states each. What differs first is named; to shrink hundreds of states would take minutes.
-MANY = settings(phases=[Phase.explicit, Phase.generate], suppress_health_check=[*HealthCheck], database=None)
 
-
-def states(explorer: Any, count: int) -> Any:
-    """So many states of an explorer, packed: Hypothesis draws a byte for each control, much faster than a choice."""
-    return st.binary(min_size=count * len(explorer.controls), max_size=count * len(explorer.controls))
+def states(explorer: Any, count: int, chance: random.Random) -> bytes:
+    """So many states of an explorer, drawn at random and packed: a byte for each control."""
+    return chance.randbytes(count * len(explorer.controls))
 
 
 def unpacked(explorer: Any, drawn: bytes) -> list[dict[str, Any]]:
@@ -75,12 +72,11 @@ def test_javascript_computes_what_python_computes_at_ten_thousand_points(make: A
     names = next(iter(explorer.programs.values())).outputs
     of = json.dumps([[control.name, control.values] for control in explorer.controls])
     compared: set[Any] = set()
-
-    @settings(MANY, max_examples=80)
-    @given(states(explorer, 700))
-    def compare(drawn: bytes) -> None:
+    chance = random.Random(seed())
+    for _ in range(80):
         if len(compared) >= points:
-            return
+            break
+        drawn = states(explorer, 700, chance)
         packed, messages = shown.ask(COMPUTED, [of, base64.b64encode(drawn).decode(), names])
         numbers = struct.iter_unpack(f"<{len(names)}d", base64.b64decode(packed))
         for state, theirs, message in zip(unpacked(explorer, drawn), numbers, json.loads(messages), strict=True):
@@ -91,8 +87,6 @@ def test_javascript_computes_what_python_computes_at_ten_thousand_points(make: A
                     assert math.isnan(at[name]) and math.isnan(value), (name, at[name], value, state)
             if not (message and message["blocks"]):
                 compared.add(tuple(state.values()))
-
-    compare()
     assert len(compared) >= points
 
 
@@ -113,17 +107,15 @@ def test_the_browser_draws_what_python_draws_mark_by_mark(make: Any, offline: An
     explorer = made(make)
     shown = Shown(explorer, offline(as_page(explorer)).locator("[data-rk]"))
     draw = "given.map(([state, frozen]) => x.drawn(state, frozen, 720, 418)).map(d => [d.marks, d.height])"
-
-    @settings(MANY, max_examples=10 if make in MAIN else 2)
-    @given(states(explorer, 20), states(explorer, 10))
-    def compare(some: bytes, frozen: bytes) -> None:
-        pairs = list(zip(unpacked(explorer, some), [*unpacked(explorer, frozen), *[None] * 10], strict=True))
+    chance = random.Random(seed())
+    for _ in range(10 if make in MAIN else 2):
+        some = unpacked(explorer, states(explorer, 20, chance))
+        frozen = unpacked(explorer, states(explorer, 10, chance))
+        pairs = list(zip(some, [*frozen, *[None] * 10], strict=True))
         for (state, ghost), (marks, height) in zip(pairs, shown.ask(draw, pairs), strict=True):
             ours, tall = explorer._marks(state, ghost)
             assert height == tall
             assert same_marks(marks, ours), (state, ghost)
-
-    compare()
     marks, height = explorer._marks(explorer.state, None)
     assert shown.ask(draw, [[explorer.state, None]])[0][1] == height
     assert same_marks(shown.ask(draw, [[explorer.state, None]])[0][0], marks)
@@ -237,19 +229,16 @@ def test_copy_as_python_gives_a_call_that_makes_the_same_explorer(make: Any, off
     page = offline(as_page(explorer))
     shown = Shown(explorer, page.locator("[data-rk]"))
     names = {"rk": rk, "cost": ATTENTION, "costs": {"dense": LINEAR, "attention": ATTENTION}}
-
-    @settings(MANY, max_examples=3)
-    @given(states(explorer, 20))
-    def compare(drawn: bytes) -> None:
-        some = [state for state in unpacked(explorer, drawn) if explorer._message(explorer.values(**state)) is None]
+    chance = random.Random(seed())
+    for _ in range(3):
+        drawn = unpacked(explorer, states(explorer, 20, chance))
+        some = [state for state in drawn if explorer._message(explorer.values(**state)) is None]
         pairs = list(zip(some, [None, *some], strict=False))
         calls = shown.ask("given.map(pair => (x.set(...pair), x.python()))", pairs)
         for (state, ghost), call in zip(pairs, calls, strict=True):
             copied = eval(call, names)
             assert (copied.state, copied.frozen) == (state, ghost), call
             assert all_but_state(copied) == all_but_state(explorer), call
-
-    compare()
     page.get_by_role("button", name="Copy as Python").click()
     assert page.locator(".rk-note code").text_content() == shown.ask("x.python()")
 

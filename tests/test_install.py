@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
-import sys
-import venv
 from collections.abc import Callable
-from importlib.metadata import Distribution, distribution, distributions, metadata, version
+from importlib.metadata import metadata, version
 from pathlib import Path
 
 import pytest
-from packaging.requirements import Requirement
+import wheel
 from test_measure import ceilings_in
 
 import roofline_kit as rk
@@ -22,42 +19,12 @@ ROOT = Path(__file__).parent.parent
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
-def needed_by(package: Distribution) -> dict[str, Distribution]:
-    """What a package needs without its extras, and what these need, as it is installed here."""
-    found: dict[str, Distribution] = {}
-    waiting = [package]
-    while waiting:
-        for requirement in map(Requirement, waiting.pop().requires or []):
-            applies = requirement.marker is None or requirement.marker.evaluate({"extra": ""})
-            if applies and requirement.name not in found:
-                found[requirement.name] = distribution(requirement.name)
-                waiting.append(found[requirement.name])
-    return found
+@pytest.fixture
+def typed(bare: Path, tmp_path: Path) -> Command:
+    """Types `roofline-kit` and some words, where only the wheel and its dependencies are."""
 
-
-@pytest.fixture(scope="module")
-def typed(tmp_path_factory: pytest.TempPathFactory) -> Command:
-    """Types `roofline-kit` and some words, where only the wheel and its dependencies are.
-
-    The dependencies are links to what is installed here: to install them anew takes minutes.
-    """
-    folder = tmp_path_factory.mktemp("bare")
-    pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
-    subprocess.run([*pip, "wheel", "--no-deps", "--wheel-dir", folder, ROOT], check=True)
-    venv.create(folder / "env", with_pip=False)
-    python = folder / "env" / "bin" / "python"
-    subprocess.run([*pip, "--python", python, "install", "--no-deps", *folder.glob("*.whl")], check=True)
-    (packages,) = (folder / "env").glob("lib/python3*/site-packages")
-    (kit,) = distributions(name="roofline-kit", path=[str(packages)])
-    for package in needed_by(kit).values():
-        for top in {file.parts[0] for file in package.files or []} - {"..", "__pycache__"}:
-            if not (packages / top).exists():
-                (packages / top).symlink_to(str(package.locate_file(top)))
-    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"} | {"COLUMNS": "200"}
-
-    def command(*words: str | Path, cwd: Path = folder) -> subprocess.CompletedProcess[str]:
-        line = [python.parent / "roofline-kit", *words]
-        return subprocess.run(line, cwd=cwd, env=environment, capture_output=True, text=True)
+    def command(*words: str | Path, cwd: Path = tmp_path) -> subprocess.CompletedProcess[str]:
+        return wheel.typed(bare, "roofline-kit", *map(str, words), cwd=cwd)
 
     return command
 

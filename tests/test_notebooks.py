@@ -1,4 +1,4 @@
-"""What a reader may expect of every notebook, besides that its outputs are right (nbval checks these)."""
+"""What a reader may expect of every notebook, besides that its outputs are right: test_run_again.py checks these."""
 
 from __future__ import annotations
 

@@ -7,6 +7,8 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from html.parser import HTMLParser
 from inspect import ismodule
 from pathlib import Path
@@ -24,12 +26,6 @@ from roofline_kit.course.lessons import hints
 ROOT = Path(__file__).parent.parent
 NOTEBOOKS = sorted(ROOT.glob("notebooks/*.ipynb"))
 COLLAPSED = "jp-MarkdownHeadingCollapsed"  # what JupyterLab writes into a heading that hides the cells below it
-# What makes a page wider than its window: the elements that end right of it, and in nothing that can be scrolled.
-TOO_WIDE = """() => [...document.querySelectorAll("article *")].filter(element => {
-  if (element.getBoundingClientRect().right <= innerWidth) return false;
-  for (let on = element; (on = on.parentElement);) if (getComputedStyle(on).overflowX !== "visible") return false;
-  return true;
-}).map(element => element.outerHTML.slice(0, 200))"""
 NET = re.compile(r"\s*(https?:)?//", re.IGNORECASE)
 
 
@@ -91,26 +87,6 @@ def test_next_leads_through_all_notebooks_to_the_reference(site: Path, pages: di
     assert way == [path.stem for path in NOTEBOOKS] + ["glossary", "models", "api"]
 
 
-INSTRUCTORS = ("instructors.html", "grading.html", "attacks.html")
-
-
-def test_a_student_meets_no_page_for_instructors_in_any_menu_and_an_instructor_finds_them(
-    tab: Any, site: Path, pages: dict[str, Page]
-) -> None:
-    for name in pages.keys() - {*INSTRUCTORS}:
-        tab.goto(pages[name].path.as_uri())
-        menus = tab.locator("nav a").evaluate_all("links => links.map(link => link.href)")
-        found = tab.locator("article a").evaluate_all("links => links.map(link => link.href)")
-        assert not [link for link in menus if link.endswith(INSTRUCTORS)], name
-        assert [link for link in found if link.endswith(INSTRUCTORS)] == (
-            [(site / "instructors.html").as_uri()] if name == "index.html" else []
-        )
-    found = [
-        local(pages["instructors.html"], a["href"])[0].name for a in pages["instructors.html"].find("a", "reference")
-    ]
-    assert {"grading.html", "attacks.html"} <= set(found)
-
-
 def test_the_first_page_links_to_every_notebook_in_its_text(pages: dict[str, Page]) -> None:
     article = re.findall(r"<article.*?</article>", pages["index.html"].html, re.DOTALL)[0]
     for path in NOTEBOOKS:
@@ -136,21 +112,6 @@ def test_every_question_has_its_hint_and_its_answer_folded_on_its_page(pages: di
     everything = "".join(pages[f"notebooks/{path.stem}.html"].html for path in NOTEBOOKS)
     assert everything.count('class="answer"') == len(folded)
     assert "replace the three dots" not in everything, "nothing can be run here"
-
-
-def test_what_jupyterlab_folds_is_folded_here(tab: Any, pages: dict[str, Page]) -> None:
-    found = {path: [c for c in nbformat.read(path, 4).cells if COLLAPSED in c.metadata] for path in NOTEBOOKS}
-    assert any(found.values())
-    for path, headings in found.items():
-        tab.goto(pages[f"notebooks/{path.stem}.html"].path.as_uri())
-        folds = tab.locator("details.fold:has(.cell)")
-        titles = folds.locator("> summary").all_text_contents()
-        assert titles == [heading.source.splitlines()[0].lstrip("# ") for heading in headings], path.stem
-        assert folds.locator(":is(h1, h2)").count() == 0, "the next heading ends a fold"
-        for i in range(len(headings)):
-            assert not folds.nth(i).locator(".cell").first.is_visible()
-            folds.nth(i).locator("> summary").click()
-            assert folds.nth(i).locator(".cell").first.is_visible()
 
 
 def test_the_answers_are_those_that_are_checked(pages: dict[str, Page]) -> None:
@@ -205,11 +166,11 @@ def test_every_link_within_the_site_leads_somewhere(pages: dict[str, Page]) -> N
 # --- in a browser ---
 
 
-@pytest.fixture
-def tab(chromium: Any) -> Iterator[Any]:
+@contextmanager
+def flawless(chromium: Any) -> Iterator[Any]:
     """An empty page of a browser without a network. Nothing may go wrong on it, and nothing be asked for."""
     wrong: list[str] = []
-    context = chromium.new_context(offline=True, color_scheme="light", viewport={"width": 1280, "height": 900})
+    context = chromium.new_context(offline=True, color_scheme="light", viewport=DESK)
 
     def only_files(route: Any) -> None:
         if route.request.url.startswith("file:"):
@@ -228,20 +189,121 @@ def tab(chromium: Any) -> Iterator[Any]:
     assert not wrong
 
 
-def test_all_formulas_are_typeset_and_no_page_is_wider_than_a_phone(tab: Any, pages: dict[str, Page]) -> None:
-    formulas = 0
-    for name, page in pages.items():
-        tab.set_viewport_size({"width": 390, "height": 844})
-        tab.goto(page.path.as_uri())
-        if tab.evaluate("'MathJax' in window"):
-            tab.evaluate("MathJax.startup.promise")
-        tab.evaluate("document.querySelectorAll('details').forEach(fold => fold.open = true)")
-        math = tab.locator("article .math")
-        assert tab.locator("article .math svg").count() == math.count(), name
-        assert tab.locator("[data-mml-node=merror]").count() == 0, name
-        assert tab.evaluate("document.documentElement.scrollWidth") <= 390, (name, tab.evaluate(TOO_WIDE))
-        formulas += math.count()
-    assert formulas > len(hints())
+@pytest.fixture
+def tab(chromium: Any) -> Iterator[Any]:
+    with flawless(chromium) as page:
+        yield page
+
+
+DESK, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
+PAPER = {"width": 718, "height": 1047}  # A4 without its margins, in a browser's pixels
+CUT = """() => [...document.querySelectorAll("article :is(pre, mjx-container[display], table, img, .rk-figure)")]
+  .filter(part => part.clientWidth && part.scrollWidth > part.clientWidth + 1
+                  || part.getBoundingClientRect().right > innerWidth + 1)
+  .map(part => part.textContent.slice(0, 80))"""
+# What makes a page wider than its window: the elements that end right of it, and in nothing that can be scrolled.
+TOO_WIDE = """() => [...document.querySelectorAll("article *")].filter(element => {
+  if (element.getBoundingClientRect().right <= innerWidth) return false;
+  for (let on = element; (on = on.parentElement);) if (getComputedStyle(on).overflowX !== "visible") return false;
+  return true;
+}).map(element => element.outerHTML.slice(0, 200))"""
+# The charts of explorers are drawn anew when their place has another width.
+DRAWN = "new Promise(drawn => requestAnimationFrame(() => requestAnimationFrame(drawn)))"
+
+
+@dataclass(frozen=True)
+class Visit:
+    """What a reader sees of a page: on a desk, on paper and on a phone."""
+
+    menus: list[str]
+    links: list[str]
+    folds: list[tuple[str, bool, bool]]  # the title, and whether its first cell is seen before and after a click
+    headings_in_folds: int
+    cut_on_paper: list[str]
+    formulas: int
+    typeset: int
+    errors: int
+    wide: int
+    too_wide: list[str]
+
+
+@pytest.fixture(scope="session")
+def visits(chromium: Any, pages: dict[str, Page]) -> dict[str, Visit]:
+    """All pages, each opened once for all tests that look at every page."""
+    with flawless(chromium) as tab:
+        return {name: visit(tab, page) for name, page in pages.items()}
+
+
+def visit(tab: Any, page: Page) -> Visit:
+    tab.set_viewport_size(DESK)
+    tab.goto(page.path.as_uri())
+    if tab.evaluate("'MathJax' in window"):
+        tab.evaluate("MathJax.startup.promise")
+    to = "links => links.map(link => link.href)"
+    menus, links = (tab.locator(f"{part} a").evaluate_all(to) for part in ("nav", "article"))
+    tab.emulate_media(media="print")
+    tab.set_viewport_size(PAPER)
+    tab.evaluate(DRAWN)
+    cut = tab.evaluate(CUT)
+    tab.emulate_media(media="screen")
+    folds = tab.locator("details.fold:has(.cell)")
+    opened = [clicked(folds.nth(i)) for i in range(folds.count())]
+    headings = folds.locator(":is(h1, h2)").count()
+    tab.evaluate("document.querySelectorAll('details').forEach(fold => fold.open = true)")
+    tab.set_viewport_size(PHONE)
+    tab.evaluate(DRAWN)
+    formulas, typeset, errors = (
+        tab.locator(of).count() for of in ("article .math", "article .math svg", "[data-mml-node=merror]")
+    )
+    wide = tab.evaluate("document.documentElement.scrollWidth")
+    return Visit(menus, links, opened, headings, cut, formulas, typeset, errors, wide, tab.evaluate(TOO_WIDE))
+
+
+def clicked(fold: Any) -> tuple[str, bool, bool]:
+    """The title of a fold, and whether its first cell is seen before and after a click on it."""
+    title, cell = fold.locator("> summary"), fold.locator(".cell").first
+    before = cell.is_visible()
+    title.click()
+    return title.text_content(), before, cell.is_visible()
+
+
+INSTRUCTORS = ("instructors.html", "grading.html", "attacks.html")
+
+
+def test_a_student_meets_no_page_for_instructors_in_any_menu_and_an_instructor_finds_them(
+    site: Path, pages: dict[str, Page], visits: dict[str, Visit]
+) -> None:
+    for name in pages.keys() - {*INSTRUCTORS}:
+        assert visits[name].menus and not [link for link in visits[name].menus if link.endswith(INSTRUCTORS)], name
+        assert [link for link in visits[name].links if link.endswith(INSTRUCTORS)] == (
+            [(site / "instructors.html").as_uri()] if name == "index.html" else []
+        )
+    found = [
+        local(pages["instructors.html"], a["href"])[0].name for a in pages["instructors.html"].find("a", "reference")
+    ]
+    assert {"grading.html", "attacks.html"} <= set(found)
+
+
+def test_what_jupyterlab_folds_is_folded_here(visits: dict[str, Visit]) -> None:
+    found = {path: [c for c in nbformat.read(path, 4).cells if COLLAPSED in c.metadata] for path in NOTEBOOKS}
+    assert any(found.values())
+    for path, headings in found.items():
+        seen = visits[f"notebooks/{path.stem}.html"]
+        titles = [heading.source.splitlines()[0].lstrip("# ") for heading in headings]
+        assert seen.folds == [(title, False, True) for title in titles], path.stem
+        assert seen.headings_in_folds == 0, "the next heading ends a fold"
+
+
+def test_all_formulas_are_typeset_and_no_page_is_wider_than_a_phone(visits: dict[str, Visit]) -> None:
+    for name, seen in visits.items():
+        assert (seen.typeset, seen.errors) == (seen.formulas, 0), name
+        assert seen.wide <= PHONE["width"], (name, seen.too_wide)
+    assert sum(seen.formulas for seen in visits.values()) > len(hints())
+
+
+def test_on_paper_nothing_is_cut_off(visits: dict[str, Visit]) -> None:
+    for name, seen in visits.items():
+        assert seen.cut_on_paper == [], name
 
 
 def test_hints_and_answer_open_one_after_the_other(tab: Any, pages: dict[str, Page]) -> None:
@@ -259,7 +321,7 @@ def test_hints_and_answer_open_one_after_the_other(tab: Any, pages: dict[str, Pa
 
 
 def test_a_word_says_what_it_means_by_click_by_key_and_on_a_phone(tab: Any, pages: dict[str, Page]) -> None:
-    tab.set_viewport_size({"width": 390, "height": 844})
+    tab.set_viewport_size(PHONE)
     tab.goto(pages["notebooks/00_start_here.html"].path.as_uri())
     said, sentence = tab.locator(".said"), "Turns the scores of a query into weights"
     link = tab.locator("article a", has_text=re.compile("^softmax$"))
@@ -313,23 +375,6 @@ def test_the_dark_theme_can_be_chosen_and_stays(tab: Any, pages: dict[str, Page]
     assert ground() < 0.2
     tab.goto(pages["notebooks/08_batching.html"].path.as_uri())
     assert ground() < 0.2
-
-
-PAPER = {"width": 718, "height": 1047}  # A4 without its margins, in a browser's pixels
-CUT = """() => [...document.querySelectorAll("article :is(pre, mjx-container[display], table, img, .rk-figure)")]
-  .filter(part => part.clientWidth && part.scrollWidth > part.clientWidth + 1
-                  || part.getBoundingClientRect().right > innerWidth + 1)
-  .map(part => part.textContent.slice(0, 80))"""
-
-
-def test_on_paper_nothing_is_cut_off(tab: Any, pages: dict[str, Page]) -> None:
-    tab.set_viewport_size(PAPER)
-    tab.emulate_media(media="print")
-    for name, page in pages.items():
-        tab.goto(page.path.as_uri())
-        if tab.evaluate("'MathJax' in window"):
-            tab.evaluate("MathJax.startup.promise")
-        assert tab.evaluate(CUT) == [], name
 
 
 def test_a_dark_page_is_printed_dark_on_white_and_is_dark_again(tab: Any, pages: dict[str, Page]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 from email import message_from_bytes
@@ -91,13 +90,8 @@ def wanted(lines: list[str], extras: tuple[str, ...]) -> set[tuple[str, tuple[st
 
 
 def place(name: str, packages: Path) -> None:
-    """Puts the files of an installed distribution into another environment: as hard links, where the disk has them."""
+    """Links an installed distribution into another environment: what Python compiles of it serves both."""
     installed = distribution(name)
-    for file in installed.files or []:
-        there = packages / file
-        if ".." not in file.parts and not there.exists():  # .. leads to commands; two may bring the same file
-            there.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                there.hardlink_to(str(installed.locate_file(file)))
-            except OSError:
-                shutil.copy(str(installed.locate_file(file)), there)
+    for top in {file.parts[0] for file in installed.files or []} - {"..", "__pycache__"}:
+        if not (packages / top).exists():  # two may bring files of one folder
+            (packages / top).symlink_to(str(installed.locate_file(top)))
