@@ -370,3 +370,87 @@ def test_memory_and_bytes_follow_the_widths_that_a_file_names(
     read = [model.decode(1, 5, awake="most").bytes, plain.decode(1, 5, awake="most").bytes]
     assert read[0] < read[1]
     assert model.decode(1, 5).matmul_flops == plain.decode(1, 5).matmul_flops
+
+
+# --- what is computed ------------------------------------------------------------------------------------
+
+RUN = (
+    *("ministral", "mixtral", "qwen2 with windows", "qwen3", "qwen3_moe", "qwen3_moe in every second layer", "phi"),
+    *("phi3", "starcoder2", "olmo2", "granite", "smollm3", "glm4_moe", "bloom", "bloom with three heads"),
+)
+NAMES = {
+    "query": "q_proj", "key": "k_proj", "value": "v_proj", "output": "o_proj|self_attn.dense|attention.dense",
+    "query_norm": "q_norm", "key_norm": "k_norm", "up": "mlp.up_proj|fc1|c_fc|dense_h_to_4h",
+    "down": "mlp.down_proj|fc2|mlp.c_proj|dense_4h_to_h", "gate": "mlp.gate_proj", "shared_up": "shared_experts.up_proj",
+    "shared_down": "shared_experts.down_proj", "shared_gate": "shared_experts.gate_proj", "router": "mlp.gate|router",
+}  # fmt: skip
+
+
+def layer_of(kind: rk.Model, layer: Any) -> dict[str, Any]:
+    """The weights of a layer of transformers by our names: those that the kit says there are."""
+    inside = dict(layer.named_modules())
+    norms = [module for name, module in inside.items() if "norm" in name and "_norm" not in name]
+    ours = [name for name in kind.layer_weights() if name in ("attention_norm", "mlp_norm")]
+    ours = ours or ["attention_post_norm", "mlp_post_norm"]
+    w = {name: both(norm) for name, norm in zip(ours, norms, strict=True)}
+    for name in set(kind.layer_weights()) - set(w):
+        found = [x for full, x in inside.items() if any(full.endswith(end) for end in NAMES.get(name, "?").split("|"))]
+        if found:
+            w[name] = found[0].weight if name.endswith("_norm") else both(found[0], turn=True)
+    return w | fused(kind, inside)
+
+
+def both(module: Any, turn: bool = False) -> Any:
+    weight = module.weight.T if turn else module.weight
+    return weight if getattr(module, "bias", None) is None else (weight, module.bias)
+
+
+def fused(kind: rk.Model, inside: dict[str, Any]) -> dict[str, Any]:
+    """What a class keeps in one matrix: projections, gate and up, all experts, and what balances these."""
+    w: dict[str, Any] = {}
+    for name, module in inside.items():
+        if name.endswith("query_key_value"):  # Bloom: three for each head
+            parts = (x.unflatten(0, (kind.heads, 3, -1)).unbind(1) for x in (module.weight, module.bias))
+            pairs = zip(*parts, strict=True)
+            w |= {part: (W.flatten(0, 1).T, b.flatten()) for part, (W, b) in zip(PROJECTED, pairs, strict=True)}
+        if name.endswith("qkv_proj"):
+            sizes = [kind.heads * kind.head_dim] + [kind.kv_heads * kind.head_dim] * 2
+            w |= {part: W.T for part, W in zip(PROJECTED, module.weight.split(sizes), strict=True)}
+        if name.endswith("mlp.gate_up_proj"):
+            w |= {part: W.T for part, W in zip(("gate", "up"), module.weight.chunk(2), strict=True)}
+        if name.endswith("experts") and hasattr(module, "gate_up_proj"):
+            gate, up = module.gate_up_proj.mT.chunk(2, -1)
+            w |= {"expert_gate": gate, "expert_up": up, "expert_down": module.down_proj.mT}
+        if hasattr(module, "e_score_correction_bias"):
+            w["router_offset"] = module.e_score_correction_bias
+    return w
+
+
+PROJECTED = ("query", "key", "value")
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("name", RUN)
+def test_the_logits_are_those_of_transformers(torch: Any, transformers: Any, name: str, tmp_path: Path) -> None:
+    config = with_type(name)
+    model, other = rk.model(written(tmp_path, config)), theirs(torch, transformers, config, "cpu").double()
+    torch.manual_seed(19)
+    with torch.no_grad():
+        for x in (*other.parameters(), *(x for x in other.buffers() if x.shape == (model.experts,))):
+            x.normal_(0, 0.3)
+        inside = dict(other.named_modules())
+        layers = next(x for full, x in inside.items() if full.endswith(("layers", ".h")))
+        end = [x for full, x in inside.items() if full.endswith(("model.norm", "final_layernorm", "ln_f"))]
+        embedding = next(x for full, x in inside.items() if full.endswith(("embed_tokens", "word_embeddings")))
+        ends = {"embedding": embedding.weight, "norm": both(end[-1])}
+        ends |= (
+            {"embedding_norm": both(inside["transformer.word_embeddings_layernorm"])} if model.embedding_norm else {}
+        )
+        ends |= {} if model.tied else {"head": inside["lm_head"].weight.T}
+        ends |= {"head_bias": inside["lm_head"].bias} if model.head_bias else {}
+        weights = [layer_of(model.like_layer(i), layer) for i, layer in enumerate(layers)]
+        for i, w in enumerate(weights):
+            assert set(w) == set(model.like_layer(i).layer_weights()), f"layer {i}"
+        ids = torch.randint(0, model.vocabulary, (2, 11))
+        expected, found = other(ids).logits, model.run(ids, ends, weights)
+    assert (found - expected).abs().max() <= 1e-5 * expected.abs().max()
