@@ -381,8 +381,9 @@ RUN = (
 NAMES = {
     "query": "q_proj", "key": "k_proj", "value": "v_proj", "output": "o_proj|self_attn.dense|attention.dense",
     "query_norm": "q_norm", "key_norm": "k_norm", "up": "mlp.up_proj|fc1|c_fc|dense_h_to_4h",
-    "down": "mlp.down_proj|fc2|mlp.c_proj|dense_4h_to_h", "gate": "mlp.gate_proj", "shared_up": "shared_experts.up_proj",
-    "shared_down": "shared_experts.down_proj", "shared_gate": "shared_experts.gate_proj", "router": "mlp.gate|router",
+    "down": "mlp.down_proj|fc2|mlp.c_proj|dense_4h_to_h", "gate": "mlp.gate_proj",
+    "shared_up": "shared_experts.up_proj", "shared_down": "shared_experts.down_proj", "shared_gate": "shared_experts.gate_proj",
+    "router": "mlp.gate|router",
 }  # fmt: skip
 
 
