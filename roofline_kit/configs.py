@@ -22,7 +22,7 @@ LARGEST = 5_000_000  # bytes: a config.json has some thousand
 STRUCTURAL = re.compile(
     "expert|moe|ssm|mamba|conv|recurrent|state_|time_step|linear_|head_dim|lora|latent|layer_types|block_configs|window|"
     "chunk|k_eq_v|kv_shared|per_layer|partial_rotary|rotary_pct|cross_attention|sparse|qk_|softcap|multiplier|alibi|"
-    "mlp_only|output_gate|bias$|hybrid"
+    "mlp_only|output_gate|bias$|hybrid|encoder|pruned|kv_heads|multi_query"
 )
 ROTARY = {
     "type", "rope_type", "rope_theta", "factor", "attention_factor", "original_max_position_embeddings", "beta_fast",
@@ -158,7 +158,8 @@ def _read(path: str, config: Mapping[str, Any]) -> dict[str, Any]:
     values, outer = _text_part(path, dict(config), kinds)
     kind = _kind(path, values, kinds)
     values = _flat(path, values, kind)
-    _refuse(path, values, kind, outer)
+    _refuse_classes(path, values, kind, outer)
+    _refuse_fields(path, values, kind)
     found = _Config(path, values, kind)
     read = {ours: found.read(ours) for ours in kind["fields"]}
     made = {ours: value for ours, value in (kind["always"] | read).items() if value is not None}
@@ -229,23 +230,31 @@ def _flat(path: str, values: dict[str, Any], kind: Mapping[str, Any]) -> dict[st
     return {**{key: x for key, x in inner.items() if key in kind["only"]}, **values}
 
 
-def _refuse(path: str, values: Mapping[str, Any], kind: Mapping[str, Any], outer: Mapping[str, Any]) -> None:
-    """Raises ValueError for what makes another model of it, by the name of the field."""
+def _refuse_classes(path: str, values: Mapping[str, Any], kind: Mapping[str, Any], outer: Mapping[str, Any]) -> None:
+    """Raises ValueError where the file is of another class, or of code of its own."""
     wanted = {kind["class"]} | ({kind["class"].replace("ForCausalLM", "ForConditionalGeneration")} if outer else set())
     given = outer.get("architectures", values.get("architectures")) or [kind["class"]]
-    if not set(given) <= wanted:
+    if not isinstance(given, list) or any(name not in list(wanted) for name in given):
         raise ValueError(f"{path}: architectures is {given}, and only {kind['class']} is modelled")
-    for name, theirs in (values.get("auto_map") or {}).items():
+    own_code = values.get("auto_map") or {}
+    if not isinstance(own_code, dict):
+        raise ValueError(f"{path}: auto_map is {own_code!r}, and must be an object")
+    for name, theirs in own_code.items():
         base = kind["class"].removesuffix("ForCausalLM")
         if not str(theirs).rpartition(".")[2].startswith(base):
             raise ValueError(f"{path}: auto_map has {name} = {theirs!r}, which is code of its own and not {base}'s")
+
+
+def _refuse_fields(path: str, values: Mapping[str, Any], kind: Mapping[str, Any]) -> None:
+    """Raises ValueError for what makes another model of it, by the name of the field."""
     for name, allowed in kind["only"].items():
         equal = [values.get(other, other) if isinstance(other, str) else other for other in allowed]
         if values.get(name) is not None and values[name] not in [*allowed, *equal]:
             raise ValueError(f"{path}: {name} is {values[name]!r}, and only {allowed or 'null'} is modelled")
     known = _known(kind)
     for name, value in values.items():
-        if STRUCTURAL.search(name) and name not in known and value not in (None, False, 0, 1.0, [], {}):
+        says_nothing = not value or (isinstance(value, float) and value == 1)
+        if STRUCTURAL.search(name) and name not in known and not says_nothing:
             raise ValueError(f"{path}: {name} is {value!r}, which is not modelled for {values['model_type']!r}")
 
 
@@ -283,7 +292,7 @@ def _rows_of_types(found: _Config, types: Any, layers: int, window: Any, chunk: 
     if len(types) != layers:
         raise ValueError(f"{found.path}: layer_types has {len(types)} entries for {layers} layers")
     for given in types:
-        if given not in kinds:
+        if not isinstance(given, str) or given not in kinds:
             raise ValueError(f"{found.path}: layer_types has {given!r}, and only {list(kinds)} are modelled")
         if given != "full_attention" and None in kinds[given].values():
             raise ValueError(f"{found.path}: layer_types has {given!r}, and the file does not say how many tokens")
@@ -306,6 +315,9 @@ def _experts(found: _Config, made: dict[str, Any]) -> dict[str, Any]:
     first, without = made.pop("dense_first", 0), made.pop("dense_layers", [])
     if "experts" not in made:
         return made
+    for x in (*without, *(among or ())):
+        if not isinstance(x, int):
+            raise ValueError(f"{found.path}: mlp_only_layers has {x!r}, and must have whole numbers")
     layers, width = range(made["layers"]), made.get("expert_hidden", made["mlp_hidden"])
     made |= {"expert_hidden": width} | ({"shared_hidden": shared * width} if shared else {})
     with_experts = [i >= first and i not in without and (i + 1) % step == 0 for i in layers]

@@ -281,6 +281,13 @@ V3 = "DeepseekV3"
         (LLAMA | {"model_type": "jamba", "mamba_d_state": 16}, "'jamba' is not modelled, nor are its mamba_d_state"),
         (LLAMA | {"model_type": "mllama", "text_config": LLAMA}, "a text_config in a model_type 'mllama'"),
         (LLAMA | {"text_config": [1]}, "text_config is"),
+        (LLAMA | {"enable_moe_block": True}, "enable_moe_block is True"),
+        (LLAMA | {"is_encoder_decoder": True}, "is_encoder_decoder is True"),
+        (LLAMA | {"pruned_heads": {"0": [1]}}, "pruned_heads is"),
+        (LLAMA | {"num_kv_heads": 1}, "num_kv_heads is 1"),
+        (LLAMA | {"architectures": [["LlamaForCausalLM"]]}, "architectures is"),
+        (LLAMA | {"architectures": "LlamaModel"}, "architectures is"),
+        (LLAMA | {"auto_map": "modeling"}, "auto_map is 'modeling', and must be an object"),
         (MOE | {"moe_layer_freq": 2}, "moe_layer_freq is 2"),
         (MOE | {"scoring_func": "softmax"}, "scoring_func is 'softmax'"),
         (with_type("phi") | {"qk_layernorm": True}, "qk_layernorm is True"),
@@ -291,6 +298,8 @@ V3 = "DeepseekV3"
         (with_type("ministral") | {"layer_types": ["full_attention"] * 3}, "layer_types has 3 entries for 4 layers"),
         (with_type("gemma2") | {"layer_types": ["linear_attention"] * 4}, "layer_types has 'linear_attention'"),
         (with_type("ministral") | {"layer_types": "full"}, "layer_types is 'full', and must be a list"),
+        (with_type("gemma2") | {"layer_types": [["full_attention"]] * 4}, "layer_types has .'full_attention'."),
+        (with_type("qwen3_moe") | {"mlp_only_layers": ["1"]}, "mlp_only_layers has '1', and must have whole numbers"),
         (with_type("smollm3") | {"no_rope_layers": [1, 0]}, "no_rope_layers has 2 entries for 4 layers"),
         (with_type("mistral") | {"sliding_window": 0}, "sliding_window is 0, and must be a positive integer, or null"),
         # experts that do not fit
@@ -382,8 +391,8 @@ NAMES = {
     "query": "q_proj", "key": "k_proj", "value": "v_proj", "output": "o_proj|self_attn.dense|attention.dense",
     "query_norm": "q_norm", "key_norm": "k_norm", "up": "mlp.up_proj|fc1|c_fc|dense_h_to_4h",
     "down": "mlp.down_proj|fc2|mlp.c_proj|dense_4h_to_h", "gate": "mlp.gate_proj",
-    "shared_up": "shared_experts.up_proj", "shared_down": "shared_experts.down_proj", "shared_gate": "shared_experts.gate_proj",
-    "router": "mlp.gate|router",
+    "shared_up": "shared_experts.up_proj", "shared_down": "shared_experts.down_proj",
+    "shared_gate": "shared_experts.gate_proj", "router": "mlp.gate|router",
 }  # fmt: skip
 
 
