@@ -37,7 +37,7 @@ site: .venv/site  ## make pages for reading alone, to be opened without a server
 
 # Four processes, for two cores: servers, clusters and clocks are waited for. tests/conftest.py says what is dealt to one of
 # them together, and what begins first.
-PYTEST = .venv/bin/python -m pytest -n 4 --dist loadgroup --no-loadscope-reorder --durations 40
+PYTEST = .venv/bin/python -m pytest -n 4 --dist loadscope --no-loadscope-reorder --durations 40
 HAS_TORCH = $(shell ls -d .venv/lib/python3*/site-packages/torch 2>/dev/null)
 
 # tests/test_run_again.py runs the pages, twice in one kernel, and compares what they show with what is stored.

@@ -20,44 +20,41 @@ settings.load_profile("ci" if os.environ.get("CI") else "default")
 TORCH = "`make test-torch` installs it and runs this test"
 collect_ignore_glob = ["*.ipynb"]  # notebooks here are submissions
 
-# What takes long to start is started once: all tests that use one of these fixtures go to one process.
-SERVERS = ("campaign", "lab", "slurm", "hub", "site", "wheel", "torch")
-# All processes end together if the longest work begins first. Servers and files by their seconds; the rest is short.
+# Tests are dealt to processes by their file, as what takes long to start is started once for a file; these share it.
+TOGETHER = {"test_install.py": "test_wheel.py", "test_models_torch.py": "test_torch.py"}
+# All processes end together if the longest work begins first. Files by their seconds; the rest is short.
 LONGEST = (
-    "campaign", "test_explorers_browser.py", "lab", "slurm", "test_grading_alone.py", "torch", "site", "hub",
-    "test_assignments.py", "test_run_again.py", "test_measure.py", "test_grading_commands.py", "test_laws.py",
-    "test_crash.py", "test_display.py", "test_publish.py", "test_grading_limits.py", "test_walls.py", "test_plots.py",
-    "test_explorers.py", "wheel", "test_published.py", "test_grading_reading.py", "test_students.py",
-    "test_odd_files.py", "test_doorway.py", "test_canvas_week.py", "test_grading.py", "test_build.py",
-    "test_gradescope.py",
+    "test_attacks.py", "test_explorers_browser.py", "test_cluster.py", "test_students.py", "test_grading_alone.py",
+    "test_torch.py", "test_site.py", "test_hub.py", "test_assignments.py", "test_run_again.py", "test_measure.py",
+    "test_grading_commands.py", "test_laws.py", "test_crash.py", "test_display.py", "test_publish.py",
+    "test_grading_limits.py", "test_walls.py", "test_plots.py", "test_explorers.py", "test_wheel.py",
+    "test_published.py", "test_grading_reading.py", "test_odd_files.py", "test_doorway.py", "test_canvas_week.py",
+    "test_grading.py", "test_build.py", "test_gradescope.py",
 )  # fmt: skip
 
 
-def _group(item: pytest.Item) -> str:
-    """What a test is dealt with: the tests of its server, or of its file, as one browser or kernel serves them all."""
-    servers = [name for name in SERVERS if name in getattr(item, "fixturenames", ())]
-    return servers[0] if servers else item.path.name
+def _group(name: str) -> str:
+    """What the tests of a file are dealt with."""
+    return TOGETHER.get(name, name)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Puts the longest first, and marks what must stay together."""
+    """Puts the longest first."""
     ranks = {name: rank for rank, name in enumerate(LONGEST)}
-    items.sort(key=lambda item: ranks.get(_group(item), len(ranks)))
-    for item in items:
-        if _group(item) in SERVERS:
-            item.add_marker(pytest.mark.xdist_group(_group(item)))
+    items.sort(key=lambda item: ranks.get(_group(item.path.name), len(ranks)))
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Deals tests in groups, as `--dist loadgroup` does, and those without a group by their file."""
-    from xdist.scheduler import LoadGroupScheduling
+    """Deals tests by their file."""
+    from xdist.scheduler import LoadScopeScheduling
 
-    class ByServerOrFile(LoadGroupScheduling):
+    class ByFile(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
-            return super()._split_scope(nodeid).split("::")[0]
+            folder, _, name = nodeid.split("::")[0].rpartition("/")
+            return f"{folder}/{_group(name)}"
 
-    return ByServerOrFile(config, log) if config.getvalue("dist") == "loadgroup" else None
+    return ByFile(config, log) if config.getvalue("dist") == "loadscope" else None
 
 
 @pytest.fixture(autouse=True)
