@@ -234,14 +234,15 @@ def _refuse_classes(path: str, values: Mapping[str, Any], kind: Mapping[str, Any
     """Raises ValueError where the file is of another class, or of code of its own."""
     wanted = {kind["class"]} | ({kind["class"].replace("ForCausalLM", "ForConditionalGeneration")} if outer else set())
     given = outer.get("architectures", values.get("architectures")) or [kind["class"]]
-    if not isinstance(given, list) or any(name not in list(wanted) for name in given):
+    same_words = {name.lower() for name in wanted}  # MPT's own is MPTForCausalLM, and transformers' MptForCausalLM
+    if not isinstance(given, list) or any(str(name).lower() not in same_words for name in given):
         raise ValueError(f"{path}: architectures is {given}, and only {kind['class']} is modelled")
     own_code = values.get("auto_map") or {}
     if not isinstance(own_code, dict):
         raise ValueError(f"{path}: auto_map is {own_code!r}, and must be an object")
     for name, theirs in own_code.items():
         base = kind["class"].removesuffix("ForCausalLM")
-        if not str(theirs).rpartition(".")[2].startswith(base):
+        if not str(theirs).rpartition(".")[2].lower().startswith(base.lower()):
             raise ValueError(f"{path}: auto_map has {name} = {theirs!r}, which is code of its own and not {base}'s")
 
 

@@ -288,6 +288,7 @@ V3 = "DeepseekV3"
         (LLAMA | {"architectures": [["LlamaForCausalLM"]]}, "architectures is"),
         (LLAMA | {"architectures": "LlamaModel"}, "architectures is"),
         (LLAMA | {"auto_map": "modeling"}, "auto_map is 'modeling', and must be an object"),
+        (with_type("gemma3_text") | {"sliding_window_pattern": 4}, "sliding_window_pattern is 4"),
         (MOE | {"moe_layer_freq": 2}, "moe_layer_freq is 2"),
         (MOE | {"scoring_func": "softmax"}, "scoring_func is 'softmax'"),
         (with_type("phi") | {"qk_layernorm": True}, "qk_layernorm is True"),
@@ -350,6 +351,81 @@ def test_code_of_its_own_is_accepted_where_it_is_the_class_s_own(tmp_path: Path)
     """As DeepSeek-V3, Falcon and Phi-3 have it, from before transformers knew them."""
     names = {"AutoConfig": f"configuration_deepseek.{V3}Config", "AutoModelForCausalLM": f"modeling.{V3}ForCausalLM"}
     assert rk.model(written(tmp_path, MOE | {"auto_map": names})).parameters
+
+
+# What files on Hugging Face say beside sizes, and what their makers count.
+PUBLISHED = {
+    "mosaicml/mpt-7b": (
+        {
+            **{
+                "model_type": "mpt",
+                "architectures": ["MPTForCausalLM"],
+                "d_model": 4096,
+                "n_heads": 32,
+                "n_layers": 32,
+            },
+            **{"auto_map": {"AutoModelForCausalLM": "modeling_mpt.MPTForCausalLM"}, "vocab_size": 50432},
+            **{"attn_config": {"alibi": True, "alibi_bias_max": 8, "attn_impl": "torch", "clip_qkv": None}},
+            **{"attn_pdrop": 0, "expansion_ratio": 4, "logit_scale": None, "no_bias": True, "verbose": 0},
+        },
+        6_649_286_656,
+    ),
+    "bigscience/bloom-7b1": (
+        {
+            **{"model_type": "bloom", "n_embed": 4096, "n_layer": 30, "n_head": 32, "vocab_size": 250880},
+            **{"offset_alibi": 100, "skip_bias_add": True, "skip_bias_add_qkv": False, "n_inner": None},
+            **{"bias_dropout_fusion": True, "apply_residual_connection_post_layernorm": False},
+        },
+        7_069_016_064,
+    ),
+    "tiiuae/falcon-40b, first version": (
+        {
+            **{"model_type": "RefinedWeb", "architectures": ["RWForCausalLM"], "hidden_size": 8192, "n_head": 128},
+            **{"auto_map": {"AutoConfig": "configuration_RW.RWConfig"}, "n_head_kv": 8, "n_layer": 60},
+            **{"alibi": False, "bias": False, "parallel_attn": True, "vocab_size": 65024},
+        },
+        41_303_293_952,
+    ),
+    "google/gemma-3-1b-pt": (
+        {
+            **{
+                "model_type": "gemma3_text",
+                "architectures": ["Gemma3ForCausalLM"],
+                "head_dim": 256,
+                "vocab_size": 262144,
+            },
+            **{"hidden_size": 1152, "intermediate_size": 6912, "num_attention_heads": 4, "num_hidden_layers": 26},
+            **{"num_key_value_heads": 1, "sliding_window": 512, "sliding_window_pattern": 6, "rope_scaling": None},
+            **{"rope_local_base_freq": 10000, "attn_logit_softcapping": None, "final_logit_softcapping": None},
+        },
+        999_885_952,
+    ),
+    "CohereForAI/c4ai-command-r-plus": (
+        {
+            **{"model_type": "cohere", "hidden_size": 12288, "intermediate_size": 33792, "num_hidden_layers": 64},
+            **{"num_attention_heads": 96, "num_key_value_heads": 8, "vocab_size": 256000, "use_qk_norm": True},
+        },
+        103_810_674_688,
+    ),
+    "meta-llama/Llama-4-Maverick": (
+        {
+            **{"model_type": "llama4", "architectures": ["Llama4ForConditionalGeneration"]},
+            "text_config": {
+                **{"model_type": "llama4_text", "hidden_size": 5120, "intermediate_size": 8192, "head_dim": 128},
+                **{"intermediate_size_mlp": 16384, "num_local_experts": 128, "num_experts_per_tok": 1},
+                **{"interleave_moe_layer_step": 2, "num_hidden_layers": 48, "num_attention_heads": 40},
+                **{"num_key_value_heads": 8, "vocab_size": 202048, "use_qk_norm": False, "no_rope_layers": []},
+            },
+        },
+        400_711_848_960,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_files_as_they_are_published_give_the_published_count(name: str, tmp_path: Path) -> None:
+    config, parameters = PUBLISHED[name]
+    assert rk.model(written(tmp_path, config)).parameters == parameters
 
 
 # --- how weights are stored ----------------------------------------------------------------------------
