@@ -1,4 +1,4 @@
-"""How fast are whole models? Sweeps of Llama 2 7B, and one point of PyTorch's counter, from the same run.
+"""How fast are whole models? Sweeps of Llama 2 7B and DeepSeek-V3, and a point of PyTorch's counter, from the same run.
 
     python benchmarks/models.py
 
@@ -22,29 +22,33 @@ import roofline_kit as rk
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 FIRST = """
+import sys
 import time
 import sympy
 import roofline_kit as rk
 
 start = time.perf_counter()
-rk.model("llama-2-7b").prefill(1, 1000)
+rk.model(sys.argv[1]).prefill(1, 1000)
 print(time.perf_counter() - start)
 """
 
 
-def first_prefill(runs: int) -> float:
+MODELS = {"Llama 2 7B": "llama-2-7b", "DeepSeek-V3": "deepseek-v3"}
+
+
+def first_prefill(name: str, runs: int) -> float:
     """Median seconds of the first model and its prefill in a new process."""
-    command = [sys.executable, "-c", FIRST]
+    command = [sys.executable, "-c", FIRST, name]
     run = partial(subprocess.run, command, check=True, capture_output=True, text=True, env=ENVIRONMENT)
     outputs = [run() for _ in range(runs)]
     return float(np.median([float(output.stdout) for output in outputs]))
 
 
-def compiled(*names: str, **sizes: int) -> tuple[rk.CompiledCost, float]:
+def compiled(model: str, *names: str, **sizes: int) -> tuple[rk.CompiledCost, float]:
     """The decode step as a compiled function, and the seconds that trace, compilation and first call took."""
     sympy.core.cache.clear_cache()
     start = time.perf_counter()
-    function = rk.model("llama-2-7b").decode(*rk.symbols("B S")).compile(*names, **sizes)
+    function = rk.model(model).decode(*rk.symbols("B S")).compile(*names, **sizes)
     function(*[1] * len(names))
     return function, time.perf_counter() - start
 
@@ -68,20 +72,22 @@ def flop_counter() -> list[tuple[str, str, str]]:
 
 
 def main() -> None:
-    rows = [("first model(...).prefill(...) of a process", f"{first_prefill(9) * 1e3:.0f} ms", "≤ 150 ms")]
+    rows, batches = [], np.arange(1, 101)
+    for title, name in MODELS.items():
+        first = f"{first_prefill(name, 9) * 1e3:.0f} ms"
+        rows.append((f"{title}: first model(...).prefill(...) of a process", first, "≤ 150 ms"))
+        sweep, compiling = compiled(name, "B", S=1000)
+        (seconds,) = in_turn(lambda sweep=sweep: sweep(batches), runs=101)
+        rows.append(("  decode: trace, compile and first call", f"{compiling * 1e3:.0f} ms", "≤ 1 s"))
+        rows.append(("  a sweep of 100 batch sizes", f"{seconds * 1e3:.2f} ms", "≤ 1 ms"))
 
-    sweep, compiling = compiled("B", S=1000)
-    batches = np.arange(1, 101)
-    (seconds,) = in_turn(lambda: sweep(batches), runs=101)
-    rows.append(("Llama 2 7B decode: trace, compile and first call", f"{compiling * 1e3:.0f} ms", "≤ 1 s"))
-    rows.append(("  a sweep of 100 batch sizes", f"{seconds * 1e3:.2f} ms", "≤ 1 ms"))
-
+    sweep, _ = compiled("llama-2-7b", "B", S=1000)
     roof = rk.roofline("A100-40GB")
     roof.time(sweep(batches))
     (seconds,) = in_turn(lambda: roof.time(sweep(batches)), runs=51)
-    rows.append(("  the same with the predicted time, step by step", f"{seconds * 1e3:.2f} ms", ""))
+    rows.append(("Llama 2 7B, the sweep with the predicted time, step by step", f"{seconds * 1e3:.2f} ms", ""))
 
-    grid, _ = compiled("B", "S")
+    grid, _ = compiled("llama-2-7b", "B", "S")
     sizes = np.meshgrid(np.arange(1, 513), np.arange(1, 513))
     (seconds,) = in_turn(lambda: grid(*sizes), runs=15)
     rows.append(("  a grid of 512 batch sizes and 512 contexts", f"{seconds * 1e3:.1f} ms", "≤ 50 ms"))

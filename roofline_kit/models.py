@@ -147,12 +147,11 @@ class Model:
         self._check_heads()
         self._check_experts()
         self._check_positions()
-        for row in self.pattern:
-            for what in row:
-                choose("field", what, [x.name for x in fields(self)], f"{self.name}, pattern: ")
-            replace(self, pattern=(), **row)
+        for what in {what for row in self.pattern for what in row}:
+            choose("field", what, [x.name for x in fields(self)], f"{self.name}, pattern: ")
         if self.pattern and not isinstance(self.layers, int):
             raise ValueError(f"{self.name}: layers that differ have a number, and layers is {self.layers}")
+        self.kinds  # noqa: B018 (raises for what one of them cannot be)
 
     def _fill_sizes(self) -> None:
         hidden, heads = (size(getattr(self, what), f"{self.name}: {what}") for what in ("hidden", "heads"))
