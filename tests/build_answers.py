@@ -549,3 +549,73 @@ WRONG["08.step"] = [
     (lambda X, K, V, a, b, c, n: line_after_line(X, K, V, b, a, c, n), "the argument K must hold something new"),
     (lambda X, K, V, a, b, c, n: line_after_line(X * math.e, K, V, a, b, c, n), "must hold something new"),
 ]
+
+# --- 12 -------------------------------------------------------------------------------------------
+
+
+def step_by_step(X: Any, W_q: Any, W_k: Any, W_v: Any, K: Any, V: Any) -> Any:
+    K, V = rk.store(X @ W_k, into=K), rk.store(X @ W_v, into=V)
+    return rk.softmax(rk.matmul(X @ W_q, K.T, rk.Causal())) @ V
+
+
+def projected_once(X: Any, W_q: Any, W_k: Any, W_v: Any, K: Any, V: Any) -> Any:
+    q, k, v = rk.fuse(lambda X, a, b, c: (X @ a, X @ b, X @ c))(X, W_q, W_k, W_v)
+    rk.store(k, into=K)
+    rk.store(v, into=V)
+    return rk.attention(q, K, V, rk.Causal())
+
+
+def token_by_token(X: Any, W_q: Any, W_k: Any, W_v: Any, K: Any, V: Any) -> Any:
+    return [step_by_step(X[i : i + 1], W_q, W_k, W_v, K, V) for i in range(X.shape[0])]
+
+
+def values_first(X: Any, W_q: Any, W_k: Any, W_v: Any, K: Any, V: Any) -> Any:
+    return step_by_step(X, W_q, W_v, W_k, K, V)
+
+
+RIGHT["12.draft"] = [step_by_step, projected_once]
+WRONG["12.draft"] = [
+    (token_by_token, "open size"),
+    (values_first, "the argument K must hold something new"),
+    (lambda X, q, k, v, K, V: step_by_step(X[-1:], q, k, v, K, V), "look at step ① X[-1:] @ W_k"),
+    (rk.fuse(step_by_step), "store and tiled are steps of their own"),
+    (lambda X, q, k, v, K, V: rk.attention(X @ q, X @ k, X @ v, rk.Causal()), "the argument K must hold something new"),
+    (lambda X, q, k, v, K, V: step_by_step(X, q, k, v, K, V)[::-1], "a shape but no values"),
+    (lambda X, q, k, v, K, V: step_by_step(X, q.T, k, v, K, V), "wrong in"),
+    (lambda X, q, k, v, K, V: step_by_step(X, q, k, v, K, V) / X.shape[1] ** 0.5, "wrong in"),
+    (lambda X, q, k, v, K, V: rk.attention(X @ q, rk.concatenate((K, X @ k)), V), "do not match"),
+]
+
+
+def other_cut(X: Any, W_q: Any, W_c: Any, A: Any, C: Any, n: Any) -> Any:
+    b, h = C.shape[0], X.shape[1]
+    q, c = X @ W_q, X @ W_c
+    A, C = rk.store(c[:n], into=A), rk.store(c[n:].reshape(b, 1, h), into=C)
+    P = rk.softmax(rk.matmul(q[:n], A.T, rk.Causal()))
+    return P @ A, rk.softmax(q[n:].reshape(b, 1, h) @ C.mT) @ C
+
+
+def both_at_once(X: Any, W_q: Any, W_c: Any, A: Any, C: Any, n: Any) -> Any:
+    q, c = rk.fuse(lambda X, a, b: (X @ a, X @ b))(X, W_q, W_c)
+    users = [x[n:].reshape(-1, 1, X.shape[1]) for x in (q, c)]
+    rk.store(users[1], into=C)
+    rk.store(c[:n], into=A)
+    fused = rk.fuse(rk.attention)
+    return fused(q[:n], A, A, rk.Causal()), fused(users[0], C, C)
+
+
+def users_flat(X: Any, W_q: Any, W_c: Any, A: Any, C: Any, n: Any) -> Any:
+    prompt, users = other_cut(X, W_q, W_c, A, C, n)
+    return prompt, users.reshape(-1, X.shape[1])
+
+
+RIGHT["12.chunk"] = [other_cut, both_at_once]
+WRONG["12.chunk"] = [
+    (users_flat, "result 2 of 2 has the shape (3, 4), and must have (3, 1, 4)"),
+    (lambda *six: other_cut(*six)[::-1], "shape"),
+    (lambda *six: other_cut(*six)[0], "it returns one array, and must return 2 arrays"),
+    (lambda X, q, c, A, C, n: other_cut(X, c, q, A, C, n), "the argument A must hold something new"),
+    (lambda X, q, c, A, C, n: rk.attention(X @ q, X @ c, X @ c, rk.Causal()), "the argument A must hold something new"),
+    (lambda X, q, c, A, C, n: other_cut(X * math.e, q, c, A, C, n), "must hold something new"),
+    (lambda X, q, c, A, C, n: [rk.attention(X[n + i :] @ q, C[i], C[i]) for i in range(C.shape[0])], "open size"),
+]

@@ -13,6 +13,7 @@ import sympy
 from ..configs import model
 from ..cost import trace
 from ..hardware import accelerator
+from ..latent import attend
 from ..masks import Causal
 from ..measuring import Settings, error_table, measured, service_units
 from ..models import Model
@@ -221,6 +222,32 @@ def errors() -> dict[str, Any]:
     }
 
 
+def smaller() -> dict[str, Any]:
+    """12 · Smaller caches, fewer bits."""
+    gemma, h100 = model("gemma-3-4b"), roofline("H100-SXM")
+    in_full, in_windows = (
+        gemma.kv_cache_bytes(8193, reserved=full) - gemma.kv_cache_bytes(8192, reserved=full) for full in (True, False)
+    )
+    step = trace(fuse(attend), *latents(H), None)
+    longest = sympy.limit(step.intensity, S, sympy.oo)
+    narrow = trace(linear, Tensor("X", (N, 4096)), Tensor("W", (4096, 4096), "int4"))
+    few, many = (measured("latent decode", "H200", batch=128, context=8192, heads=heads)[0].median for heads in (8, 64))
+    return {
+        "12.predict": many / few,
+        "12.window": in_full / in_windows,
+        "12.heads": sympy.floor(sympy.solve(longest.subs(H, some) - h100.ridge, some)[0]),
+        "12.bits": sympy.ceiling(h100.crossing(narrow, "N")),
+    }
+
+
+def latents(heads: Any) -> tuple[Tensor, ...]:
+    """What a step of absorbed decode takes in DeepSeek-V3: queries, and the latents of a context for all heads."""
+    v3 = model("deepseek-v3")
+    query, rotated = (Tensor("Q", (heads, 1, width)) for width in (v3.kv_latent, v3.rope_head_dim))
+    latent, k_rope = (Tensor("C", (1, S, width), role="cache") for width in (v3.kv_latent, v3.rope_head_dim))
+    return query, rotated, latent, k_rope, latent
+
+
 def invented() -> Model:
     """The model of a problem in "How to Scale Your Model", of which page 10 asks for the parameters."""
     return Model(
@@ -241,6 +268,7 @@ PAGES: dict[str, Callable[[], dict[str, Any]]] = {
     "08": batching,
     "09": measuring,
     "10": errors,
+    "12": smaller,
 }
 
 

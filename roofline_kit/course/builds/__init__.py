@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from .question import Build
 
-PAGES = tuple(f"{page:02}" for page in range(1, 9))
+PAGES = (*(f"{page:02}" for page in range(1, 9)), "12")
 
 
 def questions_of(page: str) -> dict[str, Build]:
