@@ -109,7 +109,7 @@ ones; read no other expert, and none of these twice.""",
         ),
         typical={"E": QWEN.experts, "k": QWEN.experts_per_token, "h": QWEN.hidden, "f": QWEN.expert_hidden},
         learned="The cost does not know how many experts there are, only how many are chosen.",
-        hint="Three products with chosen matrices, each in one step, as `by_choice` does it for many tokens.",
+        hint="Three products with chosen matrices, each in one step, as `times` does it for many tokens.",
         slips={
             copied: "The chosen matrices are copied before they are multiplied: rk.fuse makes both one step.",
             all_of_them: "All experts compute, and most results are thrown away: take the matrices, not the results.",
