@@ -288,8 +288,8 @@ class Model:
     def active_parameters(self, counted: str = "all") -> sympy.Expr:
         """Number of parameters that a token meets: of experts, those that it chooses.
 
-        counted : what is published differs. "all", as for Mixtral, Qwen3 and DeepSeek-V3; "without embedding", the
-        token's row of it being looked up and not multiplied, as for gpt-oss; "without embedding and head", GLM-4.5.
+        counted : what is published differs. "all", as for Mixtral and Qwen3; "without embedding", the token's row of it
+        being looked up and not multiplied, as for gpt-oss and DeepSeek-V3; "without embedding and head", GLM-4.5.
 
         >>> from roofline_kit import model
         >>> model("mixtral-8x7b").active_parameters()

@@ -550,6 +550,61 @@ WRONG["08.step"] = [
     (lambda X, K, V, a, b, c, n: line_after_line(X * math.e, K, V, a, b, c, n), "must hold something new"),
 ]
 
+# --- 11 -------------------------------------------------------------------------------------------
+
+
+@rk.fuse
+def by_number(x: Any, W: Any, chosen: Any) -> Any:
+    theirs = rk.take(W.reshape(W.shape[0], -1), chosen).reshape(chosen.shape[0], W.shape[1], W.shape[2])
+    return (x.reshape(-1, 1, W.shape[1]) @ theirs).reshape(chosen.shape[0], W.shape[2])
+
+
+def weights_before_the_last(x: Any, chosen: Any, P: Any, gate: Any, up: Any, down: Any) -> Any:
+    inner = rk.silu(by_number(x, gate, chosen)) * by_number(x, up, chosen) * P.reshape(-1, 1)
+    return rk.fuse(lambda y: by_number(y, down, chosen).sum(axis=0))(inner)
+
+
+def one_step(x: Any, chosen: Any, P: Any, gate: Any, up: Any, down: Any) -> Any:
+    inner = rk.silu(by_number(x, gate, chosen)) * by_number(x, up, chosen)
+    return P @ by_number(inner, down, chosen)
+
+
+def averaged(x: Any, chosen: Any, P: Any, gate: Any, up: Any, down: Any) -> Any:
+    inner = rk.silu(by_number(x, gate, chosen)) * by_number(x, up, chosen)
+    return P @ by_number(inner, down, chosen) / P.shape[0]
+
+
+def too_late(x: Any, chosen: Any, P: Any, gate: Any, up: Any, down: Any) -> Any:
+    return P @ by_number(rk.silu(by_number(x, gate, chosen) * by_number(x, up, chosen)), down, chosen)
+
+
+def softmax_again(x: Any, chosen: Any, P: Any, gate: Any, up: Any, down: Any) -> Any:
+    return one_step(x, chosen, rk.softmax(P), gate, up, down)
+
+
+def rows_of_matrices(x: Any, chosen: Any, P: Any, gate: Any, up: Any, down: Any) -> Any:
+    return P @ (rk.silu(x @ rk.take(gate, chosen)) * (x @ rk.take(up, chosen))) @ rk.take(down, chosen)
+
+
+def by_brackets(x: Any, chosen: Any, P: Any, gate: Any, up: Any, down: Any) -> Any:
+    return P @ ((rk.silu(x @ gate[chosen]) * (x @ up[chosen])) @ down[chosen])
+
+
+def of_all_without_choice(x: Any, chosen: Any, P: Any, gate: Any, up: Any, down: Any) -> Any:
+    return ((rk.silu(x @ gate) * (x @ up)) @ down).sum(axis=0)
+
+
+RIGHT["11.token"] = [weights_before_the_last, one_step, rk.fuse(one_step)]
+WRONG["11.token"] = [
+    (averaged, "wrong in"),
+    (too_late, "wrong in"),
+    (softmax_again, "wrong in"),
+    (rows_of_matrices, "take: the indices"),
+    (by_brackets, "in line"),
+    (of_all_without_choice, "must have (3,)"),
+    (lambda x, chosen, P, gate, up, down: x, "wrong in"),
+]
+
 # --- 12 -------------------------------------------------------------------------------------------
 
 

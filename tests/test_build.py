@@ -37,9 +37,9 @@ SLIPS = {question: list(build.slips.items()) for question, build in QUESTIONS.it
 # --- what is right --------------------------------------------------------------------------------
 
 
-def test_each_page_asks_for_two_algorithms() -> None:
-    pages = [*(f"{page:02}" for page in range(1, 9)), "12"]
-    assert [question[:2] for question in QUESTIONS] == sorted(2 * pages)
+def test_each_page_up_to_8_asks_for_two_algorithms_and_later_ones_may_ask_for_more() -> None:
+    first = [question[:2] for question in QUESTIONS if question < "09"]
+    assert first == sorted(2 * [f"{page:02}" for page in range(1, 9)])
 
 
 def test_no_question_has_the_id_of_one_that_is_checked() -> None:

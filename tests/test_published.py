@@ -841,3 +841,22 @@ def test_no_point_that_page_8_draws_of_the_a100_is_below_its_line() -> None:
     drawn = measured("product", "A100-80GB-SXM", **SGLANG, n=4096, k=4096)
     drawn += measured("decode", "A100-80GB-SXM", **SGLANG, kv_heads=32, context=[64, 1024])
     assert all(point.median > point.predicted(roof) for point in drawn)
+
+
+def test_page_11_prints_experts_as_plain_python_makes_them_of_the_file() -> None:
+    wanted = {"gpu": "H200", "software": "TensorRT-LLM 1.3.0rc20", "model": "Qwen3 30B-A3B"}
+    rows = [row for row in plain("experts") if wanted.items() <= row.items()]
+    _, bandwidth = PRINTED["H200"]
+    expert, sizes = 3 * 2048 * 768 * 2, [2**i for i in range(9)]  # bytes; from 512 tokens on activations count
+    found = words("11_experts.ipynb", "measured-code", names=[f"{tokens:6}" for tokens in sizes])
+    assert len(found) == len(sizes)
+    for tokens in sizes:
+        us = {row["distribution"]: 1e3 * float(row["ms"]) for row in rows if row["tokens"] == str(tokens)}
+        even, uneven = us["balanced"], us["power_law_1.2"]
+        awake = min(128, 8 * tokens)
+        bound = 1e6 * awake * expert / bandwidth
+        at_most = min(awake, int(uneven * bandwidth / 1e6 / expert))
+        line = [float(word) for word in found[f"{tokens:6}"] if word != "µs"]
+        assert [line[0], line[5]] == [awake, at_most]
+        assert line[1:5] == pytest.approx([bound, even, even / bound, uneven], rel=0.04)
+        assert [line[2], line[4]] == pytest.approx([even, uneven], abs=0.51)

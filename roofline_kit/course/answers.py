@@ -12,6 +12,7 @@ import sympy
 
 from ..configs import model
 from ..cost import trace
+from ..experts import awake_expected, expert_product
 from ..hardware import accelerator
 from ..latent import attend
 from ..masks import Causal
@@ -222,6 +223,22 @@ def errors() -> dict[str, Any]:
     }
 
 
+def experts() -> dict[str, Any]:
+    """11 · Experts."""
+    k, E, r = symbols("k E r")
+    W, chosen = Tensor("W", (E, h, M)), Tensor("chosen", (N, k), "int64")
+    product = trace(expert_product, Tensor("X", (N, 1, h)), W, None, chosen, E)
+    (ridge,) = sympy.solve(product.flops - r * product.bytes, N)
+    qwen, deepseek, h200 = model("qwen3-30b-a3b"), model("deepseek-v3"), accelerator("H200")
+    with_experts = deepseek.like_layer(-1)
+    needed = deepseek.memory_bytes(4096, batch=1024, weights="fp8")
+    return {
+        "11.predict": sympy.cancel(ridge / ridge.subs(E, k)).subs({E: qwen.experts, k: qwen.experts_per_token}),
+        "11.awake": awake_expected(with_experts.experts, with_experts.experts_per_token, 32),
+        "11.cards": sympy.ceiling(needed / h200.memory),
+    }
+
+
 def smaller() -> dict[str, Any]:
     """12 · Smaller caches, fewer bits."""
     gemma, h100 = model("gemma-3-4b"), roofline("H100-SXM")
@@ -268,6 +285,7 @@ PAGES: dict[str, Callable[[], dict[str, Any]]] = {
     "08": batching,
     "09": measuring,
     "10": errors,
+    "11": experts,
     "12": smaller,
 }
 

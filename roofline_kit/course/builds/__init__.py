@@ -1,4 +1,4 @@
-"""Which algorithms do the pages ask a student to write? A file for each page, two questions in each."""
+"""Which algorithms do the pages ask a student to write? A file for each page that asks for one."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from .question import Build
 
-PAGES = (*(f"{page:02}" for page in range(1, 9)), "12")
+PAGES = (*(f"{page:02}" for page in range(1, 9)), "11", "12")
 
 
 def questions_of(page: str) -> dict[str, Build]:
