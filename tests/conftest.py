@@ -87,8 +87,10 @@ def walls() -> str:
 
 @pytest.fixture(scope="session")
 def torch() -> Any:
-    """PyTorch, where it is installed; in CI it must be."""
-    return installed("torch", "PyTorch", TORCH)
+    """PyTorch, where it is installed; in CI it must be. In one thread, as tests beside each other share two cores."""
+    module = installed("torch", "PyTorch", TORCH)
+    module.set_num_threads(1)
+    return module
 
 
 @pytest.fixture(scope="session")

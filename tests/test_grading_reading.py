@@ -125,8 +125,8 @@ def graded(walls: str, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, 
     ("student", "points", "readings", "told"),
     [
         ("misspelt", 17.25, {}, ""),
-        ("below", 18, {}, "13 answers were taken from cells that are not their own: add (cells 10, 11, 12), saxpy"),
-        ("twice", 17, TWICE, "users: its answer may be in cells 65, 66, and not in its own"),
+        ("below", 18, {}, "13 answers were taken from cells that are not their own: add (cells 11, 12, 13), saxpy"),
+        ("twice", 17, TWICE, "users: its answer may be in cells 66, 67, and not in its own"),
         ("helper", 17, {"users: with the added cells": 18}, "users: it needs ratio of cell 4"),
         ("torn", 17, {}, ""),
         ("hw2", 0, {}, "it is a notebook of another assignment, hw2_seven_billion; expected hw1_walk_through"),
@@ -308,7 +308,7 @@ def test_a_notebook_that_lost_all_its_metadata_is_read_by_its_names(tmp_path: Pa
         del cell["id"]
     found = read(content, tmp_path)
     assert found.notes[0].startswith("13 of 13 answer cells are missing: add, saxpy,")
-    assert found.notes[1].startswith("13 answers were taken from cells that are not their own: add (cell 9), ")
+    assert found.notes[1].startswith("13 answers were taken from cells that are not their own: add (cell 10), ")
     assert len(found.notes) == 2
     assert not found.readings and found.answers.keys() == SOLVED.keys()
     assert all(SOLVED[name] in text for name, text in found.answers.items())
@@ -334,7 +334,7 @@ def test_a_cell_that_would_change_what_an_answer_already_says_is_not_taken_but_r
     content["cells"][-1] = code("add_intensity = N")
     found = read(content, tmp_path)
     assert (found.answers["add"], found.readings) == (f"{own}\nadd_intensity = N", {})
-    assert found.notes == ["add: its answer was taken from cell 65, and not from its own"]
+    assert found.notes == ["add: its answer was taken from cell 66, and not from its own"]
 
 
 def test_cells_that_were_added_and_are_too_long_to_be_read_are_listed_where_they_could_matter(tmp_path: Path) -> None:
