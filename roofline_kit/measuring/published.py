@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from ..cost import CompiledCost, trace
+from ..cost import CompiledCost, Cost, trace
+from ..experts import awake_most, combine, expert_product
 from ..hardware import Accelerator, accelerator, accelerators, datasheet
+from ..latent import attend
 from ..masks import Causal
 from ..names import choose, unknown
-from ..ops import astype
+from ..ops import astype, silu
 from ..roofline import Roofline
 from ..sizes import symbols
 from ..tensor import RESOURCES, Tensor, fuse
@@ -113,7 +115,8 @@ class Published(Measurement):
     def _check_traced(self) -> None:
         if not self.steps:
             raise ValueError(
-                f"{self.name}: the kit traces no algorithm for it, so there are its sizes and its time alone"
+                f"{self.name}: there are its sizes and its time alone, for the kit traces no algorithm for it, or this "
+                "row does not say how many experts are awake on one GPU"
             )
 
 
@@ -132,30 +135,92 @@ def _of_attention(sizes: Mapping[str, Any]) -> Shapes:
     return {"Q": (*keys[:2], sizes["group"], tokens, keys[-1]), "K": keys, "V": keys}
 
 
+def _of_latents(sizes: Mapping[str, Any]) -> Shapes:
+    """DeepSeek's widths: 512 numbers of a latent and 64 that are rotated, which all heads share."""
+    heads, cache = (sizes["batch"], sizes["heads"], 1), (sizes["batch"], 1, sizes["context"])
+    return {"Q": (*heads, 512), "Q_rope": (*heads, 64), "K": (*cache, 512), "K_rope": (*cache, 64)}
+
+
+def _of_expanded(sizes: Mapping[str, Any]) -> Shapes:
+    """Heads of 128 + 64 numbers, and of 128 in values."""
+    rows = (sizes["batch"], sizes["heads"], sizes["tokens"])
+    return {"Q": (*rows, 192), "K": (*rows, 192), "V": (*rows, 128)}
+
+
+def _of_experts(sizes: Mapping[str, Any]) -> Shapes:
+    """A token's vector, which experts it has chosen and how much each counts, and gated MLPs."""
+    N, h, m, E, k = (sizes[name] for name in ("tokens", "hidden", "inter", "experts", "topk"))
+    return {"X": (N, h), "chosen": (N, k), "P": (N, k), "gate": (E, h, m), "up": (E, h, m), "down": (E, m, h)}
+
+
+def _product(arrays: Sequence[Tensor], fused: bool) -> Cost:
+    return trace(linear if arrays[0].dtype in ("bf16", "fp16") else fuse(_from_narrow), *arrays)
+
+
+def _attention(arrays: Sequence[Tensor], fused: bool, mask: Causal | None = None) -> Cost:
+    """A new token sees everything."""
+    return trace(fuse(attention) if fused else attention, *arrays, mask)
+
+
+def _prompt(arrays: Sequence[Tensor], fused: bool) -> Cost:
+    return _attention(arrays, fused, Causal())
+
+
+def _latents(arrays: Sequence[Tensor], fused: bool) -> Cost:
+    """Absorbed: the latents are keys and values."""
+    Q, Q_rope, K, K_rope = arrays
+    return trace(fuse(attend) if fused else attend, Q, Q_rope, K, K_rope, K, None)
+
+
+def _experts(arrays: Sequence[Tensor], fused: bool) -> Cost:
+    """Without the router; balanced, so that as many experts are awake as can be."""
+    chosen, W = arrays[1], arrays[3]
+    awake = awake_most(W.shape[0], chosen.shape[-1], chosen.shape[0])
+
+    def layer(X: Any, chosen: Any, P: Any, gate: Any, up: Any, down: Any) -> Any:
+        each = X.reshape(X.shape[0], 1, X.shape[1])
+        hidden = silu(expert_product(each, gate, None, chosen, awake)) * expert_product(each, up, None, chosen, awake)
+        return combine(expert_product(hidden, down, None, chosen, awake), P)
+
+    return trace(layer, *arrays)
+
+
+def _all_known(row: Row) -> bool:
+    return True
+
+
+def _balanced(row: Row) -> bool:
+    """Whether it is known how many experts are awake, and all are on one GPU."""
+    return row["distribution"] == "balanced" and row["tp"] == row["ep"] == 1
+
+
 @dataclass(frozen=True)
 class Operation:
     """Where its rows are, and how they are traced. kind : in the column `op`, if the table has several.
 
-    open : the sizes that are symbols in the trace. shapes : of its arrays, from sizes that are symbols or numbers. Both
-    are missing where the kit traces no algorithm for it.
+    open : the sizes that are symbols in the trace. shapes : of its arrays, from sizes that are symbols or numbers.
+    cost : of the arrays, fused or not. All three are missing where the kit traces no algorithm for it. known : whether
+    a row says all that its cost depends on.
     """
 
     file: str
     kind: str = ""
     open: str = ""
     shapes: Callable[[Mapping[str, Any]], Shapes] | None = None
+    cost: Callable[[Sequence[Tensor], bool], Cost] = _product
+    known: Callable[[Row], bool] = _all_known
 
 
 PREFILL, DECODE = (f"batch {own} kv_heads group head_dim" for own in ("tokens", "context"))
 OPERATIONS = {
     "product": Operation("products", "", "m n k", _of_product),
-    "prefill": Operation("attention", "prefill", PREFILL, _of_attention),
-    "decode": Operation("attention", "decode", DECODE, _of_attention),
-    "latent prefill": Operation("latent_attention", "prefill"),
-    "latent decode": Operation("latent_attention", "decode"),
-    "experts": Operation("experts"),
+    "prefill": Operation("attention", "prefill", PREFILL, _of_attention, _prompt),
+    "decode": Operation("attention", "decode", DECODE, _of_attention, _attention),
+    "latent prefill": Operation("latent_attention", "prefill", "batch tokens heads", _of_expanded, _prompt),
+    "latent decode": Operation("latent_attention", "decode", "batch context heads", _of_latents, _latents),
+    "experts": Operation("experts", "", "tokens hidden inter experts topk", _of_experts, _experts, _balanced),
     **{op: Operation("collectives", op) for op in ("all_gather", "all_reduce", "alltoall", "reduce_scatter")},
-    "impossible decode": Operation("impossible", "decode", DECODE, _of_attention),
+    "impossible decode": Operation("impossible", "decode", DECODE, _of_attention, _attention),
 }
 
 
@@ -166,14 +231,10 @@ def _compiled(operation: str, dtype: str, kv_dtype: str, fused: bool) -> Compile
     assert what.shapes is not None
     shapes = what.shapes({str(size): size for size in symbols(what.open)})
     left, right = OPERANDS[dtype]
-    narrow = {"W": right, "K": kv_dtype, "V": kv_dtype}
-    arrays = [Tensor(name, shape, narrow.get(name, left)) for name, shape in shapes.items()]
-    if what.shapes is _of_product:
-        cost = trace(linear if left in ("bf16", "fp16") else fuse(_from_narrow), *arrays)
-    else:
-        mask = Causal() if what.kind == "prefill" else None  # a new token sees everything
-        cost = trace(fuse(attention) if fused else attention, *arrays, mask)
-    return cost.compile(*what.open.split())
+    weights = dict.fromkeys(("W", "gate", "up", "down"), right)
+    own = weights | {"chosen": "int32"} | (dict.fromkeys(("K", "V"), kv_dtype) if kv_dtype else {})
+    arrays = [Tensor(name, shape, own.get(name, left)) for name, shape in shapes.items()]
+    return what.cost(arrays, fused).compile(*what.open.split())
 
 
 def _from_narrow(X: Any, W: Any) -> Any:
@@ -202,8 +263,9 @@ def measured(
     """Published times of an operation on a GPU, with what our own algorithm costs at their sizes.
 
     operation : "product", X · W; "prefill" or "decode", causal attention of many heads; "latent prefill", "latent
-    decode", "experts", "all_reduce" and its like, of which there are times and no costs; "impossible decode", a table
-    with a fault. gpu : by name, or None for all.
+    decode", DeepSeek's, expanded and absorbed, without projections; "experts", without their router, whose costs are
+    known where tokens are spread evenly on one GPU; "all_reduce" and its like, of which there are times and no costs;
+    "impossible decode", a table with a fault. gpu : by name, or None for all.
     where : what rows must have, a value or a list of values by column. Sizes are m, n and k of a product, and batch,
     tokens, context, kv_heads and others of attention; names are dtype, kv_dtype, kernel and software, which is found by
     its beginning, "SGLang". What is not given is not chosen: there may be rows of several programs.
@@ -269,9 +331,9 @@ def _instead(value: Any, there: Collection[Any]) -> str:
 
 def _as_measurements(operation: str, rows: list[Row], fused: bool) -> list[Published]:
     """The rows with their costs; those that share dtypes are computed together."""
-    shapes = OPERATIONS[operation].shapes
+    shapes, known = OPERATIONS[operation].shapes, OPERATIONS[operation].known
     kinds: dict[tuple[str, str], list[int]] = {}
-    for i, row in enumerate(rows):
+    for i, row in ((i, row) for i, row in enumerate(rows) if known(row)):
         kinds.setdefault((row["dtype"], row.get("kv_dtype", "")), []).append(i)
     steps: dict[int, tuple[dict[str, int], ...]] = {}
     for dtypes, places in kinds.items() if shapes is not None else ():
@@ -280,7 +342,7 @@ def _as_measurements(operation: str, rows: list[Row], fused: bool) -> list[Publi
     found = []
     for i, row in enumerate(rows):
         sizes = {name: row[name] for name in row if name not in (*TEXT, "seconds")}
-        arrays = tuple(shapes(row).values()) if shapes is not None else ()
+        arrays = tuple(shapes(row).values()) if shapes is not None and known(row) else ()
         whose, dtype = (row["software"], row.get("kernel", "")), OPERANDS[row["dtype"]][0]
         taken = Published(operation, row["gpu"], dtype, arrays, (row["seconds"],), steps.get(i, ()), sizes, *whose)
         found.append(taken)
