@@ -6,6 +6,7 @@ The glossary's sentences go into a script of their own, so that a link to a word
 import inspect
 import json
 import re
+from dataclasses import replace
 from html import escape
 from importlib import import_module
 from importlib.metadata import distribution
@@ -42,7 +43,7 @@ def on_source(app: Sphinx, page: str, source: list[str]) -> None:
     if page == "api":
         source[0] += reference()
     elif page == "models":
-        source[0] += models_by_name() + model_types()
+        source[0] += models_by_name() + counted_otherwise() + model_types()
     elif page.startswith("measurements/"):
         source[0] = "---\norphan: true\n---\n" + source[0]  # pages link to it, and no table of contents does
     elif app.env.doc2path(page).suffix == ".ipynb":
@@ -152,6 +153,25 @@ def models_by_name() -> str:
         kept = [f"{float(of.kv_cache_bytes(tokens)) / 1e6:,.1f} MB" for tokens in (1_000, 100_000)]
         rows.append([f"`{of.name}`", f"{int(of.parameters):,}", f"{int(of.active_parameters()):,}", *kept])
     return "## By name\n\n" + table(columns, rows) + "\nThe caches are those of 16-bit numbers.\n\n"
+
+
+def counted_otherwise() -> str:
+    """Of two models, what transformers computes, and PyTorch's counter counts, beside what one would run."""
+    scout, v3 = rk.model("llama-4-scout"), rk.model("deepseek-v3")
+    in_full = replace(scout, experts_per_token=scout.experts)
+    both = [(of.prefill(1, 1).matmul_flops / 10**9) for of in (in_full, scout)]
+    steps = [v3.decode(3, 1000, absorbed=absorbed).matmul_flops / 10**12 for absorbed in (False, True)]
+    return f"""## Counted otherwise
+
+In transformers, **Llama 4** runs every expert on every token, and weighs with 0 those that the token did not choose:
+PyTorch counts {float(both[0]):.1f} GFLOP for one token of Scout. With the chosen ones alone, as the kit counts, it is
+{float(both[1]):.1f}; `dataclasses.replace(model, experts_per_token=model.experts)` is the other number.
+
+In a decode step, **DeepSeek**'s classes there compute keys and values of the whole context anew: {float(steps[0]):.2f}
+TFLOP for three contexts of 1,000 tokens of DeepSeek-V3, which is also what the kit counts. `decode(…, absorbed=True)`
+is the algorithm that engines run, with the same result: {float(steps[1]):.2f} TFLOP.
+
+"""
 
 
 def model_types() -> str:
