@@ -316,9 +316,10 @@ def _experts(found: _Config, made: dict[str, Any]) -> dict[str, Any]:
     first, without = made.pop("dense_first", 0), made.pop("dense_layers", [])
     if "experts" not in made:
         return made
-    for x in (*without, *(among or ())):
-        if not isinstance(x, int):
-            raise ValueError(f"{found.path}: mlp_only_layers has {x!r}, and must have whole numbers")
+    for name, numbers in {"mlp_only_layers": without, "moe_layers": among or []}.items():
+        for x in numbers:
+            if not isinstance(x, int):
+                raise ValueError(f"{found.path}: {name} has {x!r}, and must have whole numbers")
     layers, width = range(made["layers"]), made.get("expert_hidden", made["mlp_hidden"])
     made |= {"expert_hidden": width} | ({"shared_hidden": shared * width} if shared else {})
     with_experts = [i >= first and i not in without and (i + 1) % step == 0 for i in layers]

@@ -301,6 +301,7 @@ V3 = "DeepseekV3"
         (with_type("ministral") | {"layer_types": "full"}, "layer_types is 'full', and must be a list"),
         (with_type("gemma2") | {"layer_types": [["full_attention"]] * 4}, "layer_types has .'full_attention'."),
         (with_type("qwen3_moe") | {"mlp_only_layers": ["1"]}, "mlp_only_layers has '1', and must have whole numbers"),
+        (with_type("llama4_text") | {"moe_layers": ["1"]}, "moe_layers has '1', and must have whole numbers"),
         (with_type("smollm3") | {"no_rope_layers": [1, 0]}, "no_rope_layers has 2 entries for 4 layers"),
         (with_type("mistral") | {"sliding_window": 0}, "sliding_window is 0, and must be a positive integer, or null"),
         # experts that do not fit

@@ -767,6 +767,11 @@ def test_what_counts_as_a_dense_layer_does_not_depend_on_what_the_weights_are_ca
     }
 
 
+def test_how_many_experts_are_awake_may_be_spelled_in_capitals() -> None:
+    spelled, plain = (rk.explore_batch("mixtral-8x7b", awake=word) for word in ("Fewest", "fewest"))
+    assert repr(spelled) == repr(plain) and "as few as can be" in repr(plain)
+
+
 TODAY = ("deepseek-v3", "gpt-oss-20b", "gemma-3-4b", "llama-4-scout", "qwen3-30b-a3b", "command-r-35b")
 
 

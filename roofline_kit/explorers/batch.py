@@ -83,7 +83,8 @@ def explore_batch(
     how = {"logits": choose("logits", logits, ("all", "last")), "causal": causal, "fused": fused}
     how |= {what: value for what, (value, _) in today.items()}
     call = differing(logits=(logits, "all"), causal=(causal, False), fused=(fused, False), **today) + widths.call
-    sentence = name + SENTENCE.replace("{dtype}", "{dtype}" + widths.said).replace("EXPERTS", _of_experts(of, awake))
+    of_experts = _of_experts(of, str(how["awake"]))
+    sentence = name + SENTENCE.replace("{dtype}", "{dtype}" + widths.said).replace("EXPERTS", of_experts)
     computed = model_programs(of, inputs_of(controls, "peak", *seen.inputs), how, seen.formulas, widths)
     computed["messages"] += seen.messages
     return Explorer(
