@@ -26,7 +26,6 @@ from roofline_kit.grading.commands import app
 from roofline_kit.grading.runner import execute
 
 KIT = shown.KIT
-PUBLISHED = "6738415616"  # parameters of a model, which the kit itself knows
 NEEDED = ("array-api-compat", "ipykernel", "matplotlib", "nbval", "nbformat", "numpy", "sympy", "typer")
 
 # Run by the Python of a layout: what a kernel finds of some words, once everywhere, and once in files that it may have.
@@ -168,7 +167,8 @@ def test_no_answer_can_be_found_from_inside_wherever_python_is_installed(
     words = [word.strip() for word in solutions if len(word.strip()) > 12] + list(HONEST.values())
     values = [value for report in expected.values() for value in report.values()]
     words += [str(one) for value in values for one in (value if isinstance(value, list) else [value])]
-    words = [word for word in words if len(word) > 5 and word not in ("compute", "memory") and PUBLISHED not in word]
+    published = " ".join(file.read_text() for file in (KIT / "data").glob("*.toml"))  # a number drawn may stand there
+    words = [word for word in words if len(word) > 5 and word != "compute" and word not in published]
     words += ["BEGIN SOLUTION", "def answers_of(", '["00.ridge".slips]']
     ours = ["/roofline_kit", "/site-packages/course"]
     search = tmp_path / "search"

@@ -155,7 +155,7 @@ def display_hook_is_replaced():
 def package_that_is_kept_away():
     """Asks a package that answers are to do without: by import, from files, in another process, among all objects."""
     return wrong("""
-        import gc, importlib, importlib.util, os, subprocess, sys
+        import gc, glob, importlib, importlib.util, os, subprocess, sys
         found, name = [], "hypo" + "thesis"  # [answers] without, in the assignment.toml
         try:
             found.append(importlib.import_module(name))
@@ -173,10 +173,8 @@ def package_that_is_kept_away():
         found += [kept for kept in gc.get_objects() if str(getattr(kept, "__module__", "")).startswith(name)]
         code = f"import {name}; print({name}.__file__ or '')"
         found += subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.split()
-        tops = sorted({*sys.path, sys.prefix, sys.base_prefix, "/usr/lib", "/usr/local/lib"})
-        for top in (top for top in tops if not any(top.startswith(f"{other}/") for other in tops)):
-            for folder, folders, names in os.walk(top):
-                if os.path.basename(folder) == name or os.path.basename(folder).startswith("_" + name):
-                    found += [os.path.join(folder, one) for one in names if os.path.basename(folder) == name]
+        tops = {*sys.path, sys.prefix, sys.base_prefix, "/usr/lib", "/usr/local/lib"}
+        for depth in range(4):  # to the bottom of every folder would take longer than a cell may
+            found += [file for top in tops for file in glob.glob(os.path.join(top, *"*" * depth, name, "*"))]
         raise (LookupError if found else EOFError)(str(found))
     """)
