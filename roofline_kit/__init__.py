@@ -14,6 +14,7 @@ from . import alone as alone  # first: it decides where all else is imported fro
 from importlib import import_module
 from typing import Any
 
+from .backward import Passes, backward, checkpoint, passes
 from .configs import model, models
 from .cost import CompiledCost, Cost, Sweep, trace
 from .decoder import decoder_layer
@@ -22,7 +23,7 @@ from .hardware import Accelerator, accelerator, accelerators
 from .latent import latent_attention
 from .masks import Causal
 from .models import Model
-from .ops import astype, concatenate, exp, flip, gelu, layer_norm, max, relu, rms_norm, silu, softmax, sqrt, store
+from .ops import astype, concatenate, exp, flip, gelu, layer_norm, log, max, relu, rms_norm, silu, softmax, sqrt, store
 from .ops import squared_relu, sum, take, tanh, top, windows
 from .roofline import Roofline, roofline
 from .sizes import symbols
@@ -47,12 +48,13 @@ _ROOMS = {
 _LATER = {name: room for room, names in _ROOMS.items() for name in names}
 
 __all__ = [
-    "Accelerator", "Causal", "CompiledCost", "Cost", "Model", "Roofline", "Step", "Sweep", "Tensor", "accelerator",
-    "accelerators", "alibi", "astype", "attention", "compress", "concatenate", "decoder_layer", "exp", "experts",
-    "flip", "fuse", "gelu", "latent_attention", "layer_norm", "linear", "matmul", "max", "mean", "merge_heads",
-    "mlp", "model", "models", "multi_head_attention", "norm", "relu", "rms_norm", "roofline", "rotary", "route",
-    "silu", "softmax", "sparse_attention", "split_heads", "sqrt", "squared_relu", "store", "sum", "symbols", "take",
-    "tanh", "tensors", "tiled", "top", "trace", "windows",
+    "Accelerator", "Causal", "CompiledCost", "Cost", "Model", "Passes", "Roofline", "Step", "Sweep", "Tensor",
+    "accelerator", "accelerators", "alibi", "astype", "attention", "backward", "checkpoint", "compress",
+    "concatenate", "decoder_layer", "exp", "experts", "flip", "fuse", "gelu", "latent_attention", "layer_norm",
+    "linear", "log", "matmul", "max", "mean", "merge_heads", "mlp", "model", "models", "multi_head_attention",
+    "norm", "passes", "relu", "rms_norm", "roofline", "rotary", "route", "silu", "softmax", "sparse_attention",
+    "split_heads", "sqrt", "squared_relu", "store", "sum", "symbols", "take", "tanh", "tensors", "tiled", "top",
+    "trace", "windows",
     *_LATER,
 ]  # fmt: skip
 

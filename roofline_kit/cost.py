@@ -57,7 +57,7 @@ def trace(f: Callable[..., Any], *args: Any, **kwargs: Any) -> Cost:
             "write it as an array operation (a root of a size n as n**0.5), or give that size a number, as in (128, 64)"
         ) from error
     for x in leaves(out):
-        if not isinstance(x, Tensor):
+        if not isinstance(x, Tensor) and (x is not None or out is None):  # of several results, some may be none
             raise TypeError(f"{name} must return Tensors for a trace, and returned {x!r}")
     return Cost(tuple(steps), name.replace("<lambda>", "cost"))
 

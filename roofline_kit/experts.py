@@ -14,9 +14,9 @@ import sympy
 from array_api_compat import array_namespace, device
 
 from .names import choose
-from .ops import astype, exp, max, softmax, sum, take, top
+from .ops import exp, hide, max, softmax, sum, take, top, widened
 from .sizes import as_exact, check_shape, size
-from .tensor import Tensor, elementwise, fuse
+from .tensor import Tensor, discrete, elementwise, fuse
 from .transformer import ACTIVATIONS, linear, mlp, weight_and_bias
 
 # --- how many experts are awake -----------------------------------------------------------------------
@@ -91,7 +91,7 @@ def route(
     if groups != 1:
         by_group = choice.reshape(*choice.shape[:-1], groups, each)
         best = sum(_at(by_group, top(by_group, 2))) if scores == "sigmoid" else max(by_group)
-        choice = _within(choice, top(best, groups_chosen), each)
+        choice = hide(choice, _inside(top(best, groups_chosen), choice.shape[-1], each), -math.inf)
     chosen = top(choice, per_token)
     weights = _at(score, chosen)
     if scores == "softmax of the chosen":
@@ -123,15 +123,15 @@ def _at(x: Any, indices: Any) -> Any:
     return take(x.reshape(*x.shape, 1), indices).reshape(*indices.shape)
 
 
+@discrete
 @fuse
-def _within(choice: Any, groups: Any, each: Any) -> Any:
-    """Scores on arrays, with -inf for experts whose group of `each` is not among a token's groups (..., n)."""
-    if isinstance(choice, Tensor):
-        return choice
-    xp = array_namespace(choice, groups)
-    group = xp.arange(choice.shape[-1], device=device(choice)) // each
-    inside = xp.any(groups[..., None] == group, axis=-2)
-    return xp.where(inside, choice, xp.full_like(choice, -math.inf))
+def _inside(groups: Any, experts: Any, each: Any) -> Any:
+    """Which experts are in one of a token's groups (..., n) of `each`; of Tensors, which have no values, None."""
+    if isinstance(groups, Tensor):
+        return None
+    xp = array_namespace(groups)
+    group = xp.arange(int(experts), device=device(groups)) // each
+    return xp.any(groups[..., None] == group, axis=-2)
 
 
 # --- the experts --------------------------------------------------------------------------------------
@@ -194,8 +194,7 @@ def expert_product(X: Any, W: Any, b: Any, chosen: Any, awake: Any) -> Any:
     E, n, m = W.shape
 
     def theirs(W: Any) -> Any:
-        rows = take(W, chosen, awake)
-        return astype(rows, X.dtype) if isinstance(X, Tensor) else rows  # weights are widened on the way
+        return widened(take(W, chosen, awake), X.dtype)
 
     out = X.reshape(*X.shape[:-1], 1, n) @ theirs(W.reshape(E, n * m)).reshape(*chosen.shape, n, m)
     out = out.reshape(*chosen.shape, m)

@@ -9,9 +9,9 @@ from __future__ import annotations
 from typing import Any
 
 from .masks import Causal
-from .ops import astype, softmax, store
+from .ops import softmax, store, widened
 from .sizes import check_shape, size
-from .tensor import Tensor, fuse, matmul
+from .tensor import fuse, matmul
 from .transformer import equal_share, linear, merge_heads, norm, queries, rotary, split_heads, weight_and_bias
 
 
@@ -83,7 +83,7 @@ def attend(Q: Any, Q_rope: Any, K: Any, K_rope: Any, V: Any, mask: Causal | None
 @fuse
 def expand(latent: Any, W: Any, b: Any, dtype: Any) -> Any:
     """Keys and values of all heads, computed anew from the latent, which a cache may keep in another dtype."""
-    return linear(astype(latent, dtype) if isinstance(latent, Tensor) else latent, W, b)
+    return linear(widened(latent, dtype), W, b)
 
 
 def _parts(X: Any, n: Any) -> tuple[Any, Any]:

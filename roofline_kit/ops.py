@@ -16,7 +16,20 @@ from array_api_compat import array_namespace, device
 from .masks import Causal
 from .names import choose
 from .sizes import BITS, LIBRARY_NAMES, as_exact, same_size, size
-from .tensor import Step, Tensor, axis_of, elementwise, fuse, mean, note_step, reduction, result_of, tracing
+from .tensor import (
+    Step,
+    Tensor,
+    axis_of,
+    discrete,
+    elementwise,
+    fuse,
+    mean,
+    note_step,
+    primitive,
+    reduction,
+    result_of,
+    tracing,
+)  # fmt: skip
 
 
 def exp(x: Any) -> Any:
@@ -27,6 +40,16 @@ def exp(x: Any) -> Any:
     N
     """
     return elementwise("exp", x)
+
+
+def log(x: Any) -> Any:
+    """Natural logarithm; 1 FLOP per element.
+
+    >>> from roofline_kit import symbols
+    >>> log(Tensor("x", symbols("N"))).step.flops
+    N
+    """
+    return elementwise("log", x)
 
 
 def tanh(x: Any) -> Any:
@@ -71,6 +94,7 @@ def max(x: Any, axis: int | None = -1, keepdims: bool = False) -> Any:
     return reduction("max", x, axis, keepdims)
 
 
+@primitive
 def flip(x: Any, axis: int) -> Any:
     """The elements in reverse order along one axis, a free view.
 
@@ -139,6 +163,7 @@ def windows(x: Any, length: Any, stride: Any, start: Any = 0, count: Any = None)
     return replace(both, name=f"{x.name}.windows") if isinstance(both, Tensor) else both
 
 
+@primitive
 def _windows(x: Any, length: Any, stride: Any, start: Any, count: Any, along: str) -> Any:
     """Windows over the last dimension but one, which is called `along` in errors."""
     n = x.shape[-2]
@@ -155,6 +180,7 @@ def _windows(x: Any, length: Any, stride: Any, start: Any, count: Any, along: st
     return xp.where(inside, found, xp.zeros_like(found)).reshape(*x.shape[:-2], int(count), length, x.shape[-1])
 
 
+@primitive
 def take(x: Any, indices: Any, distinct: Any = None) -> Any:
     """The rows of x at these indices; 0 FLOPs, and each index reads its row.
 
@@ -209,6 +235,7 @@ def _each_row_once(x: Any, indices: Any) -> Any:
     return _each_row(x, indices)
 
 
+@primitive
 def astype(x: Any, dtype: str) -> Any:
     """The elements in another dtype; 0 FLOPs, as loads and stores convert on the way.
 
@@ -228,6 +255,13 @@ def astype(x: Any, dtype: str) -> Any:
     return xp.astype(x, getattr(xp, title))
 
 
+@primitive
+def widened(x: Any, dtype: Any) -> Any:
+    """What is stored narrower than it is computed with, on its way there, where a dtype is the kit's: not of arrays."""
+    return astype(x, dtype) if isinstance(dtype, str) else x
+
+
+@discrete
 def top(x: Any, n: Any) -> Any:
     """Indices of the n largest elements along the last axis; as for `max`, 1 operation per element.
 
@@ -243,6 +277,7 @@ def top(x: Any, n: Any) -> Any:
     return result_of("top", (x, n), (*x.shape[:-1], n), x.size, dtype="int64", sizes=(x.shape[-1] - n + 1,))
 
 
+@primitive
 def store(x: Any, into: Any) -> Any:
     """x written over the last rows of the array `into`, which is returned: a KV cache takes a token in.
 
@@ -275,7 +310,7 @@ def _highest(x: Any, axis: int, sinks: Any) -> Any:
 
 
 def _less(x: Any, most: Any) -> Any:
-    return elementwise("-", x, most, flops=0) if isinstance(x, Tensor) else x - most
+    return elementwise("-", x, most, flops=0)
 
 
 @fuse
@@ -304,8 +339,10 @@ def softmax(x: Any, axis: int = -1, sinks: Any = None) -> Any:
 
 
 @fuse
-def hide(x: Any, mask: Causal | None, value: float) -> Any:
+def hide(x: Any, mask: Any, value: float) -> Any:
     """Scores or weights on arrays, with a value where a mask hides them; masked Tensors have none there: 0 FLOPs.
+
+    mask : a `Causal`, or an array of bools that is True for what is seen; None hides nothing.
 
     >>> hide(Tensor("S", (3, 3)), Causal(), 0.0)
     S: fp16 (3, 3)
@@ -313,7 +350,8 @@ def hide(x: Any, mask: Causal | None, value: float) -> Any:
     if mask is None or isinstance(x, Tensor):
         return x
     xp = array_namespace(x)
-    return xp.where(xp.asarray(mask.seen(*x.shape[-2:]), device=device(x)), x, xp.full_like(x, value))
+    seen = xp.asarray(mask.seen(*x.shape[-2:]), device=device(x)) if isinstance(mask, Causal) else mask
+    return xp.where(seen, x, xp.full_like(x, value))
 
 
 @fuse

@@ -5,6 +5,7 @@ Each branch is one step. Which blocks are read depends on values, so a trace cou
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import sympy
@@ -13,7 +14,7 @@ from array_api_compat import array_namespace, device
 from .masks import Causal
 from .ops import hide, softmax, sum, take, top, windows
 from .sizes import size
-from .tensor import Tensor, fuse, matmul
+from .tensor import Tensor, discrete, fuse, matmul
 from .transformer import attention, by_kv_head, mlp
 
 
@@ -77,7 +78,7 @@ def sparse_attention(
     @fuse
     def selected_branch(Q: Any, K: Any, V: Any, chosen: Any) -> Any:
         k, v = (_chosen_rows(x, chosen, select_block, blocks) for x in (K, V))
-        scores = _not_after(Q.swapaxes(-3, -2) @ k.mT, chosen, T, select_block)
+        scores = hide(Q.swapaxes(-3, -2) @ k.mT, _past(chosen, T, select_block), -math.inf)
         return (softmax(scores) @ v).swapaxes(-3, -2)
 
     @fuse
@@ -124,6 +125,7 @@ def _chosen_rows(X: Any, chosen: Any, select_block: int, blocks: Any) -> Any:
     return rows.reshape(*chosen.shape[:-1], chosen.shape[-1] * select_block, d)
 
 
+@discrete
 def _favoured(weight: Any, tokens: Any, select_block: int) -> Any:
     """Weights of blocks on arrays: first come a query's own block, the one before it and block 0; later ones last."""
     if isinstance(weight, Tensor):
@@ -136,12 +138,13 @@ def _favoured(weight: Any, tokens: Any, select_block: int) -> Any:
     return xp.where(order == 0, weight, order)
 
 
-def _not_after(scores: Any, chosen: Any, tokens: Any, select_block: int) -> Any:
-    """Scores on arrays, -inf where a token of a chosen block comes after the query."""
-    if isinstance(scores, Tensor):
-        return scores
-    xp = array_namespace(scores)
+@discrete
+def _past(chosen: Any, tokens: Any, select_block: int) -> Any:
+    """Which tokens of the chosen blocks do not come after the query; of Tensors, which have no values, None."""
+    if isinstance(chosen, Tensor):
+        return None
+    xp = array_namespace(chosen)
     inside = xp.arange(select_block, device=device(chosen))
     token = (chosen[..., None] * select_block + inside).reshape(*chosen.shape[:-1], 1, -1)
-    query = xp.arange(tokens - chosen.shape[-2], tokens, device=device(scores))[:, None, None]
-    return xp.where(token <= query, scores, xp.full_like(scores, float("-inf")))
+    query = xp.arange(tokens - chosen.shape[-2], tokens, device=device(chosen))[:, None, None]
+    return token <= query

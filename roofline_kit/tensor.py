@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import functools
 import math
+import operator
 import re
 from collections.abc import Callable, Iterable, Sequence
 from contextvars import ContextVar
@@ -49,8 +50,46 @@ def _operator(symbol: str) -> tuple[Callable[[Any, Any], Any], Callable[[Any, An
     return apply, lambda self, other: apply(other, self)
 
 
+class Notation:
+    """Operators and methods of arrays, each of them a step: what Tensors share with arrays that are on a tape."""
+
+    _op_priority = 20.0  # SymPy numbers leave the operation to us
+    __matmul__, __rmatmul__ = _operator("@")
+    __add__, __radd__ = _operator("+")
+    __sub__, __rsub__ = _operator("-")
+    __mul__, __rmul__ = _operator("*")
+    __truediv__, __rtruediv__ = _operator("/")
+
+    def __neg__(self) -> Any:
+        return elementwise("neg", self)
+
+    def sum(self, axis: int | None = None, keepdims: bool = False) -> Any:
+        """Sum along one axis, or of all elements, as NumPy's arrays have it; a sum of n terms is n FLOPs.
+
+        >>> Tensor("x", (3, 4)).sum(), Tensor("x", (3, 4)).sum(axis=0)
+        (sum(x): fp16 (), sum(x): fp16 (4,))
+        """
+        return reduction("sum", self, axis, keepdims)
+
+    def max(self, axis: int | None = None, keepdims: bool = False) -> Any:
+        """Largest element along one axis, or of all; 1 operation per element. (PyTorch's own gives indices as well.)
+
+        >>> Tensor("x", (3, 4)).max(axis=-1, keepdims=True)
+        max(x): fp16 (3, 1)
+        """
+        return reduction("max", self, axis, keepdims)
+
+    def mean(self, axis: int | None = None, keepdims: bool = False) -> Any:
+        """Mean along one axis, or of all elements: n adds and one division.
+
+        >>> Tensor("x", (3, 4)).mean().step.flops
+        13
+        """
+        return mean(self, axis, keepdims)
+
+
 @dataclass(frozen=True, eq=False, repr=False)
-class Tensor:
+class Tensor(Notation):
     """An array in memory: a name, a shape and a dtype, but no values.
 
     name : how formulas and tables call it.
@@ -206,42 +245,6 @@ class Tensor:
         name, shape = self.name + _slices(given), tuple(stop - start for start, stop in bounds)
         cut = (self.cut if self.base is None else self, *bounds)
         return Tensor(name, shape, self.dtype, whole=self.root, cut=cut)
-
-    # Operations: each is a step.
-
-    _op_priority = 20.0  # SymPy numbers leave the operation to us
-    __matmul__, __rmatmul__ = _operator("@")
-    __add__, __radd__ = _operator("+")
-    __sub__, __rsub__ = _operator("-")
-    __mul__, __rmul__ = _operator("*")
-    __truediv__, __rtruediv__ = _operator("/")
-
-    def __neg__(self) -> Tensor:
-        return elementwise("neg", self)
-
-    def sum(self, axis: int | None = None, keepdims: bool = False) -> Tensor:
-        """Sum along one axis, or of all elements, as NumPy's arrays have it; a sum of n terms is n FLOPs.
-
-        >>> Tensor("x", (3, 4)).sum(), Tensor("x", (3, 4)).sum(axis=0)
-        (sum(x): fp16 (), sum(x): fp16 (4,))
-        """
-        return reduction("sum", self, axis, keepdims)
-
-    def max(self, axis: int | None = None, keepdims: bool = False) -> Tensor:
-        """Largest element along one axis, or of all; 1 operation per element. (PyTorch's own gives indices as well.)
-
-        >>> Tensor("x", (3, 4)).max(axis=-1, keepdims=True)
-        max(x): fp16 (3, 1)
-        """
-        return reduction("max", self, axis, keepdims)
-
-    def mean(self, axis: int | None = None, keepdims: bool = False) -> Tensor:
-        """Mean along one axis, or of all elements: n adds and one division.
-
-        >>> Tensor("x", (3, 4)).mean().step.flops
-        13
-        """
-        return mean(self, axis, keepdims)
 
     def _no_values(self, *_: Any) -> Any:
         raise TypeError(f"{self} {_NO_VALUES}")
@@ -408,8 +411,9 @@ COUNTED = (
     "matmul_flops",
     "special",
 )  # of what a step computes; its bytes follow from what it reads and writes
-SPECIAL = {"exp", "tanh", "sqrt"}  # what a GPU has units of its own for
+SPECIAL = {"exp", "log", "tanh", "sqrt"}  # what a GPU has units of its own for
 INFIX = {"@", "+", "-", "*", "/"}
+OPERATORS = {"+": operator.add, "-": operator.sub, "*": operator.mul, "/": operator.truediv, "neg": operator.neg}
 
 
 def notation(operation: str, operands: list[str], longest: int = 48) -> str:
@@ -496,13 +500,37 @@ def leaves(tree: Any) -> list[Any]:
     return [x for item in tree for x in leaves(item)] if isinstance(tree, (tuple, list)) else [tree]
 
 
-def _replace_leaves(tree: Any, new: Callable[[Any], Any]) -> Any:
+def replace_leaves(tree: Any, new: Callable[[Any], Any]) -> Any:
+    """The same nested tuples, lists and dictionaries, with something new for each of their `leaves`."""
     if isinstance(tree, dict):
-        return {key: _replace_leaves(item, new) for key, item in tree.items()}
+        return {key: replace_leaves(item, new) for key, item in tree.items()}
     if isinstance(tree, (tuple, list)):
-        items = (_replace_leaves(item, new) for item in tree)
+        items = (replace_leaves(item, new) for item in tree)
         return type(tree)(*items) if hasattr(tree, "_fields") else type(tree)(items)
     return new(tree)
+
+
+def _owner(method: str, args: Any, kwargs: Any) -> Any:
+    """That method of the arrays' class, where one of them has it."""
+    owners = [type(x) for x in leaves((args, kwargs)) if hasattr(type(x), method)]
+    return getattr(owners[0], method) if owners else None
+
+
+def primitive(f: Callable[..., Any]) -> Callable[..., Any]:
+    """`f`, an operation that a class of arrays may take over: one that has `__operation__(f, args, kwargs)`."""
+
+    @functools.wraps(f)
+    def operation(*args: Any, **kwargs: Any) -> Any:
+        owner = _owner("__operation__", args, kwargs)
+        return owner(operation, args, kwargs) if owner else f(*args, **kwargs)
+
+    return operation
+
+
+def discrete(f: Callable[..., Any]) -> Callable[..., Any]:
+    """A primitive that decides something: its result stays the same for small changes, and so has no gradient."""
+    f.__dict__["discrete"] = True
+    return primitive(f)
 
 
 def fuse(f: Callable[..., Any]) -> Callable[..., Any]:
@@ -520,9 +548,10 @@ def fuse(f: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(f)
     def fused(*args: Any, **kwargs: Any) -> Any:
-        owners = [type(x) for x in leaves((args, kwargs)) if hasattr(type(x), "__fuse__")]
-        return owners[0].__fuse__(f, args, kwargs) if owners else _fuse_steps(f, args, kwargs)
+        owner = _owner("__fuse__", args, kwargs)
+        return owner(f, args, kwargs) if owner else _fuse_steps(f, args, kwargs)
 
+    fused.__dict__["one_step"] = True
     return fused
 
 
@@ -554,7 +583,7 @@ def _fuse_steps(f: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, 
         array = results[id(x.array)]
         return array if x.base is None else array.view(x.shape, x.name[len(x.array.name) :])
 
-    return _replace_leaves(out, stored)
+    return replace_leaves(out, stored)
 
 
 def tiled(f: Callable[..., Any], rows: Any) -> Callable[..., Any]:
@@ -573,6 +602,7 @@ def tiled(f: Callable[..., Any], rows: Any) -> Callable[..., Any]:
 
     rows = size(rows, f"tiles of {rows} rows: the number")
 
+    @primitive
     def by_tiles(x: Any, *others: Any) -> Any:
         n = x.shape[-2]
         if not tracing("tiled", x, *others):
@@ -586,6 +616,7 @@ def tiled(f: Callable[..., Any], rows: Any) -> Callable[..., Any]:
             note_step(step * times)
         return Tensor(out.name, (*out.shape[:-2], n, out.shape[-1]), out.dtype)
 
+    by_tiles.__dict__["tile"] = (f, rows)  # for a backward pass, which goes by tiles as well
     return by_tiles
 
 
@@ -622,10 +653,12 @@ def _broadcast(operation: str, inputs: list[Tensor], shapes: list[tuple[Any, ...
     return tuple(out)
 
 
+@primitive
 def elementwise(operation: str, *operands: Any, flops: int = 1) -> Any:
     """One step that costs `flops` per element of its result."""
     if not tracing(operation, *operands):
-        return getattr(array_namespace(*operands), operation)(*operands)
+        computes = OPERATORS.get(operation) or getattr(array_namespace(*operands), operation)
+        return computes(*operands)
     inputs = [x for x in operands if isinstance(x, Tensor)]
     shape = _broadcast(operation, inputs, [x.shape for x in inputs])
     masks = [x.visible for x in inputs if x.visible is not None]
@@ -641,6 +674,7 @@ def elementwise(operation: str, *operands: Any, flops: int = 1) -> Any:
     return result_of(operation, operands, shape, flops * elements, special=special, visible=visible)
 
 
+@primitive
 def reduction(operation: str, x: Any, axis: int | None, keepdims: bool = False) -> Any:
     """One step that combines the elements along `axis`, or all: 1 operation for each element read."""
     if axis is None:
@@ -655,6 +689,7 @@ def reduction(operation: str, x: Any, axis: int | None, keepdims: bool = False) 
     return result_of(operation, (x,), shape, x.size, visible=x.visible if axis < x.ndim - 2 else None)
 
 
+@primitive
 def matmul(a: Any, b: Any, mask: Causal | None = None) -> Any:
     """The matrix product a @ b, with NumPy's broadcasting on leading dimensions.
 
@@ -687,8 +722,8 @@ def matmul(a: Any, b: Any, mask: Causal | None = None) -> Any:
         raise ValueError(f"matmul: masked scores such as {b if b.visible is not None else a} stand on the left, once")
     visible, context = mask.counts(a.shape[-2], b.shape[-1]) if mask else (None, ())
     flops = 2 * inner * _elements(shape, visible)
-    if a.visible is not None:
-        flops = 2 * sympy.Mul(*lead, *cols, a.visible)
+    if a.array.visible is not None:  # of masked scores, also transposed, each element that exists meets each column
+        flops = 2 * a.array.size * sympy.Mul(*lead, *cols) / sympy.Mul(*a.shape[:-2])
     return result_of("@", (a, b), shape, flops, matmul_flops=flops, visible=visible, sizes=context)
 
 

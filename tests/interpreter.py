@@ -305,12 +305,15 @@ def choose(where: np.ndarray, one: Any, other: Any) -> Array:
     return Array(machine, shape, [a if first else b for first, a, b in zip(chosen, *cells, strict=True)])
 
 
-def within(scores: Array, groups: Indices, each: int) -> Array:
-    """The scores, with a constant for those outside of a row's groups of `each`, which no other is below."""
+def inside(groups: Indices, experts: int, each: int) -> np.ndarray:
+    """Which experts are in one of a row's groups of `each`."""
     chosen = groups.numpy().astype(int)
-    kept = [i[-1] // each in chosen[i[:-1]] for i in np.ndindex(scores.shape)]
-    cells = [cell if keep else constant(-math.inf) for cell, keep in zip(scores.cells, kept, strict=True)]
-    return Array(scores.machine, scores.shape, cells)
+    return (chosen[..., None] == np.arange(experts) // each).any(axis=-2)
+
+
+def hide(x: Array, mask: Any, value: float) -> Array:
+    """The scores, with a constant where the program knows that they are not seen; what a Causal hides is not there."""
+    return choose(mask, x, np.full(x.shape, value)) if isinstance(mask, np.ndarray) else x
 
 
 def concatenate(arrays: list[Array], axis: int) -> Array:
@@ -458,8 +461,8 @@ OWN: dict[str, Callable[..., Array]] = {
     "gelu": lambda x: x.apply(gelu, x),
     "silu": lambda x: x.apply(lambda y: y / (exp(-y) + 1), x),
     "_seen_products": lambda a, b, mask: a.times(b, mask.seen(a.shape[-2], b.shape[-1])),
-    "hide": lambda x, mask, value: x,
-    "_within": within,
+    "hide": hide,
+    "_inside": inside,
     "concatenate": joined,
     "_each_row_once": lambda x, indices: gather(x, indices, -2, once=True),
     "relu": lambda x: x.apply(lambda y: y.apply(max, y, 0.0), x),
