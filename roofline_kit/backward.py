@@ -91,7 +91,7 @@ def passes(f: Callable[..., Any], *args: Any, gradient: Tensor | None = None, **
     >>> from roofline_kit import attention, symbols, tensors
     >>> both = passes(attention, *tensors("Q K V", symbols("N h")))
     >>> [x.name for x in both.saved], both.backward.matmul_flops / both.forward.matmul_flops
-    (['Q', 'K', 'softmax(Q @ K.T)', 'V'], 2)
+    (['V', 'softmax(Q @ K.T)', 'K', 'Q'], 2)
     """
     (_, reverse), steps = record(_forward, f, args, kwargs, gradient)
     _, back = record(reverse)
@@ -113,7 +113,7 @@ def checkpoint(f: Callable[..., Any], early_stop: bool = True) -> Callable[..., 
     >>> from roofline_kit import attention, symbols, tensors
     >>> both = passes(checkpoint(attention), *tensors("Q K V", symbols("N h")))
     >>> [x.name for x in both.saved], both.backward.matmul_flops / both.forward.matmul_flops
-    (['Q', 'K', 'V'], 5/2)
+    (['V', 'Q', 'K'], 5/2)
     """
 
     @functools.wraps(f)
@@ -245,6 +245,7 @@ class Entry:
     f : the operation. args, kwargs : what it took; arrays on this tape are Taped. out : what it gave.
     """
 
+    f: Any
     out: Any = None
 
     def __init__(self, f: Callable[..., Any], args: Any, kwargs: Any, fused: bool = False) -> None:
@@ -274,7 +275,8 @@ class Entry:
 
         def as_tensor(x: Any) -> Any:
             x = x._described if isinstance(x, Taped) else x
-            return Tensor("x", tuple(x.shape), visible=getattr(x, "visible", None)) if _is_array(x) else x
+            dtype = x.dtype if isinstance(x, Tensor) else "fp16"  # of arrays, it does not matter here
+            return Tensor("x", tuple(x.shape), dtype, visible=getattr(x, "visible", None)) if _is_array(x) else x
 
         args, kwargs = replace_leaves((self.args, self.kwargs), as_tensor)
         out, _ = record(self.f, *args, **kwargs)
@@ -309,7 +311,8 @@ class Entry:
         if self.fused or hasattr(self.f, "again"):
             return self.once_more([found.get(id(x)) for x in leaves(self.out)])
         if hasattr(self.f, "tile"):
-            return self.by_tiles(*self.f.tile, found[id(self.out)])
+            tile, rows = self.f.tile
+            return self.by_tiles(tile, rows, found[id(self.out)])
         if hasattr(self.f, "discrete"):
             return iter(())
         raise ValueError(f"{key if isinstance(key, str) else key.__name__} has no known derivative")

@@ -233,7 +233,7 @@ def summed(g: Any, y: Any, x: Any, axis: Any, keepdims: bool) -> Any:
     return broadcast(_with_axis(g, x, axis, keepdims), x.shape, x.visible)
 
 
-def largest(g: Any, y: Any, x: Any, axis: Any, keepdims: bool) -> Any:
+def largest(g: Any, y: Any, x: Any, axis: Any, keepdims: Any) -> Any:
     """The largest element gets the gradient."""
     g, most = (_with_axis(value, x, axis.value, keepdims.value) for value in (g, y.value))
     if axis.value is None:

@@ -37,7 +37,7 @@ def latent_attention(
 
     Raises ValueError where the shapes of the weights do not fit one another, naming the weight.
 
-    >>> from roofline_kit import trace
+    >>> from roofline_kit import Tensor, trace
     >>> X, cos, latent, rotated = (Tensor("x", shape) for shape in ((1, 7168), (1, 64), (1000, 512), (1000, 64)))
     >>> shapes = {"query": (7168, 24576), "kv_down": (7168, 576), "kv_up": (512, 32768), "output": (16384, 7168)}
     >>> w = {name: Tensor(name, shape) for name, shape in shapes.items()} | {"kv_norm": Tensor("g", 512)}

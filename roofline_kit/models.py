@@ -23,6 +23,7 @@ from .names import choose
 from .ops import astype, take
 from .sizes import BITS, size
 from .tensor import Tensor, fuse, leaves
+from .training import Stage, Training, Widths, cross_entropy, training_step
 from .transformer import ACTIVATIONS, alibi, capped, linear, norm
 
 # What a Model has in numbers or symbols, in the order of its fields; the rest of them are words, or yes and no.
@@ -454,6 +455,75 @@ class Model:
         how = {"causal": causal, "fused": fused, "awake": awake, "absorbed": absorbed}
         return self._forward(batch, new, context, "all", self._widths(dtype, weights, cache), **how)
 
+    # --- training ---
+
+    def training(
+        self, batch: Any, seq: Any, optimizer: str = "adam", checkpoint: int | str | None = None, *,
+        causal: bool = False, fused: bool = False, accumulate: Any = 1, dtype: str = "bf16", weights: str | None = None,
+        gradients: str | None = None, master: str = "fp32", states: str = "fp32", awake: Any = "most",
+    ) -> Training:  # fmt: skip
+        """The cost of one step of training on `batch` contexts of `seq` tokens: forward, backward and update.
+
+        The loss is the cross-entropy of all positions, and everything trains. optimizer : "adam", "momentum" or "sgd".
+        checkpoint : of how many layers, the first ones, only the input is kept and the rest computed again: a number,
+        "all", or None for none. accumulate : so many batches are gone through before the update, one after the other.
+        dtype : of activations. weights and gradients : theirs, the same unless given. master : of the copy of the
+        weights that is updated, "" for none. states : of the optimizer's. causal, fused, awake : as in `prefill`.
+
+        Raises ValueError or TypeError for what is no size, for an unknown choice, and for more checkpoints than layers.
+
+        >>> from roofline_kit import model
+        >>> step = model("gpt2").training(batch=1, seq=50)
+        >>> step.forward.matmul_flops, step.backward.matmul_flops
+        (12445363200, 24890726400)
+        >>> {what: int(b / 10**6) for what, b in step.memory.items()}
+        {'weights': 248, 'gradients': 248, 'optimizer': 1493, 'activations': 20}
+        """
+        widths = Widths(dtype, weights or dtype, gradients or dtype, master, states)
+        given = self._widths(dtype, widths.weights, None)
+        stages = self._stages(batch, seq, None, "all", given, causal, fused=fused, awake=awake)
+        if self.vocabulary is not None:
+            targets = Tensor("targets", (batch, seq), "int64")
+            stages[-1] = Stage(1, self._loss, stages[-1].args, {"targets": targets})
+        first = int(self.vocabulary is not None)
+        for i, again in enumerate(self._checkpoints(checkpoint)):
+            stages[first + i] = replace(stages[first + i], again=again)
+        name = f"{self.name}, training on {batch} × {seq}"
+        return training_step(name, stages, self.parameters, optimizer, widths, accumulate)
+
+    def _checkpoints(self, checkpoint: int | str | None) -> list[Any]:
+        """How many of the layers of each kind are checkpoints."""
+        if isinstance(checkpoint, str):
+            choose("checkpoint", checkpoint, ("all",), f"{self.name}: ")
+            return [count for count, _ in self.kinds]
+        n = checkpoint or 0
+        if not isinstance(n, int) or isinstance(n, bool) or n < 0:
+            raise ValueError(
+                f"{self.name}: checkpoint is {n!r}; it must be a number of layers, 'all', or None for none"
+            )
+        if (self.layers - n if isinstance(self.layers, int) else 0) < 0:
+            raise ValueError(f"{self.name}: {n} checkpoints are more than the {self.layers} layers")
+        if not self.pattern:
+            return [n]
+        rows = [dict(self.pattern[i % len(self.pattern)]) for i in range(self.layers)]
+        return [rows[:n].count(row) for i, row in enumerate(rows) if row not in rows[:i]]
+
+    def largest_training_batch(self, machine: Accelerator | str, seq: Any, **how: Any) -> int:
+        """The largest batch of contexts of `seq` tokens with which a step of training fits into a card's memory.
+
+        how : as `training` takes it: checkpoint, say. Raises ValueError where not even one fits, and says by how much.
+
+        >>> from roofline_kit import model
+        >>> [model("gpt2").largest_training_batch("A100-40GB", 1024, checkpoint=n) for n in (None, "all")]
+        [53, 216]
+        """
+        card = accelerator(machine)
+        one, two = (self.training(batch, seq, **how).memory_bytes for batch in (1, 2))
+        if one > card.memory:
+            more = f"{_GB(one - card.memory)} more than the {_GB(card.memory)} of {card.name}"
+            raise ValueError(f"{self.name}: a step on 1 context of {seq} tokens needs {_GB(one)}, {more}")
+        return int(1 + (card.memory - one) // (two - one))
+
     def _widths(self, dtype: str, weights: str | None, cache: str | None) -> dict[str, Any]:
         """The dtypes of activations and cache, and that of all weights, if there is one."""
         given = {"activations": dtype, "weights": weights, "cache": cache or dtype}
@@ -464,11 +534,22 @@ class Model:
         self, batch: Any, seq: Any, context: Any, logits: str, widths: Mapping[str, Any], causal: bool, **how: Any
     ) -> Cost:
         """All tokens at once, or the last with a context: the ends once, each kind of layer as often as there are."""
+        stages = self._stages(batch, seq, context, logits, widths, causal, **how)
+        costs = (stage.count * trace(stage.f, *stage.args, **stage.kwargs) for stage in stages)
+        name = f"prefill of {seq}" if context is None else f"decode at {context}"
+        name += f", {seq} new" if context is not None and seq != 1 else ""
+        steps = tuple(step for cost in costs for step in cost.steps)
+        return Cost(steps, f"{self.name}, {name}, batch {batch}")
+
+    def _stages(
+        self, batch: Any, seq: Any, context: Any, logits: str, widths: Mapping[str, Any], causal: bool, **how: Any
+    ) -> list[Stage]:
+        """The parts of a pass in their order: what is before the layers, each kind of layer, and what is after them."""
         dtype, weights = widths["activations"], widths["weights"]
         for what, value in (("batch", batch), ("seq", seq)):
             size(value, f"{self.name}: {what}")
-        ids, X = Tensor("tokens", (batch, seq), "int64"), Tensor("X", (batch, seq, self.hidden), dtype)
-        cost = Cost((), "")
+        X = Tensor("X", (batch, seq, self.hidden), dtype)
+        stages = []
         for count, kind in self.kinds:
             layer = {"causal": Causal(kind.window, chunk=kind.chunk) if causal is True else causal, **how}
             keys = seq if context is None else kind._reach(context, seq)
@@ -478,17 +559,19 @@ class Model:
                 layer["rotation"] = tuple(Tensor(name, (seq, kind._turning), dtype) for name in ("cos", "sin"))
             if kind.positions == "alibi":
                 layer["bias"] = Tensor("bias", (kind.heads, 1, keys), dtype)
-            cost = cost + count * trace(kind._layer, X, kind.layer_weights(dtype, weights), **layer)
+            stages.append(Stage(count, kind._layer, (X, kind.layer_weights(dtype, weights)), layer))
         ends = self.end_weights(weights or dtype)
-        if ends:
-            wide = dtype if weights not in (None, dtype) else None
-            first = trace(self._embed, ids, Tensor("positions", seq, "int64"), ends, wide)
-            cost = first + cost + trace(self._logits, X, ends, logits=logits)
-        elif choose("logits", logits, ("all", "last")) == "last":
-            raise ValueError(f"{self.name} has no vocabulary and so no logits: leave out logits='last'")
-        stage = f"prefill of {seq}" if context is None else f"decode at {context}"
-        stage += f", {seq} new" if context is not None and seq != 1 else ""
-        return Cost(cost.steps, f"{self.name}, {stage}, batch {batch}")
+        if not ends:
+            if choose("logits", logits, ("all", "last")) == "last":
+                raise ValueError(f"{self.name} has no vocabulary and so no logits: leave out logits='last'")
+            return stages
+        first: dict[str, Any] = {
+            "ids": Tensor("tokens", (batch, seq), "int64"),
+            "positions": Tensor("positions", seq, "int64"),
+        }
+        first["wide"] = dtype if weights not in (None, dtype) else None
+        embed, head = Stage(1, self._embed, (ends,), first), Stage(1, self._logits, (X, ends), {"logits": logits})
+        return [embed, *stages, head]
 
     @property
     def _turning(self) -> Any:
@@ -497,7 +580,7 @@ class Model:
 
     # --- the algorithm, for Tensors and arrays alike ---
 
-    def _embed(self, ids: Any, positions: Any, w: Any, wide: str | None = None) -> Any:
+    def _embed(self, w: Any, ids: Any, positions: Any, wide: str | None = None) -> Any:
         """wide : the dtype of the activations, where the tables have another."""
 
         def rows(table: Any, places: Any) -> Any:
@@ -532,6 +615,9 @@ class Model:
         out = out if self.logits_scale == 1 else out * self.logits_scale
         return out if self.logits_cap is None else capped(out, self.logits_cap)
 
+    def _loss(self, X: Any, w: Any, targets: Any) -> Any:
+        return cross_entropy(self._logits(X, w, "all"), targets)
+
     def run(
         self, ids: Any, ends: Any, layers: Any, cache: Any = None, past: int = 0, logits: str = "all", **how: Any
     ) -> Any:
@@ -550,7 +636,7 @@ class Model:
         self._check_run()
         xp, where = array_namespace(ids), device(ids)
         positions = [p + self.position_offset for p in range(past, past + n)]
-        X = self._embed(ids, xp.asarray(positions, device=where), ends)
+        X = self._embed(ends, ids, xp.asarray(positions, device=where))
         for i, w in enumerate(layers):
             kind = self.like_layer(i)
             how["causal"] = Causal(kind.window, chunk=kind.chunk)

@@ -299,7 +299,8 @@ def store(x: Any, into: Any) -> Any:
     return into
 
 
-def _highest(x: Any, axis: int, sinks: Any) -> Any:
+@discrete
+def highest(x: Any, axis: int, sinks: Any = None) -> Any:
     """The maximum along `axis`, a sink's value included. What is taken off before exp keeps that from overflowing and
     changes no result; the lecture counts neither the pass for it nor the subtraction: 0 FLOPs."""
     if tracing("softmax", x):
@@ -330,7 +331,7 @@ def softmax(x: Any, axis: int = -1, sinks: Any = None) -> Any:
     >>> softmax(Tensor("S", (N, N)), sinks=Tensor("sinks", (1, 1))).step.flops
     3*N**2 + 2*N
     """
-    most = _highest(x, axis, sinks)
+    most = highest(x, axis, sinks)
     e = exp(_less(x, most))
     total = sum(e, axis, keepdims=True)
     if sinks is not None:

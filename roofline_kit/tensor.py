@@ -413,7 +413,9 @@ COUNTED = (
 )  # of what a step computes; its bytes follow from what it reads and writes
 SPECIAL = {"exp", "log", "tanh", "sqrt"}  # what a GPU has units of its own for
 INFIX = {"@", "+", "-", "*", "/"}
-OPERATORS = {"+": operator.add, "-": operator.sub, "*": operator.mul, "/": operator.truediv, "neg": operator.neg}
+OPERATORS: dict[str, Callable[..., Any]] = {
+    "+": operator.add, "-": operator.sub, "*": operator.mul, "/": operator.truediv, "neg": operator.neg,
+}  # fmt: skip
 
 
 def notation(operation: str, operands: list[str], longest: int = 48) -> str:
