@@ -73,6 +73,10 @@ class Passes:
     """A forward and a backward pass apart: the Cost of each, and the arrays that are kept from one to the other.
 
     saved : what the backward pass reads and did not make, but for weights and the gradient that it begins with.
+
+    >>> from roofline_kit import exp, symbols
+    >>> passes(exp, Tensor("x", symbols("N"))).saved_bytes
+    2*N
     """
 
     forward: Cost
