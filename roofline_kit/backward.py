@@ -29,6 +29,7 @@ from .tensor import (
     elementwise,
     fuse,
     leaves,
+    matmul,
     note_step,
     primitive,
     record,
@@ -192,9 +193,14 @@ class Taped(Notation):
 
     def __iter__(self) -> Iterator[Any]:
         if self.entry is None or not isinstance(self.value, tuple):
-            raise TypeError("an array on a tape has no values that Python could loop over")
+            return iter(self._no_values())
         self.entry.out = tuple(Taped(self.tape, x) if _is_floating(x) else x for x in self.value)
         return iter(self.entry.out)
+
+    def _no_values(self) -> Any:
+        raise TypeError("an array on a tape has no values that Python could test, loop over or turn into a number")
+
+    __bool__ = __float__ = __int__ = _no_values
 
     ndim = property(lambda self: len(self.shape))
     dtype = property(lambda self: self.value.dtype)
@@ -215,15 +221,24 @@ class Taped(Notation):
     def __array_namespace__(self, api_version: Any = None) -> Any:
         return array_namespace(self.value)
 
-    def _unknown(self, function: Any, *_: Any, **__: Any) -> Any:
-        name = getattr(function, "__name__", function)
-        raise TypeError(f"{name} has no derivative here: take functions of the kit, as rk.exp and not np.exp")
+    # NumPy and PyTorch ask these when one of their arrays, a constant here, or one of their functions meets us.
 
-    __array_ufunc__ = __array_function__ = _unknown
+    @staticmethod
+    def _met(function: Any, operands: Any) -> Any:
+        name = function.__name__
+        if name not in _THEIR_NAMES:
+            raise TypeError(f"{name} has no derivative here: take functions of the kit, as rk.exp and not np.exp")
+        return matmul(*operands) if name == "matmul" else elementwise(_THEIR_NAMES[name], *operands)
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *operands: Any, **_: Any) -> Any:
+        return self._met(ufunc if method == "__call__" else getattr(ufunc, method), operands)
+
+    def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        return self._met(function, args)
 
     @classmethod
     def __torch_function__(cls, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        return cls._unknown(function, function)
+        return cls._met(function, args)
 
     # What `primitive` and `fuse` call.
 
@@ -236,6 +251,11 @@ class Taped(Notation):
         if f not in DERIVATIVES and innermost(args, kwargs).on_chip:
             return f(*args, **kwargs)
         return Entry(fuse(f), args, kwargs, fused=True).done()
+
+
+_THEIR_NAMES = {
+    "add": "+", "subtract": "-", "sub": "-", "multiply": "*", "mul": "*", "divide": "/", "div": "/", "matmul": "@",
+}  # fmt: skip
 
 
 def innermost(*trees: Any) -> Tape:
@@ -256,9 +276,6 @@ class Entry:
         self.f, self.args, self.kwargs, self.fused = f, args, kwargs, fused
         self.tape = innermost(args, kwargs)
         self.age = len(self.tape.entries)
-        for x in leaves((args, kwargs)) if self.tape.changed else ():
-            if not self.is_mine(x) and _memory(x) in self.tape.changed:
-                raise ValueError(f"{_name(x)} was changed by store: go on with what store returns")
 
     def is_mine(self, x: Any) -> bool:
         """Whether x is on this tape."""
@@ -292,6 +309,8 @@ class Entry:
             self.tape.entries.append(self)
             self.out = Taped(self.tape, None, self)
             return self.out
+        if unwrap(self.f) is unwrap(store):
+            self.check_store(**_signature(self.f).bind(*self.args, **self.kwargs).arguments)
         value = self.compute()
         if hasattr(self.f, "discrete"):
             return value
@@ -300,6 +319,14 @@ class Entry:
             self.tape.changed[_memory(value)] = len(self.tape.entries)
         self.out = replace_leaves(value, lambda x: Taped(self.tape, x) if _is_floating(x) else x)
         return self.out
+
+    def check_store(self, x: Any, into: Any) -> None:
+        """Raises ValueError where an array would change that is known by another name than the one on the tape."""
+        if not self.is_mine(into):
+            raise ValueError(
+                f"{_name(into)}, which store writes to, is a constant here, and what is read of it later would have no "
+                "gradient: give it as a positional argument, and go on with what store returns"
+            )
 
     @property
     def results(self) -> list[Taped]:
@@ -436,7 +463,7 @@ def _seed(f: Callable[..., Any], y: Any, gradient: Any) -> Any:
             f"{_title(f)} returns an array of {tuple(y.shape)}, and only a number has a gradient by itself: return a "
             "loss, such as its sum, or give the array's own as gradient=…, in that shape"
         )
-    return array_namespace(y).ones_like(y)
+    return array_namespace(y).ones((), dtype=y.dtype, device=device(y))
 
 
 def _title(f: Callable[..., Any]) -> str:

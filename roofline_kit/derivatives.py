@@ -272,7 +272,7 @@ def rows_kept(g: Any, y: Any, x: Any, into: Any) -> Any:
     """Of an array whose last rows were overwritten, the others."""
     left = into.shape[-2] - x.shape[-2]
     rows = (..., slice(0, left), slice(None))
-    return None if left == 0 else placed(g[rows], into.shape, rows)
+    return g * 0 if left == 0 else placed(g[rows], into.shape, rows)
 
 
 def _plain(index: Any) -> Any:

@@ -497,12 +497,10 @@ class Model:
             choose("checkpoint", checkpoint, ("all",), f"{self.name}: ")
             return [count for count, _ in self.kinds]
         n = checkpoint or 0
-        if not isinstance(n, int) or isinstance(n, bool) or n < 0:
-            raise ValueError(
-                f"{self.name}: checkpoint is {n!r}; it must be a number of layers, 'all', or None for none"
-            )
-        if (self.layers - n if isinstance(self.layers, int) else 0) < 0:
-            raise ValueError(f"{self.name}: {n} checkpoints are more than the {self.layers} layers")
+        most = self.layers if isinstance(self.layers, int) else math.inf
+        if not isinstance(n, int) or isinstance(n, bool) or not 0 <= n <= most:
+            wanted = f"it must be a number of layers, up to {self.layers}, or 'all', or None for none"
+            raise ValueError(f"{self.name}: checkpoint is {n!r}; {wanted}")
         if not self.pattern:
             return [n]
         rows = [dict(self.pattern[i % len(self.pattern)]) for i in range(self.layers)]

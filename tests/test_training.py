@@ -1,0 +1,357 @@
+"""A step of training: its FLOPs are those that PyTorch counts, its update PyTorch's, and its memory that of papers."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from test_configs import TINY, theirs, with_type, written
+
+import roofline_kit as rk
+from roofline_kit.training import adam, cross_entropy, sgd
+
+# backward_flops.csv: counted by FlopCounterMode of torch 2.13.0 in models of transformers 5.23.0, all of whose
+# parameters train but for what is frozen, with eager attention; the loss is the sum of the logits.
+COUNTED = list(csv.DictReader((Path(__file__).parent / "backward_flops.csv").read_text("utf-8").splitlines()))
+SMALL: dict[str, Any] = {
+    "vocab_size": 96, "hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 4, "num_key_value_heads": 2,
+    "intermediate_size": 56, "max_position_embeddings": 64,
+}  # fmt: skip
+EXPERTS: dict[str, Any] = {"num_local_experts": 4, "num_experts_per_tok": 2, "intermediate_size": 40}
+CONFIGS: dict[str, dict[str, Any]] = {
+    "llama": {**SMALL, "tie_word_embeddings": False},
+    "gpt2": {"vocab_size": 96, "n_embd": 32, "n_layer": 3, "n_head": 4, "n_positions": 64},
+    "mixtral": {**SMALL, **EXPERTS, "sliding_window": None},
+    "qwen3_moe": {
+        **{**SMALL, "head_dim": 12, "moe_intermediate_size": 20, "num_experts": 6, "num_experts_per_tok": 3},
+        **{"decoder_sparse_step": 1, "mlp_only_layers": [1], "norm_topk_prob": True},
+    },
+    "deepseek_v3": {
+        **{**SMALL, "num_key_value_heads": 4, "moe_intermediate_size": 20, "n_routed_experts": 8},
+        **{"n_shared_experts": 1, "num_experts_per_tok": 3, "n_group": 4, "topk_group": 2, "first_k_dense_replace": 1},
+        **{"q_lora_rank": 14, "kv_lora_rank": 10, "qk_nope_head_dim": 6, "qk_rope_head_dim": 4, "v_head_dim": 8},
+        **{"routed_scaling_factor": 2.5, "norm_topk_prob": True},
+    },
+    "gpt_oss": {
+        **{**SMALL, **EXPERTS, "num_hidden_layers": 4, "head_dim": 12, "sliding_window": 5},
+        **{"layer_types": ["sliding_attention", "full_attention"] * 2},
+    },
+    "gemma2": {
+        **{**SMALL, "num_hidden_layers": 4, "head_dim": 12, "sliding_window": 5, "query_pre_attn_scalar": 12},
+    },
+    "llama4_text": {
+        **{**SMALL, **EXPERTS, "num_experts_per_tok": 1, "intermediate_size_mlp": 56, "interleave_moe_layer_step": 2},
+        **{"num_hidden_layers": 4, "head_dim": 12, "attention_chunk_size": 8, "use_qk_norm": True},
+        **{"no_rope_layers": [1, 1, 1, 0]},
+    },
+}  # fmt: skip
+
+
+def tiny(folder: Path, row: dict[str, str]) -> rk.Model:
+    """The model of a row, as the kit reads it."""
+    config = {"model_type": row["model"], **CONFIGS[row["model"]]}
+    if row["changed"]:
+        config[row["changed"]] = row["to"] == "True" if row["to"].isalpha() else int(row["to"])
+    model = rk.model(written(folder, config))
+    return replace(model, experts_per_token=model.experts) if model.inputs_scaled else model  # as transformers computes
+
+
+def loss_of(model: rk.Model, checkpointed: Callable[[Any], Any]) -> Callable[..., Any]:
+    """The sum of the logits, through all layers one by one."""
+
+    def loss(ends: Any, layers: Any, ids: Any, rotation: Any) -> Any:
+        X = model._embed(ends, ids, rk.Tensor("positions", ids.shape[-1], "int64"))
+        for i, w in enumerate(layers):
+            kind = model.like_layer(i)
+            how = {"rotation": rotation} if kind.positions == "rotary" else {}
+            X = checkpointed(kind._layer)(X, w, causal=False, **how)
+        return model._logits(X, ends, "all").sum()
+
+    return loss
+
+
+CHECKPOINTS: dict[str, Callable[[Any], Any]] = {
+    "": lambda f: f,
+    "non_reentrant": rk.checkpoint,
+    "reentrant": lambda f: rk.checkpoint(f, early_stop=False),
+}
+NORMS, MATRICES = ("attention_norm", "mlp_norm", "norm"), ("query", "key", "value", "output", "up", "gate", "down")
+BEFORE_SCORES = ("attention_norm", *MATRICES[:3])
+FROZEN: dict[str, Callable[[str, str], bool]] = {
+    "": lambda where, name: False,
+    "embedding": lambda where, name: name == "embedding",
+    "all_but_norms": lambda where, name: name not in NORMS,
+    "all_but_head": lambda where, name: name != "head",
+    "all_but_layer_1": lambda where, name: where != "1",
+    "all_linear_layers": lambda where, name: where != "" and name in MATRICES,
+    "embedding and norm": lambda where, name: (where, name) in (("", "embedding"), ("0", "attention_norm")),
+    "embedding, norm, q, k, v": lambda where, name: name == "embedding" or (where == "0" and name in BEFORE_SCORES),
+}
+
+
+@pytest.mark.parametrize("row", COUNTED, ids=lambda row: "-".join(filter(None, row.values())))
+def test_a_backward_pass_has_the_flops_that_pytorch_counts(row: dict[str, str], tmp_path: Path) -> None:
+    model, seq = tiny(tmp_path, row), int(row["seq"])
+    shape = (int(row["batch"]), seq)
+    ids = rk.Tensor("ids", shape, "int64")
+    rotation = (
+        tuple(rk.Tensor(x, (seq, model.rope_head_dim or model.head_dim)) for x in ("cos", "sin"))
+        if model.positions == "rotary"
+        else None
+    )
+    everything = {"": model.end_weights()} | {str(i): model.like_layer(i).layer_weights() for i in range(model.layers)}
+    is_frozen = FROZEN[row["frozen"]]
+    trains = {at: {x: t for x, t in w.items() if not is_frozen(at, x)} for at, w in everything.items()}
+    frozen = {at: {x: t for x, t in w.items() if is_frozen(at, x)} for at, w in everything.items()}
+    loss = loss_of(model, CHECKPOINTS[row["checkpoint"]])
+
+    def of_what_trains(trains: Any) -> Any:
+        ends, *layers = (frozen[at] | w for at, w in trains.items())
+        return loss(ends, layers, ids, rotation)
+
+    both = rk.passes(of_what_trains, trains)
+    assert (both.forward.matmul_flops, both.backward.matmul_flops) == (int(row["forward"]), int(row["backward"]))
+    if seq != 7:
+        return
+    cost = rk.trace(rk.backward(of_what_trains), trains)
+    assert cost.matmul_flops == int(row["forward"]) + int(row["backward"])
+    if not row["frozen"]:
+        checkpoint = "all" if row["checkpoint"] == "non_reentrant" else None
+        step = model.training(*shape, checkpoint=checkpoint, dtype="fp16")
+        assert step.forward.matmul_flops == both.forward.matmul_flops
+        if row["checkpoint"] != "reentrant":
+            assert step.backward.matmul_flops == both.backward.matmul_flops
+        assert step.once == 3 * both.forward.matmul_flops
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("name", TINY)
+def test_a_step_has_the_flops_that_pytorch_counts_in_transformers_classes(name: str, tmp_path: Path) -> None:
+    transformers = pytest.importorskip("transformers")
+    from torch.utils.flop_counter import FlopCounterMode
+
+    config = with_type(name)
+    their = theirs(torch, transformers, config, "cpu").train()
+    with FlopCounterMode(display=False) as counter:
+        their(torch.ones((2, 11), dtype=torch.long), use_cache=False).logits.sum().backward()
+    model = rk.model(written(tmp_path, config))
+    model = replace(model, experts_per_token=model.experts) if model.inputs_scaled else model
+    step = model.training(2, 11)
+    assert step.once == counter.get_total_flops() > 0
+    assert step.backward.matmul_flops == 2 * step.forward.matmul_flops
+
+
+# --- the update -------------------------------------------------------------------------------------------
+
+
+def test_updates_are_those_of_pytorch() -> None:
+    random = np.random.default_rng(6)
+    start, slopes = random.normal(size=7), random.normal(size=(5, 7))
+    w = torch.tensor(start, requires_grad=True)
+    theirs = torch.optim.AdamW([w], lr=0.1, betas=(0.8, 0.9), eps=1e-7, weight_decay=0.05)
+    ours: Any = (start, np.zeros(7), np.zeros(7))
+    for i, g in enumerate(slopes, start=1):
+        w.grad = torch.tensor(g)
+        theirs.step()
+        ours = adam(ours[0], g, *ours[1:], rate=0.1, betas=(0.8, 0.9), eps=1e-7, decay=0.05, step=i)
+        np.testing.assert_allclose(ours[0], w.detach().numpy(), rtol=1e-12)
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+def test_gradient_descent_is_that_of_pytorch(momentum: float) -> None:
+    random = np.random.default_rng(6)
+    start, slopes = random.normal(size=7), random.normal(size=(5, 7))
+    w = torch.tensor(start, requires_grad=True)
+    theirs = torch.optim.SGD([w], lr=0.1, momentum=momentum)
+    ours: Any = (start, np.zeros(7)) if momentum else (start,)
+    for g in slopes:
+        w.grad = torch.tensor(g)
+        theirs.step()
+        ours = sgd(ours[0], g, *ours[1:], rate=0.1, momentum=momentum)
+        np.testing.assert_allclose(ours[0], w.detach().numpy(), rtol=1e-12)
+
+
+def test_the_loss_is_pytorchs() -> None:
+    logits, targets = torch.randn(3, 4, 9, dtype=torch.float64) * 50, torch.randint(0, 9, (3, 4))
+    expected = torch.nn.functional.cross_entropy(logits.flatten(0, 1), targets.flatten())
+    assert float(cross_entropy(logits.numpy(), targets.numpy())) == pytest.approx(float(expected), rel=1e-12)
+
+
+# --- memory -------------------------------------------------------------------------------------------------
+
+b, s, h, a = rk.symbols("b s h a")
+
+
+def gpt2_layer(X: Any, w: Any, masks: Any = None) -> Any:
+    """A layer of GPT-2, with dropout after the softmax and after both blocks where there are masks for it."""
+    of_scores, of_attention, of_mlp = masks or (None, None, None)
+
+    def dropped(x: Any, mask: Any) -> Any:
+        return x if mask is None else x * mask
+
+    normed = rk.norm(X, w["attention_norm"])
+    Q, K, V = (rk.split_heads(normed @ w[name], a) for name in ("query", "key", "value"))
+    P = dropped(rk.softmax(Q @ K.mT), of_scores)
+    X = X + dropped(rk.merge_heads(P @ V) @ w["output"], of_attention)
+    hidden = rk.gelu(rk.norm(X, w["mlp_norm"]) @ w["up"])
+    return X + dropped(hidden @ w["down"], of_mlp)
+
+
+def kept_by_gpt2(masks: Any = None) -> Any:
+    """Bytes that a layer of GPT-2 keeps, in half precision."""
+    model = rk.Model("layer", layers=1, hidden=h, heads=a)
+    both = rk.passes(gpt2_layer, rk.Tensor("X", (b, s, h)), model.layer_weights(), masks=masks)
+    return both.saved_bytes.expand()
+
+
+def test_a_layer_of_gpt2_keeps_what_pytorch_keeps_but_for_its_statistics() -> None:
+    """32bsh + 2abs² bytes; PyTorch's own keeps 8bs more, mean and deviation of two norms, which we compute again."""
+    assert kept_by_gpt2() == 32 * b * s * h + 2 * a * b * s**2
+
+
+def test_with_dropout_a_layer_keeps_what_korthikanti_and_others_count() -> None:
+    """34bsh + 5abs², arXiv 2205.05198, equation 1: a mask is a byte, and the dropped weights are kept as well."""
+    masks = [rk.Tensor("m", shape, "int8") for shape in ((b, a, s, s), (b, s, h), (b, s, h))]
+    assert kept_by_gpt2(masks) == 34 * b * s * h + 5 * a * b * s**2
+
+
+def test_a_layer_of_llama_keeps_less_than_pytorch_which_keeps_norms_in_fp32_and_repeats_keys() -> None:
+    """Ours, by part: norms 2·2bsh (their inputs) and 2·2bsh (what comes out, which the products read); queries twice,
+    as before and after the rotation both are inputs of steps; keys and values for their own heads; weights and output
+    of attention; gate, its silu, up and their product. PyTorch, in eager transformers: 16bsh + 8bs + 8bs·ad + 6abs²
+    + 8bsm, with fp32 copies of what is normed, keys and values repeated for each head, and fp32 weights."""
+    g, d, m = rk.symbols("g d m")
+    how = {"norm": "rms", "gated": True, "positions": "rotary", "activation": "silu"}
+    model = rk.Model("layer", layers=1, hidden=h, heads=a, kv_heads=g, head_dim=d, mlp_hidden=m, **how)
+    rotation = tuple(rk.Tensor(name, (s, d)) for name in ("cos", "sin"))
+    both = rk.passes(model._layer, rk.Tensor("X", (b, s, h)), model.layer_weights(), rotation=rotation, causal=False)
+    kept = both.saved_bytes.expand() - sum(x.nbytes for x in rotation)
+    assert kept == (8 * b * s * h + 4 * b * s * a * d + 4 * b * s * g * d + 2 * a * b * s**2 + 8 * b * s * m).expand()
+
+
+def test_a_fused_layer_keeps_nothing_of_the_order_of_s_squared() -> None:
+    step = rk.Model("layers", layers=3, hidden=64, heads=4).training(b, s, fused=True)
+    assert step.memory["activations"].expand().coeff(s, 2) == 0
+    standard = rk.Model("layers", layers=3, hidden=64, heads=4).training(b, s)
+    assert standard.memory["activations"].expand().coeff(s, 2) == 3 * 2 * 4 * b
+
+
+def test_checkpoints_keep_an_input_a_layer_and_one_layer_at_a_time() -> None:
+    model = rk.Model("layers", layers=6, hidden=64, heads=4)
+    none, some, every = (model.training(2, 32, checkpoint=n) for n in (None, 2, "all"))
+    one, x = none.memory["activations"] / 6, 2 * 32 * 64 * 2
+    assert every.memory["activations"] == 6 * x + one
+    assert some.memory["activations"] == 4 * one + 2 * x + one
+    assert none.once == some.once == every.once == none.forward.matmul_flops + none.backward.matmul_flops
+    last = 2 * (2 * 32) * 256 * 64  # the last product of a layer is not computed again
+    again = model.layers * (none.forward.matmul_flops / 6 - last)
+    assert every.backward.matmul_flops - none.backward.matmul_flops == again
+    assert some.backward.matmul_flops - none.backward.matmul_flops == again / 3
+
+
+@pytest.mark.parametrize("name", ["gemma-2-9b", "gpt-oss-20b", "deepseek-v2-lite", "llama-4-scout"])
+def test_checkpoints_of_layers_that_differ_are_those_of_the_first_ones(name: str) -> None:
+    model = rk.model(name)
+    steps = [model.training(1, 64, checkpoint=n) for n in (0, 1, model.layers - 1, model.layers, "all")]
+    backward = [step.backward.matmul_flops for step in steps]
+    first, last = (model.like_layer(i) for i in (0, model.layers - 1))
+
+    def again(kind: rk.Model) -> Any:
+        one = replace(kind, layers=1, vocabulary=None)
+        with_it, without = (one.training(1, 64, checkpoint=n).backward.matmul_flops for n in (1, 0))
+        return with_it - without
+
+    assert backward[1] - backward[0] == again(first) and backward[3] - backward[2] == again(last)
+    assert backward[3] == backward[4]
+
+
+def test_a_parameter_takes_16_bytes_with_adam_in_mixed_precision() -> None:
+    """2 + 2 + 12, "ZeRO", arXiv 1910.02054: a 7.5B model takes 120 GB."""
+    model = rk.model("llama-2-7b")
+    memory = model.training(1, 128).memory
+    per = {what: memory[what] / model.parameters for what in ("weights", "gradients", "optimizer")}
+    assert per == {"weights": 2, "gradients": 2, "optimizer": 12}
+    others = {"sgd": 4, "momentum": 8}
+    for optimizer, kept in others.items():
+        assert model.training(1, 128, optimizer).memory["optimizer"] == kept * model.parameters
+    alone = model.training(1, 128, dtype="fp32", master="").memory
+    assert sum(alone[what] for what in per) == 16 * model.parameters
+
+
+def test_the_update_reads_and_writes_every_parameter_once() -> None:
+    model = rk.model("gpt2")
+    P = model.parameters
+    update = model.training(1, 128).update
+    assert (update.loads, update.stores) == ((4 + 2 + 4 + 4) * P, (4 + 4 + 4 + 2) * P)
+
+
+def test_parts_of_a_batch_one_after_the_other_are_gone_through_before_one_update() -> None:
+    model = rk.model("gpt2")
+    one, four = (model.training(2, 64, accumulate=n) for n in (1, 4))
+    assert four.forward.flops == 4 * one.forward.flops and four.update.flops == one.update.flops
+    assert four.memory == one.memory and four.once == 4 * one.once
+    added = four.backward.flops - 4 * one.backward.flops
+    assert added == 3 * model.parameters, "three times the gradients are added to those before"
+
+
+@pytest.mark.parametrize("checkpoint", [None, 3, "all"])
+def test_the_largest_batch_fits_and_one_more_does_not(checkpoint: Any) -> None:
+    model, card = rk.model("gpt2"), rk.accelerator("A10")
+    batch = model.largest_training_batch(card, 512, checkpoint=checkpoint)
+    fits, does_not = (model.training(n, 512, checkpoint=checkpoint).memory_bytes for n in (batch, batch + 1))
+    assert fits <= card.memory < does_not
+
+
+def test_what_does_not_fit_says_by_how_much() -> None:
+    with pytest.raises(ValueError, match=r"a step on 1 context of 128 tokens needs 1\d\d\.\d\d GB, .* GB more"):
+        rk.model("llama-2-7b").largest_training_batch("A100-40GB", 128)
+
+
+def test_a_utilisation_counts_nothing_that_is_computed_again() -> None:
+    model = rk.model("gpt2")
+    plain, again = (model.training(8, 1024, checkpoint=n) for n in (None, "all"))
+    assert (
+        plain.utilisation(0.1, "A100-40GB")
+        == again.utilisation(0.1, "A100-40GB")
+        == pytest.approx(float(plain.once) / 0.1 / 312e12)
+    )
+    with pytest.raises(ValueError, match="must be numbers for a utilisation"):
+        model.training(b, 1024).utilisation(0.1, "A100-40GB")
+    with pytest.raises(ValueError, match="a time must be positive"):
+        plain.utilisation(0, "A100-40GB")
+
+
+def test_six_flops_a_parameter_and_token_are_what_the_matrices_take() -> None:
+    """Kaplan et al., arXiv 2001.08361: 6·P without the embedding, and 12·layers·heads·head_dim·s for scores."""
+    model = rk.model("llama-2-7b")
+    step = model.training(1, 2048)
+    norms = (2 * model.layers + 1) * model.hidden
+    matrices = model.parameters - model.vocabulary * model.hidden - norms
+    scores = 12 * model.layers * model.heads * model.head_dim * 2048
+    assert step.once == 2048 * (6 * matrices + scores)
+
+
+@pytest.mark.parametrize(
+    ("how", "said"),
+    [
+        ({"optimizer": "adamw"}, "unknown optimizer 'adamw'; did you mean 'adam'"),
+        ({"checkpoint": "al"}, "did you mean 'all'"),
+        ({"checkpoint": 13}, "checkpoint is 13; it must be a number of layers, up to 12, or 'all'"),
+        ({"checkpoint": -1}, "checkpoint is -1"),
+        ({"checkpoint": True}, "checkpoint is True"),
+        ({"dtype": "bf61"}, "did you mean 'bf16'"),
+        ({"states": "fp23"}, "training, states: .*did you mean 'fp32'"),
+        ({"accumulate": 0}, "accumulate"),
+        ({"batch": 0}, "batch"),
+        ({"seq": 1.5}, "seq"),
+    ],
+)
+def test_bad_input_is_named(how: dict[str, Any], said: str) -> None:
+    with pytest.raises((ValueError, TypeError), match=said):
+        rk.model("gpt2").training(**{"batch": 1, "seq": 8, **how})
