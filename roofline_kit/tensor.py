@@ -512,10 +512,15 @@ def replace_leaves(tree: Any, new: Callable[[Any], Any]) -> Any:
     return new(tree)
 
 
-def _owner(method: str, args: Any, kwargs: Any) -> Any:
-    """That method of the arrays' class, where one of them has it."""
-    owners = [type(x) for x in leaves((args, kwargs)) if hasattr(type(x), method)]
-    return getattr(owners[0], method) if owners else None
+def _owner(method: str, items: Iterable[Any]) -> Any:
+    """That method of the class of one of the arrays among nested items, where one has it."""
+    for x in items:
+        if isinstance(x, (tuple, list, dict)):
+            if found := _owner(method, x.values() if isinstance(x, dict) else x):
+                return found
+        elif hasattr(type(x), method):
+            return getattr(type(x), method)
+    return None
 
 
 def primitive(f: Callable[..., Any]) -> Callable[..., Any]:
@@ -523,7 +528,7 @@ def primitive(f: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(f)
     def operation(*args: Any, **kwargs: Any) -> Any:
-        owner = _owner("__operation__", args, kwargs)
+        owner = _owner("__operation__", (*args, *kwargs.values()))
         return owner(operation, args, kwargs) if owner else f(*args, **kwargs)
 
     return operation
@@ -550,7 +555,7 @@ def fuse(f: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(f)
     def fused(*args: Any, **kwargs: Any) -> Any:
-        owner = _owner("__fuse__", args, kwargs)
+        owner = _owner("__fuse__", (*args, *kwargs.values()))
         return owner(f, args, kwargs) if owner else _fuse_steps(f, args, kwargs)
 
     fused.__dict__["one_step"] = True

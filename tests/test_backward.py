@@ -382,6 +382,15 @@ def test_an_array_on_a_tape_has_no_values_for_python() -> None:
         rk.backward(lambda x: float(x.sum()) * x.sum())(np.ones(3))
 
 
+def test_only_slices_cut_and_only_matrices_have_a_transpose() -> None:
+    x = np.ones((2, 3, 4))
+    for index in (0, [0, 0], np.array([1, 1]), slice(None, None, 2), None):
+        with pytest.raises(TypeError, match="slices such as"):
+            rk.backward(lambda x, index=index: x[index].sum())(x)
+    with pytest.raises(ValueError, match=r"\.T is for matrices"):
+        rk.backward(lambda x: x.T.sum())(x)
+
+
 def cached(k: Any, cache: Any) -> Any:
     """Reads a cache before a token is stored into it, and after it."""
     old = rk.exp(cache)

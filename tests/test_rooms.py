@@ -13,7 +13,7 @@ import roofline_kit
 KIT = Path(roofline_kit.__file__).parent
 # From the bottom up, as one reads them: the kit, file by file, and then the rooms, each as one.
 KIT_FILES = "names files terminal sizes masks tensor ops cost hardware roofline transformer"
-KIT_FILES += " sparse experts latent decoder derivatives backward training models configs"
+KIT_FILES += " sparse experts latent decoder derivatives tape backward training models configs"
 ORDER = ["alone", *KIT_FILES.split(), "pictures", "measuring", "explorers", "course", "grading", "cli", "__main__"]
 ORDER += ["__init__"]
 FILES = {".".join(path.relative_to(KIT).with_suffix("").parts): path for path in sorted(KIT.rglob("*.py"))}
