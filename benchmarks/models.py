@@ -53,6 +53,24 @@ def compiled(model: str, *names: str, **sizes: int) -> tuple[rk.CompiledCost, fl
     return function, time.perf_counter() - start
 
 
+def layer_backward() -> float:
+    """Seconds of the trace of a layer of Llama 2 7B, forward and backward, SymPy's cache empty."""
+    llama = rk.model("llama-2-7b")
+    X, weights = rk.Tensor("X", (1, 1000, llama.hidden)), llama.layer_weights()
+    sympy.core.cache.clear_cache()
+    start = time.perf_counter()
+    rk.trace(rk.backward(rk.decoder_layer), X, weights, heads=llama.heads, activation="silu")
+    return time.perf_counter() - start
+
+
+def training_step(name: str, seq: int) -> float:
+    """Seconds of a step of training, with checkpoints, and of its totals."""
+    start = time.perf_counter()
+    step = rk.model(name).training(1, seq, checkpoint="all")
+    assert step.flops > 0 and step.bytes > 0 and step.memory_bytes > 0
+    return time.perf_counter() - start
+
+
 def flop_counter() -> list[tuple[str, str, str]]:
     """One decode step of PyTorch's counter on the meta device: with the model built already, and with building it."""
     what = "PyTorch's FlopCounterMode, one decode step of Llama 2 7B"
@@ -91,6 +109,11 @@ def main() -> None:
     sizes = np.meshgrid(np.arange(1, 513), np.arange(1, 513))
     (seconds,) = in_turn(lambda: grid(*sizes), runs=15)
     rows.append(("  a grid of 512 batch sizes and 512 contexts", f"{seconds * 1e3:.1f} ms", "≤ 50 ms"))
+    rows.append(("A layer of it, forward and backward: trace", f"{layer_backward() * 1e3:.0f} ms", "< 100 ms"))
+    for title, name in MODELS.items():
+        training_step(name, 2000)
+        seconds = float(np.median([training_step(name, 1000 + i) for i in range(9)]))
+        rows.append((f"{title}: a step of training, after the first", f"{seconds * 1e3:.0f} ms", "< 500 ms"))
     rows += flop_counter()
 
     versions = f"SymPy {sympy.__version__}, NumPy {np.__version__}"

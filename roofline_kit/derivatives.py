@@ -7,6 +7,7 @@ the operand's gradient in the shape of y, or of the operand: `sum_to` sums it ov
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from inspect import unwrap
@@ -94,7 +95,7 @@ def rows_added(x: Any, indices: Any, rows: Any, flops: int = 1) -> Any:
     if tracing("rows_added", x, indices):
         return result_of("rows_added", (x, indices), (*x.shape[:-2], rows, x.shape[-1]), flops * x.size)
     xp, (*lead, n, m) = array_namespace(x), x.shape
-    tables = xp.arange(int(xp.prod(xp.asarray([1, *lead]))), device=device(x))
+    tables = xp.arange(math.prod(lead), device=device(x))
     places = (tables[:, None] * rows + indices.reshape(len(tables), n)).reshape(-1)
     out = xp.zeros((len(tables) * rows, m), dtype=x.dtype, device=device(x))
     if hasattr(out, "index_add_"):

@@ -39,14 +39,15 @@ from .tensor import (
 class Tape:
     """The operations of a forward pass in their order, each an `Entry`.
 
-    late : results are computed when they are asked for, and what nobody needs is never computed. on_chip : all of it is
-    part of one fused step already, and what is fused within is no step of its own.
+    again : it is not the first one, but done once more for a backward pass. late : results are computed when they are
+    asked for, and what nobody needs is never computed. on_chip : all of it is part of one fused step already, and what
+    is fused within is no step of its own.
     """
 
     numbers = itertools.count()
 
-    def __init__(self, late: bool = False, on_chip: bool = False) -> None:
-        self.late, self.on_chip, self.number = late, on_chip, next(self.numbers)
+    def __init__(self, again: bool = False, late: bool = False, on_chip: bool = False) -> None:
+        self.again, self.late, self.on_chip, self.number = again, late, on_chip, next(self.numbers)
         self.entries: list[Entry] = []
         self.changed: dict[Any, int] = {}  # memory that `store` wrote to: how many entries there were then
 
@@ -219,23 +220,29 @@ class Entry:
 
     def done(self) -> Any:
         """What the operation gives: an array on the tape, or several; what is discrete, as it is."""
+        stores = unwrap(self.f) is unwrap(store)
+        if stores:
+            self.check_store(**_signature(self.f).bind(*self.args, **self.kwargs).arguments)
         if self.tape.late:
             self.tape.entries.append(self)
             self.out = Taped(self.tape, None, self)
             return self.out
-        if unwrap(self.f) is unwrap(store):
-            self.check_store(**_signature(self.f).bind(*self.args, **self.kwargs).arguments)
         value = self.compute()
         if hasattr(self.f, "discrete"):
             return value
         self.tape.entries.append(self)
-        if unwrap(self.f) is unwrap(store):
+        if stores:
             self.tape.changed[_memory(value)] = len(self.tape.entries)
         self.out = replace_leaves(value, lambda x: Taped(self.tape, x) if is_floating(x) else x)
         return self.out
 
     def check_store(self, x: Any, into: Any) -> None:
-        """Raises ValueError where an array would change that is known by another name than the one on the tape."""
+        """Raises ValueError where an array would change that is known by another name than the one on the tape, or
+        that was changed before."""
+        if self.tape.again:
+            raise ValueError(
+                f"{name_of(into)}: store cannot be done again, so it is no part of a fused step or checkpoint"
+            )
         if not self.is_mine(into):
             raise ValueError(
                 f"{name_of(into)}, which store writes to, is a constant here, and what is read of it later would have "
@@ -283,7 +290,7 @@ class Entry:
         f, late = (self.f.__wrapped__, True) if self.fused else self.f.again
 
         def reverse(values: list[Any], gradients: list[Any]) -> list[Any]:
-            tape = Tape(late, on_chip=self.fused)
+            tape = Tape(again=True, late=late, on_chip=self.fused)
             inputs = [Taped(tape, x) for x in values]
             fresh = iter(inputs)
             args, kwargs = replace_leaves((self.args, self.kwargs), lambda x: next(fresh) if self.is_mine(x) else x)
@@ -304,7 +311,7 @@ class Entry:
         wanted = [True, *map(self.is_mine, self.args[1:])]  # the first one's is there in any case
 
         def tile_backward(x: Any, g: Any, others: list[Any], sums: list[Any]) -> list[Any]:
-            tape = Tape(late=True)
+            tape = Tape(again=True, late=True)
             arrays = [Taped(tape, a) if want else a for a, want in zip((x, *others), wanted, strict=True)]
             found = {id(f(*arrays)): g}
             first, *rest = tape.reverse(found, [a for a in arrays if isinstance(a, Taped)])

@@ -425,6 +425,23 @@ def test_old_values_that_were_overwritten_are_refused_where_they_are_needed(kind
         rk.backward(lambda k: stale(k, cache))(k)
 
 
+@pytest.mark.parametrize("again", [rk.checkpoint, rk.fuse, lambda f: rk.checkpoint(f, early_stop=False)])
+def test_what_is_overwritten_cannot_be_computed_again(again: Callable[..., Any]) -> None:
+    with pytest.raises(ValueError, match="store cannot be done again, so it is no part of a fused step or checkpoint"):
+        rk.backward(lambda k, cache: again(cached)(k, cache))(np.ones((1, 2)), np.ones((3, 2)))
+
+
+def test_a_softmax_written_by_hand_keeps_the_mask() -> None:
+    def by_hand(Q: Any, K: Any, V: Any) -> Any:
+        S = rk.matmul(Q, K.mT, rk.Causal())
+        E = rk.exp(S - rk.max(S, keepdims=True))
+        return (E / rk.sum(E, keepdims=True)) @ V
+
+    check(by_hand, *normal((4, 3), (4, 3), (4, 2)))
+    both = rk.passes(by_hand, *rk.tensors("Q K V", (8, 4)))
+    assert both.backward.matmul_flops == 2 * both.forward.matmul_flops == 2 * 36 * 4 * 4
+
+
 def test_what_the_result_does_not_depend_on_has_no_gradient() -> None:
     _, (of_x, of_y, of_number) = rk.backward(lambda x, y, n: (x * n).sum())(np.ones(2), np.ones(3), 2.0)
     np.testing.assert_array_equal(of_x, [2, 2])
