@@ -489,7 +489,8 @@ class Model:
         for i, again in enumerate(self._checkpoints(checkpoint)):
             stages[first + i] = replace(stages[first + i], again=again)
         name = f"{self.name}, training on {batch} × {seq}"
-        return training_step(name, stages, self.parameters, optimizer, widths, accumulate)
+        twice = [stages[0].args[0]["embedding"]] if self.tied and self.vocabulary is not None else []
+        return training_step(name, stages, self.parameters, optimizer, widths, accumulate, twice)
 
     def _checkpoints(self, checkpoint: int | str | None) -> list[Any]:
         """How many of the layers of each kind are checkpoints."""
@@ -513,7 +514,7 @@ class Model:
 
         >>> from roofline_kit import model
         >>> [model("gpt2").largest_training_batch("A100-40GB", 1024, checkpoint=n) for n in (None, "all")]
-        [53, 216]
+        [53, 218]
         """
         card = accelerator(machine)
         one, two = (self.training(batch, seq, **how).memory_bytes for batch in (1, 2))

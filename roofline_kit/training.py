@@ -5,8 +5,9 @@ Forward and backward are traced, layer by layer; then each parameter is updated 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import sympy
@@ -152,38 +153,77 @@ class Stage:
     kwargs: dict[str, Any]
     again: Any = 0
 
-    def shared(self) -> set[int]:
-        """Arrays that all parts of a model have in common, as rotations are."""
-        return {id(x) for x in leaves(self.kwargs) if isinstance(x, Tensor)}
+    @cached_property
+    def plain(self) -> Passes:
+        """Its passes, if everything is kept."""
+        return passes(self.f, *self.args, **self.kwargs)
+
+    @cached_property
+    def checkpointed(self) -> Passes:
+        """Its passes, if it is a checkpoint."""
+        return passes(checkpoint(self.f), *self.args, **self.kwargs) if self.again != 0 else self.plain
+
+    @property
+    def backward(self) -> Cost:
+        """All its backward passes."""
+        return _some(self.again, self.checkpointed.backward) + _some(self.count - self.again, self.plain.backward)
+
+    @property
+    def once(self) -> sympy.Expr:
+        """FLOPs of matrix products, with nothing computed again."""
+        return self.count * (self.plain.forward.matmul_flops + self.plain.backward.matmul_flops)
+
+    def own(self, one: Passes) -> dict[int, sympy.Expr]:
+        """Bytes of what one of them keeps for itself, by array: what all have in common, as rotations, is not."""
+        common = {id(x) for x in leaves(self.kwargs)}
+        return {id(x): x.nbytes for x in one.saved if id(x) not in common}
+
+    @property
+    def activations(self) -> sympy.Expr:
+        """Bytes of what all of them keep for themselves."""
+        kept, again = (sympy.Add(*self.own(one).values()) for one in (self.plain, self.checkpointed))
+        return (self.count - self.again) * kept + self.again * again
+
+    @property
+    def working(self) -> sympy.Expr:
+        """Bytes of what a checkpoint has when it is computed again, beside its inputs."""
+        inputs = self.own(self.checkpointed)
+        made = (nbytes for key, nbytes in self.own(self.plain).items() if key not in inputs)
+        return sympy.Add(*made) if self.again != 0 else sympy.Integer(0)
 
 
 def training_step(
-    name: str, stages: Sequence[Stage], parameters: Any, optimizer: str, widths: Widths, accumulate: Any
-) -> Training:
-    """A step, from its stages in the order of the forward pass."""
+    name: str, stages: Sequence[Stage], parameters: Any, optimizer: str, widths: Widths, accumulate: Any = 1,
+    twice: Sequence[Tensor] = (),
+) -> Training:  # fmt: skip
+    """A step, from its stages in the order of the forward pass. twice : weights that two stages have a gradient of."""
     choose("optimizer", optimizer, STATES)
-    forward, backward, once, activations, working = NOTHING, NOTHING, 0, 0, [sympy.Integer(0)]
-    together: dict[int, Tensor] = {}
-    for stage in stages:
-        kept, again = stage.count - stage.again, stage.again
-        one = passes(stage.f, *stage.args, **stage.kwargs)
-        two = passes(checkpoint(stage.f), *stage.args, **stage.kwargs) if again != 0 else one
-        forward = forward + stage.count * one.forward
-        backward = _some(kept, one.backward) + _some(again, two.backward) + backward
-        once += stage.count * (one.forward.matmul_flops + one.backward.matmul_flops)
-        own, own_again = (_own(stage, each) for each in (one, two))
-        activations += kept * own + again * own_again
-        working += [own] if again != 0 else []
-        together |= {id(x): x for x in one.saved if id(x) in stage.shared()}
-    activations += sympy.Add(*(x.nbytes for x in together.values())) + sympy.Max(*working)
-    update, optimizer_bytes = _update(parameters, optimizer, widths)
     times = size(accumulate, f"{name}: accumulate")
-    added = _some(times - 1, trace(_added, *tensors("sum gradient", parameters, widths.gradients)))
-    parts = (times * forward, times * backward + added, update)
+    forward = _joined(stage.count * stage.plain.forward for stage in stages)
+    backward = _joined(stage.backward for stage in reversed(stages))
+    for w in twice:
+        backward = backward + trace(_added, *tensors("gradient more", w.shape, widths.dtype))
+    if widths.gradients != widths.dtype:
+        backward = backward + trace(astype, Tensor("gradient", parameters, widths.dtype), widths.gradients)
+    added = trace(_added, *tensors("sum gradient", parameters, widths.gradients))
+    update, kept = _update(parameters, optimizer, widths)
+    parts = (times * forward, times * backward + _some(times - 1, added), update)
     memory = {what: parameters * bytes_of(getattr(widths, what)) for what in ("weights", "gradients")}
-    memory |= {"optimizer": optimizer_bytes, "activations": activations}
-    steps = tuple(step for part in parts for step in part.steps)
-    return Training(steps, name, *parts, times * once, memory)
+    memory |= {"optimizer": kept, "activations": _activations(stages)}
+    once = times * sympy.Add(*(stage.once for stage in stages))
+    return Training(_joined(parts).steps, name, *parts, once, memory)
+
+
+def _activations(stages: Sequence[Stage]) -> sympy.Expr:
+    """Bytes that are kept for the backward pass: by each part, by all together, and while one is computed again."""
+    together = {id(x): x for stage in stages for x in stage.plain.saved if id(x) not in stage.own(stage.plain)}
+    most = sympy.Max(*(stage.working for stage in stages))
+    return sympy.Add(*(stage.activations for stage in stages), *(x.nbytes for x in together.values()), most)
+
+
+def _joined(costs: Iterable[Cost]) -> Cost:
+    """One cost after the other."""
+    return Cost(tuple(step for cost in costs for step in cost.steps))
 
 
 def _some(count: Any, cost: Cost) -> Cost:
@@ -191,13 +231,8 @@ def _some(count: Any, cost: Cost) -> Cost:
     return count * cost if count != 0 else NOTHING
 
 
-def _own(stage: Stage, each: Passes) -> sympy.Expr:
-    """Bytes that one layer keeps for itself."""
-    return sympy.Add(*(x.nbytes for x in each.saved if id(x) not in stage.shared()))
-
-
 def _added(total: Any, gradient: Any) -> Any:
-    """The gradients of one more part of a batch."""
+    """Gradients of the same weights, added up."""
     return total + gradient
 
 
@@ -205,8 +240,7 @@ def _update(parameters: Any, optimizer: str, widths: Widths) -> tuple[Cost, symp
     """What it costs to update all parameters, and the bytes that are kept for it."""
     w = Tensor("w", parameters, widths.master or widths.weights)
     g = Tensor("gradient", parameters, widths.gradients)
-    states = tensors("m, v"[: 3 * STATES[optimizer] - 2], parameters, widths.states) if STATES[optimizer] else ()
-    states = states if isinstance(states, tuple) else (states,)
-    stored = widths.weights if widths.master else ""
-    cost = trace(adam if optimizer == "adam" else sgd, w, g, *states, stored=stored)
+    states = [Tensor(name, parameters, widths.states) for name in "mv"[: STATES[optimizer]]]
+    f = adam if optimizer == "adam" else sgd
+    cost = trace(f, w, g, *states, stored=widths.weights if widths.master else "")
     return cost, sympy.Add(*(x.nbytes for x in states), w.nbytes if widths.master else 0)

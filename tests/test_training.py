@@ -246,8 +246,8 @@ def test_checkpoints_keep_an_input_a_layer_and_one_layer_at_a_time() -> None:
     model = rk.Model("layers", layers=6, hidden=64, heads=4)
     none, some, every = (model.training(2, 32, checkpoint=n) for n in (None, 2, "all"))
     one, x = none.memory["activations"] / 6, 2 * 32 * 64 * 2
-    assert every.memory["activations"] == 6 * x + one
-    assert some.memory["activations"] == 4 * one + 2 * x + one
+    assert every.memory["activations"] == 5 * x + one
+    assert some.memory["activations"] == 4 * one + x + one
     assert none.once == some.once == every.once == none.forward.matmul_flops + none.backward.matmul_flops
     last = 2 * (2 * 32) * 256 * 64  # the last product of a layer is not computed again
     again = model.layers * (none.forward.matmul_flops / 6 - last)
@@ -289,6 +289,21 @@ def test_the_update_reads_and_writes_every_parameter_once() -> None:
     P = model.parameters
     update = model.training(1, 128).update
     assert (update.loads, update.stores) == ((4 + 2 + 4 + 4) * P, (4 + 4 + 4 + 2) * P)
+
+
+def test_a_matrix_that_is_embedding_and_head_has_two_gradients_to_add() -> None:
+    tied = rk.model("gpt2")
+    apart = replace(tied, tied=False)
+    one, two = (model.training(1, 16).backward for model in (tied, apart))
+    assert one.flops - two.flops == tied.vocabulary * tied.hidden
+    assert one.bytes - two.bytes == 3 * 2 * tied.vocabulary * tied.hidden
+
+
+def test_gradients_of_another_width_are_written_in_it() -> None:
+    model = rk.model("gpt2")
+    plain, wide = (model.training(1, 16, gradients=gradients) for gradients in (None, "fp32"))
+    assert wide.backward.bytes - plain.backward.bytes == (2 + 4) * model.parameters
+    assert wide.memory["gradients"] == 2 * plain.memory["gradients"]
 
 
 def test_parts_of_a_batch_one_after_the_other_are_gone_through_before_one_update() -> None:
