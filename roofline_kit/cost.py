@@ -320,8 +320,9 @@ class Cost:
             number = numbered(i)
             operands = []
             for x in step.operands:
-                name = x.root.name if isinstance(x, Tensor) else str(x)
-                view = x.name[len(name) :] if isinstance(x, Tensor) else ""
+                whole = x.root.name if isinstance(x, Tensor) else str(x)
+                view = x.name[len(whole) :] if isinstance(x, Tensor) else ""
+                name = x.written[: len(x.written) - len(view)] if isinstance(x, Tensor) else whole
                 operands.append((numbers.get(id(getattr(x, "root", x)), name), view))
             times = "" if step.count == 1 else f"  (× {step.count})"
             texts.append((number, show(step.operation, operands) + times))

@@ -145,6 +145,12 @@ class Tensor(Notation):
         """The step that made it; None for an input."""
         return self.root._made_by
 
+    @property
+    def written(self) -> str:
+        """Its name as a part of a formula: a view of a sum is (a + b).T."""
+        view = self.name[len(self.root.name) :]
+        return f"({self.root.name}){view}" if view and _is_infix(self.root.name) else self.name
+
     def __getstate__(self) -> dict[str, Any]:
         """A copy is an array of its own, without the steps before it, of which there may be thousands."""
         return {name: value for name, value in vars(self).items() if name != "_made_by"}
@@ -350,7 +356,7 @@ class Step:
     @property
     def name(self) -> str:
         """The step as it was written."""
-        return notation(self.operation, [getattr(x, "name", str(x)) for x in self.operands])
+        return notation(self.operation, [getattr(x, "written", str(x)) for x in self.operands])
 
     @property
     def loads(self) -> sympy.Expr:
@@ -428,7 +434,9 @@ def notation(operation: str, operands: list[str], longest: int = 48) -> str:
 
 def _is_infix(name: str) -> bool:
     """Whether `name` has an operator outside of a call's parentheses, so that it needs some of its own."""
-    return name.startswith("(") or " " in re.sub(r"\(.*\)", "", name)
+    while (rest := re.sub(r"\([^()]*\)", "", name)) != name:
+        name = rest
+    return " " in name
 
 
 _recording: ContextVar[list[Step] | None] = ContextVar("recording", default=None)
@@ -471,7 +479,7 @@ def result_of(
     reads : what it reads, where these are not the operands. sizes : what must be positive besides the shapes.
     """
     inputs = [x for x in operands if isinstance(x, Tensor)]
-    name = notation(operation, [x.name if isinstance(x, Tensor) else str(x) for x in operands])
+    name = notation(operation, [x.written if isinstance(x, Tensor) else str(x) for x in operands])
     out = Tensor(name, shape, dtype or _common_dtype(operation, inputs), visible=visible)
     for x in inputs:
         if x.step and not any(x.root is result.root for result in x.step.writes):
@@ -572,7 +580,7 @@ def _fuse_steps(f: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, 
     read = _distinct([t for step in steps for t in step.reads if id(t.root) not in on_chip])
     operation = getattr(f, "__name__", type(f).__name__).replace("<lambda>", "fused")
     operands = tuple(x for x in leaves((args, kwargs)) if isinstance(x, Tensor))
-    name = notation(operation, [x.name for x in operands])
+    name = notation(operation, [x.written for x in operands])
 
     # By the array they are (a view of): what is returned twice is written once.
     made_here = [x.array for x in leaves(out) if isinstance(x, Tensor) and id(x.root) in on_chip]

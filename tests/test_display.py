@@ -260,3 +260,10 @@ def test_any_name_can_stand_in_a_paper(name: str) -> None:
 
 def test_a_step_that_moves_nothing_has_no_intensity_in_a_paper() -> None:
     assert r"$\text{none}$" in rk.trace(lambda x: x.T, rk.Tensor("x", (N, h))).to_latex()
+
+
+def test_a_view_of_a_sum_is_written_with_parentheses_once() -> None:
+    A, B = rk.tensors("A B", (4, 4))
+    assert ((A + B).T @ A).name == "(A + B).T @ A"
+    assert ((A * B) @ (A + B)).name == "(A * B) @ (A + B)" and (rk.exp(A + B).T @ A).name == "exp(A + B).T @ A"
+    assert rk.passes(lambda A, B: (A + B) @ A, A, B).backward.names()[1] == "② (A + B).T @ gradient"
