@@ -330,7 +330,7 @@ class Entry:
         for operand, rule in zip(operands, rules, strict=False):
             if rule and any(map(self.is_mine, leaves(operand))):
                 for x, gradient in zip(leaves(operand), leaves(rule(g, self.out, *known)), strict=True):
-                    if self.is_mine(x):
+                    if self.is_mine(x) and gradient is not None:
                         yield x, sum_to(gradient, x.shape)
 
     def once_more(self, gradients: list[Any]) -> Iterator[tuple[Taped, Any]]:
