@@ -72,6 +72,13 @@ def test_an_array_that_is_stored_over_as_a_whole_has_no_gradient() -> None:
     assert (of_x == gradient).all() and of_into is None
 
 
+def test_of_a_part_that_is_everything_the_gradient_moves_nowhere() -> None:
+    x = rk.Tensor("x", (4, 3))
+    whole, rows = (rk.passes(lambda x, part=part: rk.exp(x[part]), x).backward for part in (slice(0, 4), slice(1, 4)))
+    assert [step.operation for step in whole.steps] == ["*"]
+    assert [step.operation for step in rows.steps] == ["*", "placed"]
+
+
 def test_what_is_left_out_exists() -> None:
     assert set(LEFT_OUT) <= set(COUNTED)
     assert all(names_in(COUNTED[name][1]) and shape_of(COUNTED[name][1][0]) for name in LEFT_OUT)
