@@ -374,6 +374,27 @@ def test_back_each_pair_of_query_and_key_takes_five_products_for_two(n: int) -> 
     assert same.backward.matmul_flops == sympy.Rational(5, 2) * same.forward.matmul_flops
 
 
+def test_the_compression_adds_little_to_both_passes() -> None:
+    """As page 06 says, which leaves it out; with a hidden layer as wide as a key, of which the paper says nothing."""
+    block, stride, groups, heads = (SETTING[name] for name in ("l", "d", "g", "h"))
+    for T in (row[0] for row in PUBLISHED["nsa-figure-6"]["rows"]):
+        shapes = {"K": (T, SETTING["d_k"]), "V": (T, SETTING["d_v"])}
+        K, V = (rk.Tensor(name, (groups, *shape)) for name, shape in shapes.items())
+        both = [
+            rk.passes(
+                lambda X, *mlp: rk.compress(X, *mlp, stride=stride), x,
+                *(rk.Tensor("w", shape) for shape in ((block, d), (block * d, d), (d, d))),
+            )
+            for x, d in ((K, SETTING["d_k"]), (V, SETTING["d_v"]))
+        ]  # fmt: skip
+        K_cmp, V_cmp = (rk.Tensor("cmp", (groups, T // stride, x.shape[-1])) for x in (K, V))
+        Q, gates = (rk.Tensor(name, (groups, heads, T, m)) for name, m in (("Q", SETTING["d_k"]), ("gates", 3)))
+        attention = rk.passes(rk.sparse_attention, Q, K, V, K_cmp, V_cmp, gates, (K, V), **PAPER)
+        for way in ("forward", "backward"):
+            added = sum(getattr(one, way).flops for one in both)
+            assert 0 < added < getattr(attention, way).flops / 50
+
+
 # --- what is refused ---------------------------------------------------------------------------------
 
 
