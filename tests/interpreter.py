@@ -146,6 +146,13 @@ class Array:
             result.append(OWN.get(f.__name__, f)(*args, **kwargs))
         return result[0]
 
+    @staticmethod
+    def __operation__(f: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """A primitive of the kit that has no name in NumPy is one step, too."""
+        return (Array.__fuse__ if f.__name__ in BACKWARD else lambda f, *given: f(*given[0], **given[1]))(
+            f.__wrapped__, args, kwargs
+        )
+
     def at(self, index: tuple[int, ...]) -> Real | None:
         """The element at an index of all dimensions, aligned at the end; where the size is 1, any index will do."""
         flat = 0
@@ -271,6 +278,8 @@ class Array:
 
 class Indices(Array):
     """An array of integers that say where to read. Arithmetic with them finds addresses, and is not counted."""
+
+    dtype = int
 
     def apply(self, f: Callable[..., Any], *operands: Any) -> np.ndarray:
         for cell in self.cells:
@@ -450,9 +459,51 @@ class Namespace:
     zeros_like = staticmethod(lambda x: np.zeros(x.shape))
     full_like = staticmethod(lambda x, value: np.full(x.shape, value))
     concat = staticmethod(concatenate)
+    sign = staticmethod(lambda x: x.apply(lambda y: y.apply(lambda z: (z > 0) - (z < 0), y), x))
+    broadcast_to = staticmethod(lambda x, shape: x._view(np.broadcast_to(x._places(), shape)))
+    astype = staticmethod(lambda x, dtype: x)
+    isdtype = staticmethod(lambda dtype, kind: dtype is float and kind == "real floating")
 
 
-OWN: dict[str, Callable[..., Array]] = {
+def placed(x: Array, shape: tuple[int, ...], index: Any) -> Array:
+    """Zeros, but for x: all of it is stored."""
+    values = [Real(0.0, x.machine.counts) for _ in range(math.prod(shape))]
+    for place, i in zip(np.arange(len(values)).reshape(shape)[index].flat, np.ndindex(x.shape), strict=True):
+        values[place] = x.at(i)
+    return x.machine.make(shape, values, x)
+
+
+def rows_added(x: Array, indices: Array, rows: int, flops: int = 1) -> Array:
+    """Row by row, each added to the one that its index names. flops : 0 where a product has added them up already."""
+    (*lead, _, m), before = x.shape, x.machine.counts.flops
+    sums = {i: Real(0.0, x.machine.counts) for i in np.ndindex(*lead, rows, m)}
+    for *i, n in np.ndindex(indices.shape):
+        for column in range(m):
+            there = (*i, int(indices.at((*i, n)).value), column)
+            sums[there] = sums[there] + x.at((*i, n, column))
+    if not flops:
+        x.machine.counts.flops = before
+    return x.machine.make((*lead, rows, m), list(sums.values()), x)
+
+
+def windows_added(x: Array, rows: int, stride: int, start: int) -> Array:
+    """Each row of a window added to the row of the array that it showed; what stuck out is added, and dropped."""
+    *lead, _, _, m = x.shape
+    sums = {i: Real(0.0, x.machine.counts) for i in np.ndindex(*lead, rows, m)}
+    for *i, window, row, column in np.ndindex(x.shape):
+        there = (*i, start + window * stride + row, column)
+        sums[there] = sums.get(there, Real(0.0, x.machine.counts)) + x.at((*i, window, row, column))
+    return x.machine.make((*lead, rows, m), [sums[i] for i in np.ndindex(*lead, rows, m)], x)
+
+
+def same(a: Array, b: Array) -> Array:
+    """1 where two numbers agree: one comparison."""
+    return a.apply(lambda x, y: x.apply(operator.eq, x, y), a, b)
+
+
+BACKWARD = {f.__name__: f for f in (placed, rows_added, windows_added, same)}
+
+OWN: dict[str, Callable[..., Array]] = BACKWARD | {
     "softmax": softmax_of,
     "layer_norm": lambda x, weight=None, bias=None, eps=1e-5: x.by_rows(
         lambda row, w, b: layer_norm(row, w, b, eps), -1, weight, bias

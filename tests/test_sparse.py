@@ -13,6 +13,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 import roofline_kit as rk
+from roofline_kit.tensor import leaves, replace_leaves
 
 PUBLISHED = tomllib.loads(files("roofline_kit").joinpath("data", "published.toml").read_text("utf-8"))
 SETTING = {row[1]: row[2] for row in PUBLISHED["nsa-setting"]["rows"] if row[1]}
@@ -331,6 +332,67 @@ def test_compressed_rows_are_the_mlp_of_their_blocks_and_partial_ones_are_filled
             "stride": stride, "partial": partial,
         })  # fmt: skip
         assert traced.shape == computed.shape
+
+
+# --- the way back -------------------------------------------------------------------------------------
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("n", [1, 5, 64])
+@pytest.mark.parametrize("partial", [False, True])
+def test_gradients_are_those_of_pytorch(torch: Any, n: int, partial: bool) -> None:
+    """Through the choice of blocks no gradient goes; through what was chosen, the compression and the gates it does."""
+    x = last(inputs(64, 64, SMALL), n)
+    gradient = np.random.default_rng(1).normal(size=(GROUPS, HEADS, n, D_V))
+    result, (ours,) = rk.backward(lambda x: kit(x, SMALL, partial))(x, gradient=gradient)
+    theirs = replace_leaves(x, lambda array: torch.tensor(array, requires_grad=True))
+    kit(theirs, SMALL, partial).backward(torch.tensor(gradient))
+    close(result, kit(x, SMALL, partial))
+    assert [a.shape for a in leaves(ours)] == [a.shape for a in leaves(x)]
+    for one, other in zip(leaves(ours), leaves(theirs), strict=True):
+        close(one, other.grad.numpy())
+    assert all(np.abs(one).max() > 1e-3 for one in leaves(ours))
+
+
+@pytest.mark.parametrize("n", [1, 8192])
+def test_back_each_pair_of_query_and_key_takes_five_products_for_two(n: int) -> None:
+    """Its score once more, the gradients of the query and of the key; that of the value, and that of the weight."""
+    d_k, d_v, T = SETTING["d_k"], SETTING["d_v"], 8192
+    widths = {"K": (T, d_k), "V": (T, d_v), "K_cmp": (T // SETTING["d"], d_k), "V_cmp": (T // SETTING["d"], d_v)}
+    K, V, K_cmp, V_cmp = (rk.Tensor(name, (SETTING["g"], *shape)) for name, shape in widths.items())
+    Q, gates = (rk.Tensor(name, (SETTING["g"], SETTING["h"], n, m)) for name, m in (("Q", d_k), ("gates", 3)))
+    sparse = rk.passes(rk.sparse_attention, Q, K, V, K_cmp, V_cmp, gates, (K, V), **PAPER)
+
+    def full_attention(Q: Any, K: Any, V: Any) -> Any:
+        return rk.attention(Q, *(x.reshape(x.shape[0], 1, *x.shape[1:]) for x in (K, V)), rk.Causal())
+
+    full = rk.passes(rk.fuse(full_attention), Q, K, V)
+    five_for_two = sympy.Rational(3 * d_k + 2 * d_v, d_k + d_v)
+    for both in (sparse, full):
+        assert both.backward.matmul_flops == five_for_two * both.forward.matmul_flops > 0
+    same = rk.passes(rk.fuse(full_attention), Q, K, rk.Tensor("V", K.shape))
+    assert same.backward.matmul_flops == sympy.Rational(5, 2) * same.forward.matmul_flops
+
+
+def test_the_compression_adds_little_to_both_passes() -> None:
+    """As page 06 says, which leaves it out; with a hidden layer as wide as a key, of which the paper says nothing."""
+    block, stride, groups, heads = (SETTING[name] for name in ("l", "d", "g", "h"))
+    for T in (row[0] for row in PUBLISHED["nsa-figure-6"]["rows"]):
+        shapes = {"K": (T, SETTING["d_k"]), "V": (T, SETTING["d_v"])}
+        K, V = (rk.Tensor(name, (groups, *shape)) for name, shape in shapes.items())
+        both = [
+            rk.passes(
+                lambda X, *mlp: rk.compress(X, *mlp, stride=stride), x,
+                *(rk.Tensor("w", shape) for shape in ((block, d), (block * d, d), (d, d))),
+            )
+            for x, d in ((K, SETTING["d_k"]), (V, SETTING["d_v"]))
+        ]  # fmt: skip
+        K_cmp, V_cmp = (rk.Tensor("cmp", (groups, T // stride, x.shape[-1])) for x in (K, V))
+        Q, gates = (rk.Tensor(name, (groups, heads, T, m)) for name, m in (("Q", SETTING["d_k"]), ("gates", 3)))
+        attention = rk.passes(rk.sparse_attention, Q, K, V, K_cmp, V_cmp, gates, (K, V), **PAPER)
+        for way in ("forward", "backward"):
+            added = sum(getattr(one, way).flops for one in both)
+            assert 0 < added < getattr(attention, way).flops / 50
 
 
 # --- what is refused ---------------------------------------------------------------------------------

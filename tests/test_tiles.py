@@ -1,4 +1,4 @@
-"""FlashAttention by tiles, scalar by scalar on a chip of M elements: it does what `tiled` says, within the memory.
+"""FlashAttention by tiles, forward and back, scalar by scalar on a chip of M elements: it does what `tiled` says.
 
 The chip below shares nothing with the kit. It counts every element that it loads and stores, and holds
 no more than M of them at once: tiles of Q, K, V and O, a tile of scores (which the weights overwrite), and
@@ -8,8 +8,9 @@ a maximum and a sum for each row. Not counted: the few registers of a loop over 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,10 +23,10 @@ import roofline_kit as rk
 
 
 class Chip:
-    """Memory of M elements, each of which was counted when it was loaded and stored."""
+    """Memory of M elements, each of which was counted when it was loaded and stored; and what products compute."""
 
     def __init__(self, M: int) -> None:
-        self.M, self.held, self.loads, self.stores = M, 0, 0, 0
+        self.M, self.held, self.loads, self.stores, self.flops = M, 0, 0, 0, 0
 
     @contextmanager
     def space(self, *shape: int) -> Iterator[np.ndarray]:
@@ -45,6 +46,17 @@ class Chip:
         for i in np.ndindex(here.shape):
             memory[i] = here[i]
             self.stores += 1
+
+    def fill(self, memory: np.ndarray) -> None:
+        """Zeros in memory."""
+        self.store(np.zeros(memory.shape), memory)
+
+    def product(self, A: np.ndarray, B: np.ndarray, out: np.ndarray) -> None:
+        """out + A @ B in the place of out, all of it on the chip."""
+        for i, j in np.ndindex(out.shape):
+            for a, b in zip(A[i], B[:, j], strict=True):
+                out[i, j] += a * b
+                self.flops += 2
 
 
 def attend(
@@ -111,6 +123,150 @@ def flash_attention_1(chip: Chip, Q: np.ndarray, K: np.ndarray, V: np.ndarray, r
     return out
 
 
+def backward_by_tiles_of_queries(
+    chip: Chip, Q: np.ndarray, K: np.ndarray, V: np.ndarray, dO: np.ndarray, rows: int, keys: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """What the kit derives from `tiled`: outer loop over tiles of Q, and the gradients of K and V grow in memory.
+
+    Nothing but Q, K and V was kept. So that these are read once a tile, the chip holds a tile's weights and their
+    gradients for all keys, and K: it takes part in the scores, and again in the gradient of Q.
+    """
+    (N, h), (S, v) = Q.shape, V.shape
+    dQ, dK, dV = (np.full(x.shape, math.nan) for x in (Q, K, V))
+    for total in (dK, dV):
+        chip.fill(total)
+    for i in range(0, N, rows):
+        with (
+            chip.space(rows, h) as q, chip.space(rows, v) as do, chip.space(rows, S) as P, chip.space(rows, S) as dS,
+        ):  # fmt: skip
+            chip.load(q, Q[i : i + rows])
+            chip.load(do, dO[i : i + rows])
+            with chip.space(S, h) as k:
+                chip.load(k, K)
+                chip.product(q, k.T, P)
+                for j in range(0, S, keys):
+                    with chip.space(min(keys, S - j), v) as values:
+                        chip.load(values, V[j : j + keys])
+                        chip.product(do, values.T, dS[:, j : j + keys])
+                softmax_and_back(P, dS)
+                with chip.space(rows, h) as dq:
+                    chip.product(dS, k, dq)
+                    chip.store(dq, dQ[i : i + rows])
+            grow(chip, dV, P, do, keys)
+            grow(chip, dK, dS, q, keys)
+    return dQ, dK, dV
+
+
+def softmax_and_back(P: np.ndarray, dS: np.ndarray) -> None:
+    """Rows of scores become weights; the gradients of the weights become those of the scores."""
+    for p, ds in zip(P, dS, strict=True):
+        p[:] = [math.exp(s - max(p)) for s in p]
+        p /= sum(p)
+        ds[:] = p * (ds - sum(p * ds))
+
+
+def grow(chip: Chip, total: np.ndarray, weights: np.ndarray, x: np.ndarray, keys: int) -> None:
+    """weights.T @ x, added to what is in memory."""
+    for j in range(0, len(total), keys):
+        with chip.space(*total[j : j + keys].shape) as part:
+            chip.load(part, total[j : j + keys])
+            chip.product(weights[:, j : j + keys].T, x, part)
+            chip.store(part, total[j : j + keys])
+
+
+def flash_attention_2_backward(
+    chip: Chip, Q: np.ndarray, K: np.ndarray, V: np.ndarray, dO: np.ndarray, rows: int, keys: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Outer loop: tiles of K and V, whose gradients stay on chip. Inner loop: tiles of Q, whose gradient grows in
+    memory. Algorithm 2 of Dao, arXiv 2307.08691.
+
+    Forward kept the output and L, the logarithm of each row's sum of exponentials: with it, a tile of weights can be
+    computed by itself. First comes D, each row's sum of dO·output. (As printed, the algorithm loads the output in the
+    inner loop as well, and does not use it.)
+    """
+    (N, h), (_, v) = Q.shape, V.shape
+    dQ, (output, L), D = np.full((N, h), math.nan), kept_by_forward(Q, K, V), np.full(N, math.nan)
+    chip.fill(dQ)
+    for i in range(N):
+        with chip.space(v) as out, chip.space(v) as do, chip.space(1) as d:
+            chip.load(out, output[i])
+            chip.load(do, dO[i])
+            d[:] = sum(out * do)
+            chip.store(d, D[i : i + 1])
+
+    def tile(part: slice, m: int, n: int, *of_keys: np.ndarray) -> None:
+        with (
+            chip.space(m, h) as q, chip.space(m, v) as do, chip.space(m, h) as dq, chip.space(m) as logs,
+            chip.space(m) as d, chip.space(m, n) as P, chip.space(m, n) as dS,
+        ):  # fmt: skip
+            for here, memory in ((q, Q), (do, dO), (dq, dQ), (logs, L), (d, D)):
+                chip.load(here, memory[part])
+            five_products(chip, q, do, dq, logs, d, P, dS, *of_keys)
+            chip.store(dq, dQ[part])
+
+    return dQ, *for_each_tile_of_keys(chip, tile, K, V, N, rows, keys)
+
+
+def flash_attention_1_backward(
+    chip: Chip, Q: np.ndarray, K: np.ndarray, V: np.ndarray, dO: np.ndarray, rows: int, keys: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The same loops, which load the output in each round, and compute D anew. Algorithm 4 of Dao et al., arXiv
+    2205.14135; of each row it kept a maximum and a sum, for which L, a single number, stands here."""
+    (N, h), (_, v) = Q.shape, V.shape
+    dQ, (output, L) = np.full((N, h), math.nan), kept_by_forward(Q, K, V)
+    chip.fill(dQ)
+
+    def tile(part: slice, m: int, n: int, *of_keys: np.ndarray) -> None:
+        with (
+            chip.space(m, h) as q, chip.space(m, v) as do, chip.space(m, h) as dq, chip.space(m) as logs,
+            chip.space(m) as d, chip.space(m, n) as P, chip.space(m, n) as dS, chip.space(m, v) as out,
+        ):  # fmt: skip
+            for here, memory in ((q, Q), (do, dO), (dq, dQ), (logs, L), (out, output)):
+                chip.load(here, memory[part])
+            d[:] = (out * do).sum(axis=1)
+            five_products(chip, q, do, dq, logs, d, P, dS, *of_keys)
+            chip.store(dq, dQ[part])
+
+    return dQ, *for_each_tile_of_keys(chip, tile, K, V, N, rows, keys)
+
+
+def kept_by_forward(Q: np.ndarray, K: np.ndarray, V: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The output, and the logarithm of each row's sum of exponentials, which a forward pass left in memory."""
+    e = np.exp(Q @ K.T)
+    return e @ V / e.sum(axis=1, keepdims=True), np.log(e.sum(axis=1))
+
+
+def for_each_tile_of_keys(
+    chip: Chip, tile: Callable[..., None], K: np.ndarray, V: np.ndarray, N: int, rows: int, keys: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Both loops; the gradients of K and V."""
+    dK, dV, (S, h), v = np.full(K.shape, math.nan), np.full(V.shape, math.nan), K.shape, V.shape[1]
+    for j in range(0, S, keys):
+        n, here = min(keys, S - j), slice(j, j + keys)
+        with chip.space(n, h) as k, chip.space(n, v) as values, chip.space(n, h) as dk, chip.space(n, v) as dv:
+            chip.load(k, K[here])
+            chip.load(values, V[here])
+            for i in range(0, N, rows):
+                tile(slice(i, i + rows), min(rows, N - i), n, k, values, dk, dv)
+            chip.store(dk, dK[here])
+            chip.store(dv, dV[here])
+    return dK, dV
+
+
+def five_products(
+    chip: Chip, q: np.ndarray, do: np.ndarray, dq: np.ndarray, logs: np.ndarray, d: np.ndarray, P: np.ndarray,
+    dS: np.ndarray, k: np.ndarray, values: np.ndarray, dk: np.ndarray, dv: np.ndarray,
+) -> None:  # fmt: skip
+    """What a tile of queries and a tile of keys add to the gradients of both; all of it on the chip."""
+    chip.product(q, k.T, P)
+    P[:] = np.exp(P - logs[:, None])
+    chip.product(P.T, do, dv)
+    chip.product(do, values.T, dS)
+    dS[:] = P * (dS - d[:, None])
+    chip.product(dS, k, dq)
+    chip.product(dS.T, q, dk)
+
+
 def inputs(N: int, S: int, h: int, v: int) -> list[np.ndarray]:
     random = np.random.default_rng(2205)
     return [random.uniform(-1, 1, shape) for shape in ((N, h), (S, h), (S, v))]
@@ -121,9 +277,40 @@ def traced(f: object, N: int, S: int, h: int, v: int) -> rk.Cost:
     return rk.trace(f, *(rk.Tensor(name, shape) for name, shape in shapes.items()))  # type: ignore[arg-type]
 
 
+def passes(f: object, N: int, S: int, h: int, v: int) -> rk.Passes:
+    shapes = {"Q": (N, h), "K": (S, h), "V": (S, v)}
+    return rk.passes(f, *(rk.Tensor(name, shape) for name, shape in shapes.items()))  # type: ignore[arg-type]
+
+
 def room(rows: int, keys: int, h: int, v: int) -> int:
     """All that is on the chip at once."""
     return (rows + keys) * (h + v) + rows * keys + 2 * rows
+
+
+def room_for_gradients(rows: int, keys: int, S: int, h: int, v: int) -> int:
+    """The same for the way back by tiles of queries: K and two tiles of scores stay, and the rest comes and goes."""
+    tile = rows * (h + v) + 2 * rows * S
+    return tile + max(S * h + max(keys * v, rows * h), keys * max(h, v))
+
+
+def moved_forward_1(N: Any, S: Any, h: Any, v: Any, tiles: Any) -> tuple[Any, Any]:
+    """Elements that FlashAttention's first version loads and stores, with so many tiles of keys."""
+    return S * (h + v) + tiles * N * h + (tiles - 1) * N * (v + 2), tiles * N * (v + 2)
+
+
+def moved_backward_1(N: Any, S: Any, h: Any, v: Any, tiles: Any) -> tuple[Any, Any]:
+    """The same of its way back: in each round Q, dQ, dO, the output and L, and dQ again."""
+    return S * (h + v) + tiles * N * (2 * h + 2 * v + 1), S * (h + v) + (tiles + 1) * N * h
+
+
+def moved_backward_2(N: Any, S: Any, h: Any, v: Any, tiles: Any) -> tuple[Any, Any]:
+    """The same of the second version: in each round Q, dQ, dO, L and D, and dQ again; D is made once."""
+    return S * (h + v) + tiles * N * (2 * h + v + 2) + 2 * N * v, S * (h + v) + (tiles + 1) * N * h + N
+
+
+def room_backward(rows: int, keys: int, h: int, v: int) -> int:
+    """All that is on the chip at once, in the way back by tiles of keys."""
+    return 2 * keys * (h + v) + rows * (2 * h + v + 2) + 2 * rows * keys
 
 
 small = st.integers(1, 6)
@@ -153,12 +340,84 @@ def test_the_other_order_of_loops_computes_the_same(rows: int, keys: int, N: int
     np.testing.assert_allclose(out, rk.attention(*arrays), rtol=1e-12, atol=1e-14)
 
 
+@given(tiles=small, rows=small, keys=small, S=small, h=small, v=small)
+def test_the_way_back_of_tiled_attention_loads_stores_and_computes_what_the_chip_does(
+    tiles: int, rows: int, keys: int, S: int, h: int, v: int
+) -> None:
+    N = tiles * rows
+    arrays, chip = inputs(N, S, h, v), Chip(room_for_gradients(rows, min(keys, S), S, h, v))
+    dO = np.random.default_rng(2307).uniform(-1, 1, (N, v))
+    found = backward_by_tiles_of_queries(chip, *arrays, dO, rows, keys)
+    by_tiles = rk.tiled(rk.fuse(rk.attention), rows)
+    back = passes(by_tiles, N, S, h, v).backward
+    assert (back.loads, back.stores, back.accesses) == (2 * chip.loads, 2 * chip.stores, chip.loads + chip.stores)
+    assert back.matmul_flops == chip.flops == 2 * N * S * (3 * h + 2 * v)  # five products
+    for f in (rk.attention, by_tiles):
+        _, expected = rk.backward(f)(*arrays, gradient=dO)
+        for ours, gradient in zip(found, expected, strict=True):
+            np.testing.assert_allclose(ours, gradient, rtol=1e-11, atol=1e-13)
+
+
+@pytest.mark.parametrize(
+    ("flash_attention_backward", "moved", "output"),
+    [(flash_attention_1_backward, moved_backward_1, True), (flash_attention_2_backward, moved_backward_2, False)],
+)
+@given(rows=small, keys=small, N=small, S=small, h=small, v=small)
+def test_flash_attention_s_way_back_computes_the_same_in_the_other_order_of_loops(
+    flash_attention_backward: Any, moved: Any, output: bool, rows: int, keys: int, N: int, S: int, h: int, v: int
+) -> None:
+    arrays, n, m = inputs(N, S, h, v), min(keys, S), min(rows, N)
+    dO = np.random.default_rng(2307).uniform(-1, 1, (N, v))
+    chip = Chip(room_backward(m, n, h, v) + m * v * output)
+    found = flash_attention_backward(chip, *arrays, dO, rows, keys)
+    assert (chip.loads, chip.stores) == moved(N, S, h, v, -(-S // keys))
+    assert chip.flops == passes(rk.fuse(rk.attention), N, S, h, v).backward.matmul_flops
+    _, expected = rk.backward(rk.attention)(*arrays, gradient=dO)
+    for ours, gradient in zip(found, expected, strict=True):
+        np.testing.assert_allclose(ours, gradient, rtol=1e-11, atol=1e-13)
+
+
+@given(rows=small, keys=small, N=small, S=small, h=small, v=small)
+def test_the_first_flash_attention_moves_what_its_formula_says(
+    rows: int, keys: int, N: int, S: int, h: int, v: int
+) -> None:
+    chip = Chip(room(rows, keys, h, v))
+    flash_attention_1(chip, *inputs(N, S, h, v), rows, keys)
+    assert (chip.loads, chip.stores) == moved_forward_1(N, S, h, v, -(-S // keys))
+
+
+def test_the_ways_back_trade_roles_and_ours_moves_half_as_much_again() -> None:
+    """A tile of queries reads K, V and their gradients and writes these: 6Nd. A tile of keys reads Q, dO and Q's
+    gradient and writes that, with two numbers for each row: 4Nd + 2N."""
+    N, d, B = rk.symbols("N d B")
+    ours = rk.passes(rk.tiled(rk.fuse(rk.attention), B), *rk.tensors("Q K V", (N, d))).backward.accesses
+    theirs = sum(moved_backward_2(N, N, d, d, N / B))
+    a_tile = [sympy.expand(sympy.limit(moved * B / N**2, N, sympy.oo)) for moved in (ours, theirs)]
+    assert a_tile == [6 * d, 4 * d + 2]
+    assert sympy.limit(a_tile[0] / a_tile[1], d, sympy.oo) == sympy.Rational(3, 2)
+
+
 @pytest.mark.parametrize("flash_attention", [flash_attention_1, flash_attention_2])
 def test_the_chip_refuses_one_element_too_many(flash_attention: object) -> None:
     arrays, M = inputs(6, 6, 4, 4), room(3, 2, 4, 4)
     flash_attention(Chip(M), *arrays, 3, 2)  # type: ignore[operator]
     with pytest.raises(MemoryError, match=f"{M} elements on a chip of {M - 1}"):
         flash_attention(Chip(M - 1), *arrays, 3, 2)  # type: ignore[operator]
+
+
+@pytest.mark.parametrize(
+    ("back", "M"),
+    [
+        (backward_by_tiles_of_queries, room_for_gradients(3, 2, 6, 4, 4)),
+        (flash_attention_1_backward, room_backward(3, 2, 4, 4) + 3 * 4),
+        (flash_attention_2_backward, room_backward(3, 2, 4, 4)),
+    ],
+)
+def test_the_chip_refuses_one_element_too_many_on_the_way_back(back: Any, M: int) -> None:
+    arrays = [*inputs(6, 6, 4, 4), np.ones((6, 4))]
+    back(Chip(M), *arrays, 3, 2)
+    with pytest.raises(MemoryError, match=f"elements on a chip of {M - 1}"):
+        back(Chip(M - 1), *arrays, 3, 2)
 
 
 # --- Θ(N²d²/M) ---------------------------------------------------------------------------------------
