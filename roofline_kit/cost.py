@@ -380,7 +380,9 @@ def _escaped(words: str) -> str:
 
 def _text(words: str) -> str:
     """Words as LaTeX text."""
-    return r"\text{" + re.sub(r"([_%&#$])", r"\\\1", words) + "}"
+    # Outside of \text: inside, MathJax would show the backslash.
+    parts = re.split(r"([_%&#$])", words)
+    return "".join(f"\\{part}" if part in "_%&#$" else rf"\text{{{part}}}" for part in parts if part)
 
 
 def _figures(x: Step | Cost) -> tuple[Any, ...]:

@@ -37,12 +37,23 @@ from .tensor import (
 
 def sum_to(g: Any, shape: tuple[Any, ...]) -> Any:
     """A gradient, summed over the dimensions along which an operand of this shape was broadcast."""
+    masked = isinstance(g, Tensor) and g.visible is not None
+    while masked and len(g.shape) > max(len(shape), 2):  # masked scores cannot be reshaped
+        g = reduction("sum", g, 0)
+    if masked and len(shape) < 2:
+        g, masked = _column_sum(g), False
     if len(g.shape) > len(shape):
         g = reduction("sum", g.reshape(-1, *g.shape[len(g.shape) - len(shape) :]), 0)
     for axis, n in enumerate(shape):
         if n == 1 and g.shape[axis] != 1:
-            g = reduction("sum", g, axis, True)
+            g = _column_sum(g) if masked and axis == len(shape) - 2 else reduction("sum", g, axis, True)
     return g
+
+
+def _column_sum(g: Any) -> Any:
+    """Of masked scores, the sum of each column over the queries that see it, as of a bias that all queries share."""
+    shape = (*g.shape[:-2], 1, g.shape[-1])
+    return result_of("sum", (g,), shape, g.size)
 
 
 @primitive

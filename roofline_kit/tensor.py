@@ -678,7 +678,7 @@ def elementwise(operation: str, *operands: Any, flops: int = 1) -> Any:
     shape = _broadcast(operation, inputs, [x.shape for x in inputs])
     masks = [x.visible for x in inputs if x.visible is not None]
     for x in inputs:
-        one_line = x.visible is None and (x.shape[-1:] == (1,) or x.shape[-2:-1] == (1,))
+        one_line = x.visible is None and (x.ndim < 2 or 1 in x.shape[-2:])
         if masks and x.visible != masks[0] and not one_line:
             raise ValueError(
                 f"{operation}: {x} meets masked scores; only numbers, columns, rows or the like of them may"

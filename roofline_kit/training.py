@@ -170,8 +170,8 @@ class Stage:
 
     @property
     def once(self) -> sympy.Expr:
-        """FLOPs of matrix products, with nothing computed again."""
-        return self.count * (self.plain.forward.matmul_flops + self.plain.backward.matmul_flops)
+        """FLOPs of matrix products, with nothing computed again, not even on the chip: each has two on the way back."""
+        return 3 * self.count * self.plain.forward.matmul_flops
 
     def own(self, one: Passes) -> dict[int, sympy.Expr]:
         """Bytes of what one of them keeps for itself, by array: what all have in common, as rotations, is not."""

@@ -674,3 +674,65 @@ WRONG["12.chunk"] = [
     (lambda X, q, c, A, C, n: other_cut(X * math.e, q, c, A, C, n), "must hold something new"),
     (lambda X, q, c, A, C, n: [rk.attention(X[n + i :] @ q, C[i], C[i]) for i in range(C.shape[0])], "open size"),
 ]
+
+# --- 13 -------------------------------------------------------------------------------------------
+
+
+def with_one_relu(X: Any, W1: Any, W2: Any, dY: Any) -> Any:
+    kept = rk.relu(X @ W1)
+    dA = (kept + kept) * (dY @ W2.T)
+    return dA @ W1.T, X.T @ dA, (kept * kept).T @ dY
+
+
+@rk.fuse
+def times_slope(A: Any, dB: Any) -> Any:
+    return 2 * rk.relu(A) * dB
+
+
+def with_fused_slope(X: Any, W1: Any, W2: Any, dY: Any) -> Any:
+    A = rk.linear(X, W1)
+    dA = times_slope(A, rk.matmul(dY, W2.T))
+    return [rk.matmul(dA, W1.T), rk.matmul(X.T, dA), rk.matmul(rk.squared_relu(A).T, dY)]
+
+
+def other_way_round(X: Any, W1: Any, W2: Any, dY: Any) -> Any:
+    A_T = W1.T @ X.T
+    dA_T = W2 @ dY.T * rk.relu(A_T) * 2
+    return (W1 @ dA_T).T, (dA_T @ X).T, rk.squared_relu(A_T) @ dY
+
+
+def all_of_the_forward_pass(X: Any, W1: Any, W2: Any, dY: Any) -> Any:
+    rk.squared_relu(X @ W1) @ W2
+    return with_one_relu(X, W1, W2, dY)
+
+
+def averaged_gradient(X: Any, W1: Any, W2: Any, dY: Any) -> Any:
+    return tuple(x / X.shape[0] for x in with_one_relu(X, W1, W2, dY))
+
+
+def by_the_kit(X: Any, W1: Any, W2: Any, dY: Any) -> Any:
+    return rk.backward(lambda X, W1, W2: rk.squared_relu(X @ W1) @ W2)(X, W1, W2, gradient=dY)[1]
+
+
+def downhill(X: Any, W1: Any, W2: Any, dY: Any) -> Any:
+    return tuple(-1 * x for x in with_one_relu(X, W1, W2, dY))
+
+
+def with_a_comparison(X: Any, W1: Any, W2: Any, dY: Any) -> Any:
+    A = X @ W1
+    dA = dY @ W2.T * 2 * A * (A > 0)
+    return dA @ W1.T, X.T @ dA, rk.squared_relu(A).T @ dY
+
+
+RIGHT["13.mlp"] = [with_one_relu, with_fused_slope, other_way_round]
+WRONG["13.mlp"] = [
+    (all_of_the_forward_pass, "Who computes Y again has one too many"),
+    (averaged_gradient, "wrong in"),
+    (downhill, "wrong in"),
+    (by_the_kit, "rk.backward would be the answer"),
+    (with_a_comparison, "but to be counted it must run on Tensors as well"),
+    (lambda *four: with_one_relu(*four)[1:], "it returns 2 arrays, and must return 3"),
+    (lambda *four: with_one_relu(*four)[::-1], "shape"),
+    (lambda X, W1, W2, dY: with_one_relu(X, W1.T, W2, dY), "do not match"),
+    (lambda X, W1, W2, dY: (dY @ W2 @ W1, X.T @ dY, dY), "do not match"),
+]

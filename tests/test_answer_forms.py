@@ -168,6 +168,35 @@ FORMS: dict[str, dict[str, list[Any]]] = {
         "digits": [0.9],
         "hint": [8, 0.5, 2**40],
     },
+    "13.frozen": {
+        "right": [2, "2", 2.0, "2 times", "2×", sympy.Integer(2), np.int64(2)],
+        "does not need": [3, "3"],
+        "wait for the gradient": [1],
+        "whole": [1.5],
+        "hint": [4, 6],
+    },
+    "13.wide": {
+        "right": [40 / 9, "40/9", "80/18", 4.44, 4.4, "4,44", "4.44 billion", sympy.Rational(40, 9)],
+        "in half precision": [5, "80/16"],
+        "For how many parameters": [18, "18 bytes"],
+        "nothing for Adam": [10],
+        "hint": [4.44e9 * 8, 1],
+    },
+    "13.cs336": {
+        "right": [4513336524800, "4513336524800", "4,513,336,524,800", 4513336524800.0],
+        "three": [3506703564800],
+        "forward and backward": [3 * 4513336524800],
+        "every digit": [4.51e12, 4.5133e12],
+        "hint": [2127057600, 1e12],
+    },
+    "13.days": {
+        "right": [12.5769, 12.58, 12.6, "12.6 days", "12,6"],
+        "a node has four": [50.3, 50.31],
+        "With causal ones": [13.04, 13.0],
+        "Those are hours": [302],
+        "the forward pass alone": [4.19],
+        "hint": [1, 100],
+    },
 }  # fmt: skip
 
 

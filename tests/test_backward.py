@@ -5,6 +5,7 @@ PyTorch differentiates the same function of its own tensors; it shares no deriva
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -440,6 +441,17 @@ def test_a_softmax_written_by_hand_keeps_the_mask() -> None:
     check(by_hand, *normal((4, 3), (4, 3), (4, 2)))
     both = rk.passes(by_hand, *rk.tensors("Q K V", (8, 4)))
     assert both.backward.matmul_flops == 2 * both.forward.matmul_flops == 2 * 36 * 4 * 4
+
+
+@pytest.mark.parametrize("shape", [(1, 5), (5,), (2, 1, 5), (2, 1, 1), (1, 1)])
+def test_a_bias_of_masked_scores_has_a_gradient_in_a_run_and_in_a_trace(shape: tuple[int, ...]) -> None:
+    def biased(Q: Any, K: Any, V: Any, bias: Any) -> Any:
+        return rk.attention(Q, K, V, rk.Causal(), bias=bias)
+
+    check(biased, *normal((2, 5, 3), (2, 5, 3), (2, 5, 4), shape))
+    Q, K, V, b = (rk.Tensor(name, x) for name, x in zip("QKVb", ((2, 5, 3), (2, 5, 3), (2, 5, 4), shape), strict=True))
+    sums = [step for step in rk.passes(biased, Q, K, V, b).backward.steps if step.operation == "sum"]
+    assert sums[-1].writes[0].size == math.prod(shape) and sums[0].flops == 2 * 15
 
 
 def test_what_the_result_does_not_depend_on_has_no_gradient() -> None:

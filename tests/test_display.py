@@ -133,7 +133,7 @@ def test_a_name_with_underscores_is_escaped_in_the_head() -> None:
     def two_step_function(x: Any) -> Any:
         return rk.exp(x) + 1
 
-    assert r"\text{two\_step\_function}" in rk.trace(two_step_function, rk.Tensor("x", N))._repr_latex_()
+    assert r"\text{two}\_\text{step}\_\text{function}" in rk.trace(two_step_function, rk.Tensor("x", N))._repr_latex_()
 
 
 def test_a_repeated_step_says_how_often() -> None:

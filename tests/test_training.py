@@ -342,6 +342,12 @@ def test_a_utilisation_counts_nothing_that_is_computed_again() -> None:
         plain.utilisation(0, "A100-40GB")
 
 
+def test_what_a_fused_step_computes_again_on_the_chip_is_not_needed_either() -> None:
+    fused, standard = (rk.model("gpt2").training(1, 1024, fused=fused) for fused in (True, False))
+    assert fused.once == standard.once == standard.forward.matmul_flops + standard.backward.matmul_flops
+    assert fused.backward.matmul_flops > standard.backward.matmul_flops
+
+
 def test_six_flops_a_parameter_and_token_are_what_the_matrices_take() -> None:
     """Kaplan et al., arXiv 2001.08361: 6·P without the embedding, and 12·layers·heads·head_dim·s for scores."""
     model = rk.model("llama-2-7b")

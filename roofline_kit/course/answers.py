@@ -10,6 +10,7 @@ from typing import Any
 
 import sympy
 
+from ..backward import passes
 from ..configs import model
 from ..cost import trace
 from ..experts import awake_expected, expert_product
@@ -257,6 +258,30 @@ def smaller() -> dict[str, Any]:
     }
 
 
+def training() -> dict[str, Any]:
+    """13 · Training."""
+    frozen = passes(linear, PRODUCT[0], W=PRODUCT[1])
+    like_xl, reached = cs336(), 4 * accelerator("A100-40GB").peak("bf16") * sympy.Rational(4, 10)
+    per_token = like_xl.training(1, 1024, causal=True).once / 1024, 6 * like_xl.parameters  # exact, and by the rule
+    usual, wide = (like_xl.training(1, 1, gradients=dtype).memory for dtype in ("bf16", "fp32"))
+    bytes_each = [sum(of[what] for what in of if what != "activations") / like_xl.parameters for of in (usual, wide)]
+    return {
+        "13.predict": bytes_each[0],
+        "13.frozen": (frozen.forward.flops + frozen.backward.flops) / frozen.forward.flops,
+        "13.wide": 80 / bytes_each[1],
+        "13.cs336": like_xl.prefill(1, 1024).matmul_flops,
+        "13.days": tuple(flops * 20 * like_xl.parameters / reached / 86400 for flops in per_token),
+    }
+
+
+def cs336() -> Model:
+    """A model in the shape of GPT-2 XL, as the first assignment of Stanford's CS336 has it."""
+    return Model(
+        "like GPT-2 XL", layers=48, hidden=1600, heads=25, vocabulary=50257, mlp_hidden=6400, gated=True,
+        activation="silu", norm="rms", positions="rotary",
+    )  # fmt: skip
+
+
 def latents(heads: Any) -> tuple[Tensor, ...]:
     """What a step of absorbed decode takes in DeepSeek-V3: queries, and the latents of a context for all heads."""
     v3 = model("deepseek-v3")
@@ -287,6 +312,7 @@ PAGES: dict[str, Callable[[], dict[str, Any]]] = {
     "10": errors,
     "11": experts,
     "12": smaller,
+    "13": training,
 }
 
 

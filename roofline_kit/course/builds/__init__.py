@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from .question import Build
 
-PAGES = (*(f"{page:02}" for page in range(1, 9)), "11", "12")
+PAGES = (*(f"{page:02}" for page in range(1, 9)), "11", "12", "13")
 
 
 def questions_of(page: str) -> dict[str, Build]:
