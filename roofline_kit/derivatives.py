@@ -41,7 +41,7 @@ def sum_to(g: Any, shape: tuple[Any, ...]) -> Any:
     while masked and len(g.shape) > max(len(shape), 2):  # masked scores cannot be reshaped
         g = reduction("sum", g, 0)
     if masked and len(shape) < 2:
-        g, masked = _column_sum(g), False
+        g, masked = _column_sum(g).reshape(g.shape[-1]), False
     if len(g.shape) > len(shape):
         g = reduction("sum", g.reshape(-1, *g.shape[len(g.shape) - len(shape) :]), 0)
     for axis, n in enumerate(shape):
