@@ -20,7 +20,7 @@ from array_api_compat import array_namespace, device
 
 from .cost import Cost
 from .tape import Tape, Taped, is_array, is_floating, name_of, title
-from .tensor import Tensor, primitive, record, replace_leaves
+from .tensor import Tensor, leaves, primitive, record, replace_leaves
 
 
 def backward(f: Callable[..., Any]) -> Callable[..., Any]:
@@ -81,6 +81,10 @@ def passes(f: Callable[..., Any], *args: Any, gradient: Tensor | None = None, **
     >>> [x.name for x in both.saved], both.backward.matmul_flops / both.forward.matmul_flops
     (['V', 'softmax(Q @ K.T)', 'K', 'Q'], 2)
     """
+    if not all(isinstance(x, Tensor) for x in leaves(args) if is_array(x)):
+        raise TypeError(
+            "passes reads Tensors: describe each array by rk.Tensor(name, its shape); backward takes arrays"
+        )
     (out, inputs), steps = record(_forward, f, args, kwargs)
     seed = _seed(f, out.value, gradient)
     _, back = record(_reverse, out, seed, inputs, args)
@@ -93,8 +97,8 @@ def passes(f: Callable[..., Any], *args: Any, gradient: Tensor | None = None, **
 def checkpoint(f: Callable[..., Any], early_stop: bool = True) -> Callable[..., Any]:
     """`f`, of which a backward pass keeps the inputs only: before its own steps in reverse, it takes them once more.
 
-    early_stop : of the steps that are taken again, only those that are needed, as PyTorch has it by default: the last
-    product of a layer is not. False: all of them (PyTorch's reentrant checkpoints). Nothing else about `f` changes.
+    early_stop : it takes them up to the last one that is needed, as PyTorch does by default, which the last product of
+    a layer is not. False: all of them (PyTorch's reentrant checkpoints). Nothing else about `f` changes.
 
     Chen et al., "Training deep nets with sublinear memory cost", arXiv 1604.06174.
 
@@ -140,13 +144,21 @@ def _reverse(out: Taped, seed: Any, inputs: list[Taped], args: Any) -> Any:
 
 def _seed(f: Callable[..., Any], y: Any, gradient: Any) -> Any:
     """The gradient that a backward pass begins with: the given one, or 1 for a number."""
+    traced = isinstance(_innermost_value(y), Tensor)
     if gradient is not None:
+        if not is_array(gradient) or traced != isinstance(_innermost_value(gradient), Tensor):
+            kind = "a Tensor" if traced else "an array like the result"
+            raise TypeError(f"{title(f)}: the gradient must be {kind}, not {type(gradient).__name__}")
+        if not traced and array_namespace(gradient) is not array_namespace(y):
+            raise TypeError(
+                f"{title(f)}: the gradient is a {type(gradient).__name__}, and the result is of another library"
+            )
         if tuple(gradient.shape) != tuple(y.shape):
             raise ValueError(
                 f"{title(f)}: a gradient of {tuple(gradient.shape)} is not of the result's {tuple(y.shape)}"
             )
         return gradient
-    if isinstance(y, Tensor):
+    if traced:
         return Tensor("gradient", y.shape, y.dtype, visible=y.visible)
     if tuple(y.shape) != ():
         raise ValueError(
@@ -154,3 +166,8 @@ def _seed(f: Callable[..., Any], y: Any, gradient: Any) -> Any:
             "loss, such as its sum, or give the array's own as gradient=…, in that shape"
         )
     return array_namespace(y).ones((), dtype=y.dtype, device=device(y))
+
+
+def _innermost_value(x: Any) -> Any:
+    """The array that is on a tape, or on a tape that is on a tape."""
+    return _innermost_value(x.value) if isinstance(x, Taped) else x

@@ -67,7 +67,7 @@ def broadcast(x: Any, shape: Any, visible: Any = None) -> Any:
 @primitive
 def reshape(x: Any, shape: Any) -> Any:
     """A view."""
-    return x.reshape(*shape)
+    return x.reshape(tuple(shape))
 
 
 @primitive
@@ -92,7 +92,8 @@ def part(x: Any, index: Any) -> Any:
 def placed(x: Any, shape: Any, index: Any) -> Any:
     """An array of zeros but for x, which stands at the slices `index`; 0 FLOPs."""
     if isinstance(x, Tensor):
-        return x if all(map(same_size, x.shape, shape)) else result_of("placed", (x,), shape, 0)
+        whole = all(map(same_size, x.shape, map(sympy.sympify, shape)))
+        return x if whole else result_of("placed", (x,), shape, 0)
     out = array_namespace(x).zeros(tuple(shape), dtype=x.dtype, device=device(x))
     out[index] = x
     return out
@@ -108,7 +109,7 @@ def rows_added(x: Any, indices: Any, rows: Any, flops: int = 1) -> Any:
         return result_of("rows_added", (x, indices), (*x.shape[:-2], rows, x.shape[-1]), flops * x.size)
     xp, (*lead, n, m) = array_namespace(x), x.shape
     tables = xp.arange(math.prod(lead), device=device(x))
-    places = (tables[:, None] * rows + indices.reshape(len(tables), n)).reshape(-1)
+    places = (tables[:, None] * rows + indices.reshape(len(tables), n) % rows).reshape(-1)  # from the end, if negative
     out = xp.zeros((len(tables) * rows, m), dtype=x.dtype, device=device(x))
     if hasattr(out, "index_add_"):
         out.index_add_(0, places, x.reshape(-1, m))
@@ -206,7 +207,7 @@ def _matrices(g: Any, a: Any, b: Any) -> tuple[Any, Any, Any]:
     """The gradient and the operands of a product as matrices, where some are vectors. a, b : shapes."""
     row, column = (1,) if len(a) == 1 else (), (1,) if len(b) == 1 else ()
     lead = g.shape[: len(g.shape) - (len(a) > 1) - (len(b) > 1)]
-    return g.reshape(*lead, *(row or a[-2:-1]), *(column or b[-1:])), (*row, *a), (*b, *column)
+    return g.reshape((*lead, *(row or a[-2:-1]), *(column or b[-1:]))), (*row, *a), (*b, *column)
 
 
 def left_factor(g: Any, y: Any, a: Any, b: Any, mask: Any) -> Any:
@@ -215,7 +216,7 @@ def left_factor(g: Any, y: Any, a: Any, b: Any, mask: Any) -> Any:
     if len(a.shape) == 1 or len(b.shape) == 1:
         g, _, shape = _matrices(g, a.shape, b.shape)
         product = g @ b.value.reshape(*shape).mT
-        return sum_to(product, (1,) * (len(a.shape) == 1) + tuple(a.shape)).reshape(*a.shape)
+        return sum_to(product, (1,) * (len(a.shape) == 1) + tuple(a.shape)).reshape(tuple(a.shape))
     return _as_seen(g, b.value.mT, a)
 
 
@@ -232,7 +233,7 @@ def right_factor(g: Any, y: Any, a: Any, b: Any, mask: Any) -> Any:
     g = ops.hide(g, mask.value, 0.0)
     if len(a.shape) == 1 or len(b.shape) == 1:
         g, shape, of_b = _matrices(g, a.shape, b.shape)
-        return sum_to(a.value.reshape(*shape).mT @ g, of_b).reshape(*b.shape)
+        return sum_to(a.value.reshape(*shape).mT @ g, of_b).reshape(tuple(b.shape))
     x = a.value
     if y.visible is not None:  # masked scores stand on the left
         return (g.mT @ x).mT
@@ -248,11 +249,12 @@ def summed(g: Any, y: Any, x: Any, axis: Any, keepdims: bool) -> Any:
 
 def largest(g: Any, y: Any, x: Any, axis: Any, keepdims: Any) -> Any:
     """The largest element gets the gradient."""
-    g, most = (_with_axis(value, x, axis.value, keepdims.value) for value in (g, y.value))
-    if axis.value is None:
+    along = _plain(axis)
+    g, most = (_with_axis(value, x, along, keepdims.value) for value in (g, y.value))
+    if along is None:
         flat = max_backward(g.reshape(1), x.value.reshape(-1), most.reshape(1), 0)
-        return flat.reshape(*x.shape)
-    return max_backward(g, x.value, most, axis.value)
+        return flat.reshape(tuple(x.shape))
+    return max_backward(g, x.value, most, along)
 
 
 def _with_axis(g: Any, x: Any, axis: Any, keepdims: bool) -> Any:
@@ -260,9 +262,9 @@ def _with_axis(g: Any, x: Any, axis: Any, keepdims: bool) -> Any:
     if keepdims:
         return g
     shape = [1] * len(x.shape) if axis is None else list(x.shape)
-    if axis is not None:
-        shape[axis] = 1
-    return g.reshape(*shape)
+    for one in () if axis is None else axis if isinstance(axis, tuple) else (axis,):
+        shape[one] = 1
+    return g.reshape(tuple(shape))
 
 
 def pieces(g: Any, y: Any, arrays: Any, axis: Any) -> list[Any]:
@@ -309,7 +311,7 @@ DERIVATIVES: dict[Any, tuple[Callable[..., Any] | None, ...]] = {
     "tanh": (lambda g, y, x: tanh_backward(g, y.value),),
     "sqrt": (lambda g, y, x: sqrt_backward(g, y.value),),
     "clip": (lambda g, y, x, low, high: where_same(g, x.value, y.value),),
-    "sum": (lambda g, y, x, axis, keepdims: summed(g, y, x, axis.value, keepdims.value),),
+    "sum": (lambda g, y, x, axis, keepdims: summed(g, y, x, _plain(axis), keepdims.value),),
     "max": (largest,),
     unwrap(ops.relu): (lambda g, y, x: relu_backward(g, y.value),),
     unwrap(ops.softmax): (
@@ -318,7 +320,7 @@ DERIVATIVES: dict[Any, tuple[Callable[..., Any] | None, ...]] = {
     ),
     unwrap(ops.hide): (lambda g, y, x, mask, value: ops.hide(g, mask.value, 0.0),),
     unwrap(matmul): (left_factor, right_factor),
-    unwrap(reshape): (lambda g, y, x, shape: g.reshape(*x.shape),),
+    unwrap(reshape): (lambda g, y, x, shape: g.reshape(tuple(x.shape)),),
     unwrap(swapaxes): (lambda g, y, x, a, b: g.swapaxes(a.value, b.value),),
     unwrap(transposed): (lambda g, y, x: g.mT,),
     unwrap(broadcast): (lambda g, y, x, shape, visible: g,),
@@ -331,7 +333,7 @@ DERIVATIVES: dict[Any, tuple[Callable[..., Any] | None, ...]] = {
     ),
     unwrap(ops.take): (taken,),
     unwrap(rows_added): (lambda g, y, x, indices, rows, flops: ops.take(g, indices.value),),
-    unwrap(ops.astype): (lambda g, y, x, dtype: _cast(g, x.value),),
+    unwrap(ops.astype): (lambda g, y, x, dtype: None if "int" in str(dtype.value) else _cast(g, x.value),),
     unwrap(ops.widened): (lambda g, y, x, dtype: g,),
     unwrap(ops.store): (
         lambda g, y, x, into: g[..., into.shape[-2] - x.shape[-2] :, :],

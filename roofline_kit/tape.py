@@ -14,7 +14,7 @@ from __future__ import annotations
 import functools
 import itertools
 from collections.abc import Callable, Iterator
-from inspect import signature, unwrap
+from inspect import signature
 from typing import Any
 
 from array_api_compat import array_namespace, device
@@ -40,16 +40,29 @@ class Tape:
     """The operations of a forward pass in their order, each an `Entry`.
 
     again : it is not the first one, but done once more for a backward pass. late : results are computed when they are
-    asked for, and what nobody needs is never computed. on_chip : all of it is part of one fused step already, and what
-    is fused within is no step of its own.
+    asked for, and what nobody needs is never computed. in_order : then with all that come before them, needed or not.
+    on_chip : all of it is part of one fused step already, and what is fused within is no step of its own.
     """
 
     numbers = itertools.count()
 
-    def __init__(self, again: bool = False, late: bool = False, on_chip: bool = False) -> None:
-        self.again, self.late, self.on_chip, self.number = again, late, on_chip, next(self.numbers)
+    def __init__(
+        self, again: bool = False, late: bool = False, in_order: bool = False, on_chip: bool = False
+    ) -> None:  # fmt: skip
+        self.again, self.late, self.in_order, self.on_chip = again, late, in_order, on_chip
+        self.number = next(self.numbers)
         self.entries: list[Entry] = []
         self.changed: dict[Any, int] = {}  # memory that `store` wrote to: how many entries there were then
+
+    def before(self, last: Entry, known: Callable[[Entry], bool]) -> list[Entry]:
+        """What an entry needs that is not known yet, and itself, in their order."""
+        wanted, waiting = set(), [last]
+        while waiting:
+            entry = waiting.pop()
+            if entry not in wanted and not known(entry):
+                wanted.add(entry)
+                waiting += [x.entry for x in leaves((entry.args, entry.kwargs)) if entry.is_mine(x) and x.entry]
+        return [entry for entry in self.entries[: last.age + 1] if entry in wanted]
 
     def reverse(self, found: dict[int, Any], wanted: list[Taped]) -> list[Any]:
         """Gradients of the wanted arrays. found : those of results, by the id of the array on the tape."""
@@ -72,7 +85,7 @@ class Taped(Notation):
     def value(self) -> Any:
         """The array itself, computed now where that was put off. Raises ValueError where `store` has changed it."""
         if self._value is None and self.entry is not None:
-            self._value = self.entry.compute()
+            self.entry.compute_late()
         if self.tape.changed and self.tape.changed.get(_memory(self._value), -1) > self.age:
             raise ValueError(
                 f"{name_of(self._value)} was changed by store, and its old values are needed: store into a copy of it, "
@@ -83,9 +96,10 @@ class Taped(Notation):
     @property
     def shape(self) -> Any:
         """Its shape; where computing it was put off, that of a trace."""
-        if self._value is None and self.entry is not None:
-            return tuple(int(n) if n.is_Integer else n for n in self.entry.described.shape)
-        return getattr(self._value, "shape", ())
+        shape = getattr(self._described, "shape", ())
+        if self._value is not None or self.entry is None:
+            return shape
+        return tuple(int(n) if getattr(n, "is_Integer", False) else n for n in shape)
 
     @property
     def visible(self) -> Any:
@@ -94,18 +108,28 @@ class Taped(Notation):
 
     @property
     def _described(self) -> Any:
+        if self._value is None and self.entry is not None:
+            for entry in self.tape.before(self.entry, lambda entry: not entry.is_late or entry.described is not None):
+                entry.describe()
         return self.entry.described if self._value is None and self.entry is not None else self._value
 
     def __iter__(self) -> Iterator[Any]:
         if self.entry is None or not isinstance(self.value, tuple):
             return iter(self._no_values())
+        if isinstance(self.entry.out, tuple):  # unpacked before
+            return iter(self.entry.out)
         self.entry.out = tuple(Taped(self.tape, x) if is_floating(x) else x for x in self.value)
         return iter(self.entry.out)
 
     def _no_values(self) -> Any:
         raise TypeError("an array on a tape has no values that Python could test, loop over or turn into a number")
 
+    def _incomparable(self, other: Any) -> Any:
+        raise TypeError("a comparison has no derivative: compare the arrays themselves, outside of the algorithm")
+
     __bool__ = __float__ = __int__ = _no_values
+    __eq__ = __ne__ = __lt__ = __le__ = __gt__ = __ge__ = _incomparable
+    __hash__ = object.__hash__
 
     ndim = property(lambda self: len(self.shape))
     dtype = property(lambda self: self.value.dtype)
@@ -139,21 +163,22 @@ class Taped(Notation):
     # NumPy and PyTorch ask these when one of their arrays, a constant here, or one of their functions meets us.
 
     @staticmethod
-    def _met(function: Any, operands: Any) -> Any:
+    def _met(function: Any, operands: Any, options: Any) -> Any:
         name = function.__name__
-        if name not in _THEIR_NAMES:
-            raise TypeError(f"{name} has no derivative here: take functions of the kit, as rk.exp and not np.exp")
+        if name not in _THEIR_NAMES or options:
+            what = f"{name} with {', '.join(options)}" if options else name
+            raise TypeError(f"{what} has no derivative here: take functions of the kit, as rk.exp and not np.exp")
         return matmul(*operands) if name == "matmul" else elementwise(_THEIR_NAMES[name], *operands)
 
-    def __array_ufunc__(self, ufunc: Any, method: str, *operands: Any, **_: Any) -> Any:
-        return self._met(ufunc if method == "__call__" else getattr(ufunc, method), operands)
+    def __array_ufunc__(self, ufunc: Any, method: str, *operands: Any, **options: Any) -> Any:
+        return self._met(ufunc if method == "__call__" else getattr(ufunc, method), operands, options)
 
     def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
-        return self._met(function, args)
+        return self._met(function, args, kwargs)
 
     @classmethod
     def __torch_function__(cls, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        return cls._met(function, args)
+        return cls._met(function, args, kwargs or {})
 
     # What `primitive` and `fuse` call.
 
@@ -181,11 +206,13 @@ def innermost(*trees: Any) -> Tape:
 class Entry:
     """One operation on a tape: what it took, what it gave, and how a gradient goes back.
 
-    f : the operation. args, kwargs : what it took; arrays on this tape are Taped. out : what it gave.
+    f : the operation. args, kwargs : what it took; arrays on this tape are Taped. out : what it gave. described : its
+    result without values, where computing it was put off and its shape was asked for.
     """
 
     f: Any
     out: Any = None
+    described: Any = None
 
     def __init__(self, f: Callable[..., Any], args: Any, kwargs: Any, fused: bool = False) -> None:
         self.f, self.args, self.kwargs, self.fused = f, args, kwargs, fused
@@ -203,11 +230,31 @@ class Entry:
     def compute(self) -> Any:
         """The operation, carried out on the arrays themselves."""
         args, kwargs = replace_leaves((self.args, self.kwargs), lambda x: x.value if self.is_mine(x) else x)
-        return self.f(*args, **kwargs)
+        out = self.f(*args, **kwargs)
+        if any(map(self.is_mine, leaves(out))):
+            raise ValueError(
+                f"{title(self.f)} reads an array that gets a gradient and is not among its arguments: fused functions, "
+                "checkpoints and tiles are given all such arrays"
+            )
+        return out
 
-    @functools.cached_property
-    def described(self) -> Any:
-        """The result without its values, read off a trace, which computes nothing."""
+    @property
+    def is_late(self) -> bool:
+        """Whether its result is still to be computed."""
+        return isinstance(self.out, Taped) and self.out.entry is self and self.out._value is None
+
+    def compute_late(self) -> None:
+        """Computes the result now, with what it needs or, in order, with all that comes before it."""
+        if self.tape.in_order:
+            entries = self.tape.entries[: self.age + 1]
+        else:
+            entries = self.tape.before(self, lambda entry: not entry.is_late)
+        for entry in entries:
+            if entry.is_late:
+                entry.out._value = entry.compute()
+
+    def describe(self) -> None:
+        """Finds the result without its values, read off a trace, which computes nothing."""
 
         def as_tensor(x: Any) -> Any:
             x = x._described if isinstance(x, Taped) else x
@@ -215,12 +262,14 @@ class Entry:
             return Tensor("x", tuple(x.shape), dtype, visible=getattr(x, "visible", None)) if is_array(x) else x
 
         args, kwargs = replace_leaves((self.args, self.kwargs), as_tensor)
-        out, _ = record(self.f, *args, **kwargs)
-        return out
+        try:
+            self.described, _ = record(self.f, *args, **kwargs)
+        except (TypeError, ValueError):  # constants that it finds elsewhere, or what only arrays can do
+            self.described = self.out.value
 
     def done(self) -> Any:
         """What the operation gives: an array on the tape, or several; what is discrete, as it is."""
-        stores = unwrap(self.f) is unwrap(store)
+        stores = self.f is store
         if stores:
             self.check_store(**_signature(self.f).bind(*self.args, **self.kwargs).arguments)
         if self.tape.late:
@@ -256,8 +305,7 @@ class Entry:
 
     def back(self, found: dict[int, Any]) -> Iterator[tuple[Taped, Any]]:
         """The operands that are on this tape, each with its gradient. found : gradients by the id of the array."""
-        f = unwrap(self.f)
-        key = self.args[0] if f in (unwrap(elementwise), unwrap(reduction)) else f
+        key = self.args[0] if self.f in (elementwise, reduction) else self.f.__wrapped__
         if key in DERIVATIVES:
             return self.by_rule(DERIVATIVES[key], found[id(self.out)])
         if self.fused or hasattr(self.f, "again"):
@@ -278,7 +326,7 @@ class Entry:
         for operand, rule in zip(operands, rules, strict=False):
             if rule and any(map(self.is_mine, leaves(operand))):
                 for x, gradient in zip(leaves(operand), leaves(rule(g, self.out, *known)), strict=True):
-                    if self.is_mine(x):
+                    if self.is_mine(x) and gradient is not None:
                         yield x, sum_to(gradient, x.shape)
 
     def once_more(self, gradients: list[Any]) -> Iterator[tuple[Taped, Any]]:
@@ -286,15 +334,17 @@ class Entry:
 
         gradients : for each leaf of what it gave, or None.
         """
-        mine = [x for x in leaves((self.args, self.kwargs)) if self.is_mine(x)]
+        taken = [x for x in leaves((self.args, self.kwargs)) if isinstance(x, Taped)]  # on other tapes, too
+        mine = [x for x in taken if self.is_mine(x)]
         f, late = (self.f.__wrapped__, True) if self.fused else self.f.again
 
         def reverse(values: list[Any], gradients: list[Any]) -> list[Any]:
-            tape = Tape(again=True, late=late, on_chip=self.fused)
-            inputs = [Taped(tape, x) for x in values]
-            fresh = iter(inputs)
-            args, kwargs = replace_leaves((self.args, self.kwargs), lambda x: next(fresh) if self.is_mine(x) else x)
-            out = leaves(f(*args, **kwargs))
+            tape = Tape(again=True, late=late, in_order=not self.fused, on_chip=self.fused)
+            fresh = [Taped(tape, x) if self.is_mine(old) else x for old, x in zip(taken, values, strict=True)]
+            inputs = [x for old, x in zip(taken, fresh, strict=True) if self.is_mine(old)]
+            following = iter(fresh)
+            trees = replace_leaves((self.args, self.kwargs), lambda x: next(following) if isinstance(x, Taped) else x)
+            out = leaves(f(*trees[0], **trees[1]))
             found: dict[int, Any] = {}
             for x, g in zip(out, gradients, strict=True):
                 if g is not None:
@@ -303,10 +353,13 @@ class Entry:
 
         reverse.__name__ = f"{title(f)}_backward"
         go = fuse(reverse) if self.fused else reverse
-        yield from zip(mine, go([x.value for x in mine], gradients), strict=True)
+        values = [x.value if self.is_mine(x) else x for x in taken]
+        yield from zip(mine, go(values, gradients), strict=True)
 
     def by_tiles(self, f: Callable[..., Any], rows: Any, g: Any) -> Iterator[tuple[Taped, Any]]:
         """By tiles of rows, as forward: each adds its part to the gradients of the arrays that all tiles share."""
+        if any(isinstance(a, (tuple, list, dict)) for a in self.args):
+            raise ValueError("tiled: each array is an argument of its own in a backward pass, and not in a tuple")
         x, *others = (self.constant(a).value for a in self.args)
         wanted = [True, *map(self.is_mine, self.args[1:])]  # the first one's is there in any case
 

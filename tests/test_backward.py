@@ -5,6 +5,7 @@ PyTorch differentiates the same function of its own tensors; it shares no deriva
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -452,6 +453,119 @@ def test_a_bias_of_masked_scores_has_a_gradient_in_a_run_and_in_a_trace(shape: t
     Q, K, V, b = (rk.Tensor(name, x) for name, x in zip("QKVb", ((2, 5, 3), (2, 5, 3), (2, 5, 4), shape), strict=True))
     sums = [step for step in rk.passes(biased, Q, K, V, b).backward.steps if step.operation == "sum"]
     assert sums[-1].writes[0].size == math.prod(shape) and sums[0].flops == 2 * 15
+
+
+@pytest.mark.parametrize("wrap", [rk.fuse, rk.checkpoint, lambda f: rk.checkpoint(rk.fuse(f))])
+def test_a_step_that_finds_an_array_elsewhere_is_refused_and_one_that_finds_a_constant_is_not(wrap: Any) -> None:
+    x, w = normal((2, 3), (3,))
+    with pytest.raises(ValueError, match="reads an array that gets a gradient and is not among its arguments"):
+        rk.backward(lambda x, w: (wrap(lambda a: a * w)(x) + x * w).sum())(x, w)
+    with pytest.raises(ValueError, match="reads an array that gets a gradient and is not among its arguments"):
+        rk.passes(lambda x, w: wrap(lambda a: a * w)(x), rk.Tensor("x", (2, 3)), rk.Tensor("w", 3))
+    (ours,) = of_the_kit(lambda x: (wrap(lambda a: rk.exp(a * w) * 2)(x)).sum(), None, x)
+    np.testing.assert_allclose(ours, 2 * w * np.exp(x * w))
+
+
+def test_gradients_of_gradients_reach_all_that_a_fused_step_reads() -> None:
+    def slope(w: Any, x: Any) -> Any:
+        _, (d,) = rk.backward(lambda x: (rk.rms_norm(x, w) * x).sum())(x)
+        return (d * d).sum()
+
+    x, w = normal((2, 3), (3,))
+    of_w, of_x = (torch.tensor(array, requires_grad=True) for array in (w, x))
+    (d,) = torch.autograd.grad((rk.rms_norm(of_x, of_w) * of_x).sum(), of_x, create_graph=True)
+    (d * d).sum().backward()
+    compare(of_the_kit(slope, None, w, x), [of_w.grad, of_x.grad])
+    rk.trace(rk.backward(slope), rk.Tensor("w", 3), rk.Tensor("x", (2, 3)))
+
+
+def test_indices_from_the_end_add_to_the_rows_they_took() -> None:
+    (E,), indices = normal((2, 3, 2)), np.array([[-1], [-1]])
+    (ours,) = of_the_kit(lambda E: (rk.take(E, indices) * np.array([[[1.0]], [[2.0]]])).sum(), None, E)
+    np.testing.assert_array_equal(ours[:, 2], [[1, 1], [2, 2]])
+    assert not ours[:, :2].any()
+
+
+@pytest.mark.parametrize(
+    "f",
+    [
+        lambda x: np.add(x, x, where=np.array([True, False])).sum(),
+        lambda x: np.multiply(x, 2, out=np.zeros(2)).sum(),
+        lambda x: ((x == 3.0) * x).sum(),
+        lambda x: ((x > 3.0) * x).sum(),
+    ],
+)
+def test_options_and_comparisons_are_refused(f: Callable[..., Any]) -> None:
+    with pytest.raises(TypeError, match="has no derivative"):
+        rk.backward(f)(np.ones(2))
+    with pytest.raises(TypeError, match="add with alpha has no derivative"):
+        rk.backward(lambda x: torch.add(x, x, alpha=5).sum())(torch.ones(2))
+
+
+@pytest.mark.parametrize("wrap", [lambda f: f, rk.checkpoint, rk.fuse])
+def test_results_may_be_unpacked_twice_and_rounded(wrap: Any) -> None:
+    two = rk.fuse(lambda x: (x * 2, x * 3))
+
+    def unpacked(x: Any) -> Any:
+        pair = two(x)
+        (a, b), (c, d) = pair, pair
+        return (a * b + c * d).sum()
+
+    def rounded(x: Any) -> Any:
+        return (rk.astype(rk.astype(x, "int32"), "fp64") * x).sum()
+
+    np.testing.assert_allclose(of_the_kit(wrap(unpacked), None, np.array([1.0, 2.0]))[0], [24, 48])
+    np.testing.assert_allclose(of_the_kit(wrap(rounded), None, np.array([1.5, 2.5]))[0], [1, 2])
+
+
+def test_a_function_that_looks_like_the_kits_is_not_taken_for_it() -> None:
+    @functools.wraps(rk.matmul)
+    def doubled(a: Any, b: Any) -> Any:
+        return 2 * (a @ b)
+
+    a, b = normal((2, 3), (3, 4))
+    for f in (rk.checkpoint(doubled), rk.fuse(doubled)):
+        check(f, a, b)
+    both = rk.passes(rk.checkpoint(rk.softmax, early_stop=False), rk.Tensor("S", (3, 4)))
+    assert [x.name for x in both.saved] == ["S"] and both.backward.flops == 7 * 12
+
+
+@pytest.mark.parametrize("wrap", [rk.checkpoint, rk.fuse])
+def test_long_chains_have_gradients(wrap: Any) -> None:
+    def chain(x: Any) -> Any:
+        for _ in range(500):
+            x = x * 1.001
+        return x.sum()
+
+    (ours,) = of_the_kit(wrap(chain), None, np.ones(2))
+    np.testing.assert_allclose(ours, 1.001**500)
+
+
+def test_numbers_and_several_axes_can_be_summed() -> None:
+    (x,) = normal((2, 3))
+    (ours,) = of_the_kit(lambda x: x.sum() * rk.mean(x * x, axis=None).sum(), None, x)
+    np.testing.assert_allclose(ours, np.mean(x * x) + 2 * x / 6 * x.sum())
+    (ours,) = of_the_kit(lambda x: rk.sum(x * x, axis=(0, 1)), None, x)
+    np.testing.assert_allclose(ours, 2 * x)
+
+
+def test_a_gradient_must_be_of_the_results_kind() -> None:
+    x = np.ones(2)
+    for gradient in (1.0, [1.0, 1.0], torch.ones(2), rk.Tensor("g", 2)):
+        with pytest.raises(TypeError, match=r"the gradient (must be|is)"):
+            rk.backward(rk.exp)(x, gradient=gradient)
+    with pytest.raises(TypeError, match="passes reads Tensors"):
+        rk.passes(rk.exp, x)
+
+
+def test_masked_scores_keep_their_mask_when_a_temperature_is_learned() -> None:
+    def scored(Q: Any, K: Any, t: Any) -> Any:
+        return rk.matmul(Q, K.mT, rk.Causal()) * t
+
+    for B, N in ((6, 3), (2, 7)):
+        Q, K, t = rk.Tensor("Q", (B, N, 4)), rk.Tensor("K", (B, N, 4)), rk.Tensor("t", (N, 1))
+        sums = [step for step in rk.passes(scored, Q, K, t).backward.steps if step.operation == "sum"]
+        assert [step.flops for step in sums] == [B * N * (N + 1) // 2, N * (N + 1) // 2]
 
 
 def test_what_the_result_does_not_depend_on_has_no_gradient() -> None:
