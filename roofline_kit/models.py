@@ -458,7 +458,7 @@ class Model:
     # --- training ---
 
     def training(
-        self, batch: Any, seq: Any, optimizer: str = "adam", checkpoint: int | str | None = None, *,
+        self, batch: Any, seq: Any, optimizer: str = "adam", checkpoint: Any = None, *,
         causal: bool = False, fused: bool = False, accumulate: Any = 1, dtype: str = "bf16", weights: str | None = None,
         gradients: str | None = None, master: str = "fp32", states: str = "fp32", awake: Any = "most",
     ) -> Training:  # fmt: skip
@@ -466,7 +466,8 @@ class Model:
 
         The loss is the cross-entropy of all positions, and everything trains. optimizer : "adam", "momentum" or "sgd".
         checkpoint : of how many layers, the first ones, only the input is kept and the rest computed again: a number,
-        "all", or None for none. accumulate : so many batches are gone through before the update, one after the other.
+        "all", or None for none; or a tuple of how many of each of the `kinds`, which may be symbols.
+        accumulate : so many batches are gone through before the update, one after the other.
         dtype : of activations. weights and gradients : theirs, the same unless given. master : of the copy of the
         weights that is updated, "" for none. states : of the optimizer's. causal, fused, awake : as in `prefill`.
 
@@ -491,8 +492,10 @@ class Model:
         name = f"{self.name}, training on {batch} × {seq}"
         return training_step(name, stages, self.parameters, optimizer, widths, accumulate)
 
-    def _checkpoints(self, checkpoint: int | str | None) -> list[Any]:
+    def _checkpoints(self, checkpoint: Any) -> list[Any]:
         """How many of the layers of each kind are checkpoints."""
+        if isinstance(checkpoint, tuple):
+            return self._checkpoints_of_kinds(checkpoint)
         if isinstance(checkpoint, str):
             choose("checkpoint", checkpoint, ("all",), f"{self.name}: ")
             return [count for count, _ in self.kinds]
@@ -507,6 +510,15 @@ class Model:
             return [n]
         rows = [dict(self.pattern[i % len(self.pattern)]) for i in range(self.layers)]
         return [rows[:n].count(row) for i, row in enumerate(rows) if row not in rows[:i]]
+
+    def _checkpoints_of_kinds(self, given: tuple[Any, ...]) -> list[Any]:
+        """As many as are given for each kind of layer, where there are so many."""
+        if len(given) != len(self.kinds):
+            raise ValueError(f"{self.name}: {len(self.kinds)} kinds of layers need as many checkpoints, not {given}")
+        for (count, _), n in zip(self.kinds, given, strict=True):
+            if n != 0 and (count - size(n, f"{self.name}: checkpoint")).is_negative:
+                raise ValueError(f"{self.name}: {n} checkpoints are more than the {count} layers of a kind")
+        return list(given)
 
     def largest_training_batch(self, machine: Accelerator | str, seq: Any, **how: Any) -> int:
         """The largest batch of contexts of `seq` tokens with which a step of training fits into a card's memory.

@@ -108,7 +108,9 @@ class Training(Cost):
 
     forward, backward, update : their Costs; backward holds what checkpoints compute again. once : FLOPs of matrix
     products, forward and backward, without what is computed again. memory : bytes by what they are for: weights,
-    gradients, optimizer, activations.
+    gradients, optimizer, activations. kept : the arrays that are the activations, each with how many there are of it.
+    working : for each kind of layer that is computed again, how many are, and the arrays of one, which are there while
+    it is; of these the largest kind counts, too.
     """
 
     forward: Cost = field(default_factory=lambda: NOTHING)
@@ -116,6 +118,8 @@ class Training(Cost):
     update: Cost = field(default_factory=lambda: NOTHING)
     once: sympy.Expr = field(default_factory=lambda: sympy.Integer(0))
     memory: Mapping[str, sympy.Expr] = field(default_factory=dict)
+    kept: tuple[tuple[Any, Tensor], ...] = ()
+    working: tuple[tuple[Any, tuple[Tensor, ...]], ...] = ()
 
     @property
     def memory_bytes(self) -> sympy.Expr:
@@ -162,28 +166,31 @@ def training_step(
 ) -> Training:
     """A step, from its stages in the order of the forward pass."""
     choose("optimizer", optimizer, STATES)
-    forward, backward, once, activations, working = NOTHING, NOTHING, 0, 0, [sympy.Integer(0)]
+    forward, backward, once = NOTHING, NOTHING, 0
+    kept: list[tuple[Any, Tensor]] = []
+    working: list[tuple[Any, tuple[Tensor, ...]]] = []
     together: dict[int, Tensor] = {}
     for stage in stages:
-        kept, again = stage.count - stage.again, stage.again
+        rest, again = stage.count - stage.again, stage.again
         one = passes(stage.f, *stage.args, **stage.kwargs)
         two = passes(checkpoint(stage.f), *stage.args, **stage.kwargs) if again != 0 else one
         forward = forward + stage.count * one.forward
-        backward = _some(kept, one.backward) + _some(again, two.backward) + backward
+        backward = _some(rest, one.backward) + _some(again, two.backward) + backward
         once += stage.count * (one.forward.matmul_flops + one.backward.matmul_flops)
-        own, own_again = (_own(stage, each) for each in (one, two))
-        activations += kept * own + again * own_again
-        working += [own] if again != 0 else []
+        kept += [(count, x) for count, each in ((rest, one), (again, two)) if count != 0 for x in _own(stage, each)]
+        working += [(again, _own(stage, one))] if again != 0 else []
         together |= {id(x): x for x in one.saved if id(x) in stage.shared()}
-    activations += sympy.Add(*(x.nbytes for x in together.values())) + sympy.Max(*working)
-    update, optimizer_bytes = _update(parameters, optimizer, widths)
+    kept += [(1, x) for x in together.values()]
+    most = sympy.Max(0, *(sympy.Add(*(x.nbytes for x in arrays)) for _, arrays in working))
+    activations = sympy.Add(*(count * x.nbytes for count, x in kept)) + most
+    update, optimizer_bytes = optimizer_step(parameters, optimizer, widths)
     times = size(accumulate, f"{name}: accumulate")
     added = _some(times - 1, trace(_added, *tensors("sum gradient", parameters, widths.gradients)))
     parts = (times * forward, times * backward + added, update)
     memory = {what: parameters * bytes_of(getattr(widths, what)) for what in ("weights", "gradients")}
     memory |= {"optimizer": optimizer_bytes, "activations": activations}
     steps = tuple(step for part in parts for step in part.steps)
-    return Training(steps, name, *parts, times * once, memory)
+    return Training(steps, name, *parts, times * once, memory, tuple(kept), tuple(working))
 
 
 def _some(count: Any, cost: Cost) -> Cost:
@@ -191,9 +198,10 @@ def _some(count: Any, cost: Cost) -> Cost:
     return count * cost if count != 0 else NOTHING
 
 
-def _own(stage: Stage, each: Passes) -> sympy.Expr:
-    """Bytes that one layer keeps for itself."""
-    return sympy.Add(*(x.nbytes for x in each.saved if id(x) not in stage.shared()))
+def _own(stage: Stage, each: Passes) -> tuple[Tensor, ...]:
+    """What one layer keeps for itself."""
+    shared = stage.shared()
+    return tuple(x for x in each.saved if id(x) not in shared)
 
 
 def _added(total: Any, gradient: Any) -> Any:
@@ -201,8 +209,8 @@ def _added(total: Any, gradient: Any) -> Any:
     return total + gradient
 
 
-def _update(parameters: Any, optimizer: str, widths: Widths) -> tuple[Cost, sympy.Expr]:
-    """What it costs to update all parameters, and the bytes that are kept for it."""
+def optimizer_step(parameters: Any, optimizer: str, widths: Widths) -> tuple[Cost, sympy.Expr]:
+    """What it costs to update so many parameters, and the bytes that are kept for it."""
     w = Tensor("w", parameters, widths.master or widths.weights)
     g = Tensor("gradient", parameters, widths.gradients)
     states = tensors("m, v"[: 3 * STATES[optimizer] - 2], parameters, widths.states) if STATES[optimizer] else ()
