@@ -195,7 +195,8 @@ def training_step(
 
 def _some(count: Any, cost: Cost) -> Cost:
     """A cost so many times, which may be none."""
-    return count * cost if count != 0 else NOTHING
+    many = sympy.sympify(count)  # an open one is no size: it may become 0
+    return Cost(tuple(step * many for step in cost.steps), cost.name) if many != 0 else NOTHING
 
 
 def _own(stage: Stage, each: Passes) -> tuple[Tensor, ...]:
