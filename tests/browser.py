@@ -236,7 +236,7 @@ def same_marks(one: Any, other: Any) -> bool:
     """Whether two lists of marks are the same; coordinates may differ by the last digit that is stored, a tenth."""
     assert [mark[0] for mark in one] == [mark[0] for mark in other]
     for (tag, ours, text), (_, theirs, words) in zip(one, other, strict=True):
-        assert text == words
+        assert text == words, (text, words)
         assert set(ours) == set(theirs), tag
         for name, value in ours.items():
             if value == theirs[name]:

@@ -197,9 +197,9 @@ def test_checkpoints_shrink_the_bar_of_memory_and_lengthen_that_of_time_to_the_n
     slider, sentence = shown.slider("checkpoint"), page.locator(".rk-sentence")
 
     def bars() -> dict[str, float]:
-        """How wide each part of the two bars is, in what it stands for: a bar or its limit is as wide as the picture."""
-        rects = "[...root.querySelectorAll('.rk-figure rect[opacity]')].map(r => [r.width.baseVal.value, r.height.baseVal.value])"
-        wide = [width for width, height in shown.ask(rects) if height > 20]
+        """How wide each part of the two bars is, in what it stands for: a bar or its limit takes all the room."""
+        sizes = [(float(width), float(height)) for width, height in shown.ask(BOXES)]
+        wide = [width for width, height in sizes if height > 20]
         wide = wide[1:] if len(wide) == 9 else wide  # what is beyond the card's memory
         room = shown.ask("root.querySelector('svg').viewBox.baseVal.width") - 16
         step = of.training(64, 1024, checkpoint=shown.state["checkpoint"])
@@ -227,6 +227,11 @@ def test_checkpoints_shrink_the_bar_of_memory_and_lengthen_that_of_time_to_the_n
         assert (largest in sentence.text_content()) == fits
         assert page.locator(".rk-figure svg").get_attribute("aria-label").startswith(sentence.text_content())
         shown.agrees()
+
+
+BOXES = """[...root.querySelectorAll(".rk-figure rect[opacity]")].map(
+  box => ["width", "height"].map(side => box.getAttribute(side))
+)"""
 
 
 def test_widths_of_less_than_a_byte_stand_in_the_formulas_as_they_are(offline: Any) -> None:

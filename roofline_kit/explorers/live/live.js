@@ -41,6 +41,7 @@ function format(value, kind) {
     return value === true ? "yes" : value === false ? "no" : String(value);
   if (Number.isNaN(value)) return "–";
   if (kind === "bound") return value >= 1 ? "compute-bound" : "memory-bound";
+  if (kind === "%" && value > 0 && value < 1e-3) return "< 0.1 %";
   if (kind === "%") return grouped(Number((100 * value).toPrecision(2))) + " %";
   if (kind === "int")
     return Math.abs(value) < 1e15 ? grouped(Math.floor(value + 0.5)) : format(value, "si").trim();
@@ -483,14 +484,16 @@ function drawBars(view, now, ghost, message, { width, height: wanted, scale: k }
 }
 
 // One bar whose upper edge is at y; below it, thin and pale, that of the frozen state.
-function drawStack(bar, at, before, { y, thick, width, columns, k }) {
+function drawStack(bar, at, frozen, { y, thick, width, columns, k }) {
   const left = 8 * k,
     right = width - 8 * k,
     marks = [];
   const sum = (source) => bar.parts.reduce((all, [value]) => all + source[value], 0);
   const total = sum(at),
     limit = at[bar.limit],
-    most = Math.max(total, limit, before ? sum(before) : 0);
+    was = frozen ? sum(frozen) : 0,
+    before = was > 0 && was < Infinity ? frozen : null, // it may have no such numbers
+    most = Math.max(total, limit, before ? was : 0);
   const X = (v) => left + (v / most) * (right - left);
   const box = (x, from, to, end, fill, opacity = 1) =>
     marks.push([

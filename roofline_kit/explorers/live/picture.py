@@ -65,6 +65,8 @@ def _number(value: float, kind: str) -> str:
     if kind == "bound":
         return "compute-bound" if value >= 1 else "memory-bound"
     if kind == "%":
+        if 0 < value < 1e-3:
+            return "< 0.1 %"
         return _grouped(significant(100 * value, 2)) + " %"
     if kind == "int":
         return _grouped(math.floor(value + 0.5)) if abs(value) < 1e15 else _with_prefix(value, "").strip()
@@ -534,7 +536,9 @@ def stack_marks(
     """One bar whose upper edge is at y; below it, thin and pale, that of the frozen state."""
     left, right = 8.0, width - 8.0
     total, limit = sum(at[value] for value, _, _ in bar.parts), at[bar.limit]
-    most = max(total, limit, sum(before[value] for value, _, _ in bar.parts) if before else 0)
+    was = sum(before[value] for value, _, _ in bar.parts) if before else 0
+    before = before if 0 < was < math.inf else None  # a frozen state may have no such numbers
+    most = max(total, limit, was if before else 0)
 
     def X(v: float) -> float:
         return left + v / most * (right - left)
