@@ -41,6 +41,7 @@ _ROOMS = {
     "explorers.batch": ("explore_batch",),
     "explorers.roofline": ("explore_roofline",),
     "explorers.sparse": ("explore_sparse",),
+    "explorers.training": ("explore_training",),
     "measuring": ("Measurement", "Point", "Published", "ceilings", "measure", "measured"),
     "pictures.machine": ("plot_machine",),
     "pictures.plots": ("plot_roofline", "plot_stack", "plot_sweep"),

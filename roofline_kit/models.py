@@ -21,7 +21,7 @@ from .hardware import Accelerator, accelerator
 from .masks import Causal
 from .names import choose
 from .ops import astype, take
-from .sizes import BITS, size
+from .sizes import BITS, bits_of, size
 from .tensor import Tensor, fuse, leaves
 from .training import Stage, Training, Widths, cross_entropy, training_step
 from .transformer import ACTIVATIONS, alibi, capped, linear, norm
@@ -458,17 +458,19 @@ class Model:
     # --- training ---
 
     def training(
-        self, batch: Any, seq: Any, optimizer: str = "adam", checkpoint: int | str | None = None, *,
+        self, batch: Any, seq: Any, optimizer: str = "adam", checkpoint: Any = None, *,
         causal: bool = False, fused: bool = False, accumulate: Any = 1, dtype: str = "bf16", weights: str | None = None,
-        gradients: str | None = None, master: str = "fp32", states: str = "fp32", awake: Any = "most",
+        gradients: str | None = None, master: str | None = None, states: str = "fp32", awake: Any = "most",
     ) -> Training:  # fmt: skip
         """The cost of one step of training on `batch` contexts of `seq` tokens: forward, backward and update.
 
         The loss is the cross-entropy of all positions, and everything trains. optimizer : "adam", "momentum" or "sgd".
         checkpoint : of how many layers, the first ones, only the input is kept and the rest computed again: a number,
-        "all", or None for none. accumulate : so many batches are gone through before the update, one after the other.
+        "all", or None for none; or a tuple of how many of each of the `kinds`, which may be symbols.
+        accumulate : so many batches are gone through before the update, one after the other.
         dtype : of activations. weights and gradients : theirs, the same unless given. master : of the copy of the
-        weights that is updated, "" for none. states : of the optimizer's. causal, fused, awake : as in `prefill`.
+        weights that is updated, "" for none: fp32 where weights are narrower, unless said. states : of the optimizer's.
+        causal, fused, awake : as in `prefill`.
 
         Raises ValueError or TypeError for what is no size, for an unknown choice, and for more checkpoints than layers.
 
@@ -479,7 +481,9 @@ class Model:
         >>> {what: int(b / 10**6) for what, b in step.memory.items()}
         {'weights': 248, 'gradients': 248, 'optimizer': 1493, 'activations': 20}
         """
-        widths = Widths(dtype, weights or dtype, gradients or dtype, master, states)
+        weights = weights or dtype
+        master = ("fp32" if bits_of(weights) < bits_of("fp32") else "") if master is None else master
+        widths = Widths(dtype, weights, gradients or dtype, master, states)
         given = self._widths(dtype, widths.weights, None)
         stages = self._stages(batch, seq, None, "all", given, causal, fused=fused, awake=awake)
         if self.vocabulary is not None:
@@ -492,8 +496,10 @@ class Model:
         twice = [stages[0].args[0]["embedding"]] if self.tied and self.vocabulary is not None else []
         return training_step(name, stages, self.parameters, optimizer, widths, accumulate, twice)
 
-    def _checkpoints(self, checkpoint: int | str | None) -> list[Any]:
+    def _checkpoints(self, checkpoint: Any) -> list[Any]:
         """How many of the layers of each kind are checkpoints."""
+        if isinstance(checkpoint, tuple):
+            return self._checkpoints_of_kinds(checkpoint)
         if isinstance(checkpoint, str):
             choose("checkpoint", checkpoint, ("all",), f"{self.name}: ")
             return [count for count, _ in self.kinds]
@@ -507,6 +513,15 @@ class Model:
         rows = [dict(self.pattern[i % len(self.pattern)]) for i in range(self.layers)]
         return [rows[:n].count(row) for i, row in enumerate(rows) if row not in rows[:i]]
 
+    def _checkpoints_of_kinds(self, given: tuple[Any, ...]) -> list[Any]:
+        """As many as are given for each kind of layer, where there are so many."""
+        if len(given) != len(self.kinds):
+            raise ValueError(f"{self.name}: {len(self.kinds)} kinds of layers need as many checkpoints, not {given}")
+        for (count, _), n in zip(self.kinds, given, strict=True):
+            if n != 0 and (count - size(n, f"{self.name}: checkpoint")).is_negative:
+                raise ValueError(f"{self.name}: {n} checkpoints are more than the {count} layers of a kind")
+        return list(given)
+
     def largest_training_batch(self, machine: Accelerator | str, seq: Any, **how: Any) -> int:
         """The largest batch of contexts of `seq` tokens with which a step of training fits into a card's memory.
 
@@ -514,10 +529,15 @@ class Model:
 
         >>> from roofline_kit import model
         >>> [model("gpt2").largest_training_batch("A100-40GB", 1024, checkpoint=n) for n in (None, "all")]
-        [53, 218]
+        [53, 304]
         """
+        if "batch" in how:
+            raise TypeError(f"{self.name}: the largest batch is looked for, so none is given")
         card = accelerator(machine)
         one, two = (self.training(batch, seq, **how).memory_bytes for batch in (1, 2))
+        if not one.is_number:
+            names = ", ".join(sorted(map(str, one.free_symbols)))
+            raise ValueError(f"{self.name}: {names} must be numbers for a largest batch")
         if one > card.memory:
             more = f"{_GB(one - card.memory)} more than the {_GB(card.memory)} of {card.name}"
             raise ValueError(f"{self.name}: a step on 1 context of {seq} tokens needs {_GB(one)}, {more}")
@@ -548,14 +568,17 @@ class Model:
         for what, value in (("batch", batch), ("seq", seq)):
             size(value, f"{self.name}: {what}")
         X = Tensor("X", (batch, seq, self.hidden), dtype)
-        stages = []
+        stages: list[Stage] = []
+        rotations: dict[Any, tuple[Tensor, ...]] = {}  # the same ones for all layers
         for count, kind in self.kinds:
             layer = {"causal": Causal(kind.window, chunk=kind.chunk) if causal is True else causal, **how}
             keys = seq if context is None else kind._reach(context, seq)
             if context is not None:
                 layer["cache"] = kind.cache(keys, batch, widths["cache"])
             if kind.positions == "rotary":
-                layer["rotation"] = tuple(Tensor(name, (seq, kind._turning), dtype) for name in ("cos", "sin"))
+                turning = kind._turning
+                rotations.setdefault(turning, tuple(Tensor(name, (seq, turning), dtype) for name in ("cos", "sin")))
+                layer["rotation"] = rotations[turning]
             if kind.positions == "alibi":
                 layer["bias"] = Tensor("bias", (kind.heads, 1, keys), dtype)
             stages.append(Stage(count, kind._layer, (X, kind.layer_weights(dtype, weights)), layer))

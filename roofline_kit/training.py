@@ -6,7 +6,7 @@ Forward and backward are traced, layer by layer; then each parameter is updated 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -89,6 +89,8 @@ class Widths:
     which is the one that is updated; "" for none. states : of what the optimizer keeps.
     The defaults are those of mixed precision, 16 bytes a parameter with Adam: Rajbhandari et al., "ZeRO",
     arXiv 1910.02054, section 3.1.
+
+    Raises ValueError for an unknown dtype, for integers, and for tf32, in which nothing is stored.
     """
 
     dtype: str = "bf16"
@@ -98,9 +100,10 @@ class Widths:
     states: str = "fp32"
 
     def __post_init__(self) -> None:
+        floating = [name for name in BITS if not name.startswith("int") and name != "tf32"]
         for what, name in vars(self).items():
             if name or what != "master":
-                choose("dtype", name, BITS, f"training, {what}: ")
+                choose("dtype", name, floating, f"training, {what}: ")
 
 
 @dataclass(frozen=True, repr=False)
@@ -109,7 +112,7 @@ class Training(Cost):
 
     forward, backward, update : their Costs; backward holds what checkpoints compute again. once : FLOPs of matrix
     products, forward and backward, without what is computed again. memory : bytes by what they are for: weights,
-    gradients, optimizer, activations.
+    gradients, optimizer, activations. kept : the arrays that are the activations. dtype : of what is computed.
     """
 
     forward: Cost = field(default_factory=lambda: NOTHING)
@@ -117,26 +120,77 @@ class Training(Cost):
     update: Cost = field(default_factory=lambda: NOTHING)
     once: sympy.Expr = field(default_factory=lambda: sympy.Integer(0))
     memory: Mapping[str, sympy.Expr] = field(default_factory=dict)
+    kept: Kept = field(default_factory=lambda: Kept())
+    dtype: str = "bf16"
+
+    def at(self, **values: Any) -> Training:
+        """The same step with numbers put in, in its parts and in its memory as well; see `Cost.at`."""
+        sizes = self._sizes((), values)
+
+        def put(cost: Cost) -> Cost:
+            return cost.at(**{name: value for name, value in values.items() if name in map(str, cost.symbols)})
+
+        memory = {what: sympy.sympify(nbytes).xreplace(sizes) for what, nbytes in self.memory.items()}
+        forward, backward, update = map(put, (self.forward, self.backward, self.update))
+        once = sympy.sympify(self.once).xreplace(sizes)
+        steps = super().at(**values).steps
+        return Training(steps, self.name, forward, backward, update, once, memory, self.kept, self.dtype)
 
     @property
     def memory_bytes(self) -> sympy.Expr:
         """Bytes of all that is kept between forward and backward; not what a step needs for a moment."""
         return sympy.Add(*self.memory.values())
 
-    def utilisation(self, seconds: float, machine: Accelerator | str, dtype: str = "bf16") -> float:
-        """Model FLOPs utilisation (MFU) of a step that took so long: FLOPs that it needed / seconds / peak.
+    def utilisation(self, seconds: float, machine: Accelerator | str) -> float:
+        """Model FLOPs utilisation (MFU) of a step that took so long: FLOPs that it needed / seconds / dense peak.
 
         What it needed are the matrix products of the forward and the backward pass, of every score that the trace has
         (all of them, or with causal=True those that are seen), and nothing that was computed again: with that it would
         be the hardware's utilisation (HFU). Chowdhery et al., "PaLM", arXiv 2204.02311, appendix B.
 
-        Raises ValueError where sizes are open, for seconds that are not positive, and as `Accelerator.peak` does.
+        Raises ValueError where sizes are open, for seconds that are not positive or fewer than the products take at
+        the peak, and as `Accelerator.peak` does.
         """
         if self.symbols:
             raise ValueError(f"{self.name}: {', '.join(map(str, self.symbols))} must be numbers for a utilisation")
         if not seconds > 0:
             raise ValueError(f"{self.name}: it took {seconds} seconds; a time must be positive")
-        return float(self.once / accelerator(machine).peak(dtype)) / seconds
+        card = accelerator(machine)
+        least = float(self.once / card.peak(self.dtype))
+        if seconds < least:
+            what = f"{self.name}: it cannot have taken {seconds} seconds on the {card.name}"
+            raise ValueError(f"{what}, whose peak in {self.dtype} needs {least:.3g} for the products alone")
+        return least / seconds
+
+
+@dataclass(frozen=True)
+class Kept:
+    """The arrays that are kept for a backward pass, each with how many there are of it.
+
+    always : what all parts share, and the inputs of checkpoints. until_reached : the others, which are gone when the
+    backward pass comes to the checkpoints. working : of each kind of layer that is a checkpoint, how many there are,
+    and the arrays of one, which are there while it is computed again.
+    """
+
+    always: tuple[tuple[Any, Tensor], ...] = ()
+    until_reached: tuple[tuple[Any, Tensor], ...] = ()
+    working: tuple[tuple[Any, tuple[Tensor, ...]], ...] = ()
+
+    def nbytes(self, width: Callable[[Tensor], sympy.Expr] = lambda x: x.nbytes) -> sympy.Expr:
+        """Bytes where they are most: at the end of the forward pass, or at the largest checkpoint. width : of one."""
+        always, rest = (
+            sympy.Add(*(count * width(x) for count, x in kept)) for kept in (self.always, self.until_reached)
+        )
+        again = [_if_any(n) * sympy.Add(*map(width, arrays)) for n, arrays in self.working]
+        if not again:
+            return always + rest
+        known = all(x.is_number for x in (rest, *again))  # otherwise SymPy would try for long to find out which is more
+        return always + sympy.Max(rest, *again, evaluate=known)
+
+
+def _if_any(n: Any) -> sympy.Expr:
+    """1, or 0 for n = 0, which SymPy thinks that a size cannot be."""
+    return sympy.Min(n, 1, evaluate=sympy.sympify(n).is_number)
 
 
 @dataclass(frozen=True)
@@ -173,23 +227,16 @@ class Stage:
         """FLOPs of matrix products, with nothing computed again, not even on the chip: each has two on the way back."""
         return 3 * self.count * self.plain.forward.matmul_flops
 
-    def own(self, one: Passes) -> dict[int, sympy.Expr]:
-        """Bytes of what one of them keeps for itself, by array: what all have in common, as rotations, is not."""
+    def own(self, one: Passes) -> list[Tensor]:
+        """What one of them keeps for itself: what all have in common, as rotations, is not."""
         common = {id(x) for x in leaves(self.kwargs)}
-        return {id(x): x.nbytes for x in one.saved if id(x) not in common}
+        return [x for x in one.saved if id(x) not in common]
 
     @property
-    def activations(self) -> sympy.Expr:
-        """Bytes of what all of them keep for themselves."""
-        kept, again = (sympy.Add(*self.own(one).values()) for one in (self.plain, self.checkpointed))
-        return (self.count - self.again) * kept + self.again * again
-
-    @property
-    def working(self) -> sympy.Expr:
-        """Bytes of what a checkpoint has when it is computed again, beside its inputs."""
-        inputs = self.own(self.checkpointed)
-        made = (nbytes for key, nbytes in self.own(self.plain).items() if key not in inputs)
-        return sympy.Add(*made) if self.again != 0 else sympy.Integer(0)
+    def working(self) -> tuple[Tensor, ...]:
+        """What a checkpoint has while it is computed again, beside its inputs."""
+        inputs = {id(x) for x in self.own(self.checkpointed)}
+        return tuple(x for x in self.own(self.plain) if id(x) not in inputs)
 
 
 def training_step(
@@ -199,36 +246,46 @@ def training_step(
     """A step, from its stages in the order of the forward pass. twice : weights that two stages have a gradient of."""
     choose("optimizer", optimizer, STATES)
     times = size(accumulate, f"{name}: accumulate")
-    forward = _joined(stage.count * stage.plain.forward for stage in stages)
-    backward = _joined(stage.backward for stage in reversed(stages))
-    for w in twice:
-        backward = backward + trace(_added, *tensors("gradient more", w.shape, widths.dtype))
-    if widths.gradients != widths.dtype:
-        backward = backward + trace(astype, Tensor("gradient", parameters, widths.dtype), widths.gradients)
+    forward = _joined(f"{name}, forward", (times * stage.count * stage.plain.forward for stage in stages))
+    passed = _joined("", [*(stage.backward for stage in reversed(stages)), *_after(parameters, widths, twice)])
     added = trace(_added, *tensors("sum gradient", parameters, widths.gradients))
-    update, kept = _update(parameters, optimizer, widths)
-    parts = (times * forward, times * backward + _some(times - 1, added), update)
+    backward = _joined(f"{name}, backward", [times * passed, _some(times - 1, added)])
+    update, of_optimizer = optimizer_step(parameters, optimizer, widths)
+    parts, kept = (forward, backward, replace(update, name=f"{name}, update")), _kept(stages)
     memory = {what: parameters * bytes_of(getattr(widths, what)) for what in ("weights", "gradients")}
-    memory |= {"optimizer": kept, "activations": _activations(stages)}
+    memory |= {"optimizer": of_optimizer, "activations": kept.nbytes()}
     once = times * sympy.Add(*(stage.once for stage in stages))
-    return Training(_joined(parts).steps, name, *parts, once, memory)
+    return Training(_joined("", parts).steps, name, *parts, once, memory, kept, widths.dtype)
 
 
-def _activations(stages: Sequence[Stage]) -> sympy.Expr:
-    """Bytes that are kept for the backward pass: by each part, by all together, and while one is computed again."""
-    together = {id(x): x for stage in stages for x in stage.plain.saved if id(x) not in stage.own(stage.plain)}
-    most = sympy.Max(*(stage.working for stage in stages))
-    return sympy.Add(*(stage.activations for stage in stages), *(x.nbytes for x in together.values()), most)
+def _after(parameters: Any, widths: Widths, twice: Sequence[Tensor]) -> list[Cost]:
+    """What follows a backward pass: gradients of the same weights are added up, and written in a dtype of their own."""
+    costs = [trace(_added, *tensors("gradient more", w.shape, widths.dtype)) for w in twice]
+    if widths.gradients != widths.dtype:
+        costs.append(trace(astype, Tensor("gradient", parameters, widths.dtype), widths.gradients))
+    return costs
 
 
-def _joined(costs: Iterable[Cost]) -> Cost:
+def _kept(stages: Sequence[Stage]) -> Kept:
+    """What all stages keep."""
+    together = {id(x): x for one in stages for x in one.plain.saved if x not in one.own(one.plain)}
+    always: list[tuple[Any, Tensor]] = [(1, x) for x in together.values()]
+    for stage in stages:
+        always += [(stage.again, x) for x in stage.own(stage.checkpointed) if stage.again != 0]
+    counts = ((stage, stage.count - stage.again) for stage in stages)
+    rest = [(count, x) for stage, count in counts if count != 0 for x in stage.own(stage.plain)]
+    return Kept(tuple(always), tuple(rest), tuple((one.again, one.working) for one in stages if one.again != 0))
+
+
+def _joined(name: str, costs: Iterable[Cost]) -> Cost:
     """One cost after the other."""
-    return Cost(tuple(step for cost in costs for step in cost.steps))
+    return Cost(tuple(step for cost in costs for step in cost.steps), name)
 
 
 def _some(count: Any, cost: Cost) -> Cost:
     """A cost so many times, which may be none."""
-    return count * cost if count != 0 else NOTHING
+    many = sympy.sympify(count)  # an open one is no size: it may become 0
+    return Cost(tuple(step * many for step in cost.steps), cost.name) if many != 0 else NOTHING
 
 
 def _added(total: Any, gradient: Any) -> Any:
@@ -236,8 +293,8 @@ def _added(total: Any, gradient: Any) -> Any:
     return total + gradient
 
 
-def _update(parameters: Any, optimizer: str, widths: Widths) -> tuple[Cost, sympy.Expr]:
-    """What it costs to update all parameters, and the bytes that are kept for it."""
+def optimizer_step(parameters: Any, optimizer: str, widths: Widths) -> tuple[Cost, sympy.Expr]:
+    """What it costs to update so many parameters, and the bytes that are kept for it."""
     w = Tensor("w", parameters, widths.master or widths.weights)
     g = Tensor("gradient", parameters, widths.gradients)
     states = [Tensor(name, parameters, widths.states) for name in "mv"[: STATES[optimizer]]]

@@ -30,11 +30,12 @@ import roofline_kit as rk
 from roofline_kit.explorers.live.picture import formatted, significant
 
 REPOSITORY = Path(__file__).parent.parent
-FOUR: dict[str, Callable[..., Any]] = {
+FIVE: dict[str, Callable[..., Any]] = {
     "batch": rk.explore_batch,
     "roofline": rk.explore_roofline,
     "attention": rk.explore_attention,
     "sparse": rk.explore_sparse,
+    "training": rk.explore_training,
 }
 HOW = "`scripts/install_tools.sh` installs what this test needs"
 # What JupyterLab itself says when all is well; nothing else may stand in the console.
@@ -200,8 +201,9 @@ class Shown:
         if frozen:
             before = explorer.values(**frozen)
             last = [row[-1][0] for _, *row in explorer.table.rows]
-            ratios = [math.nan if blocked else at[name] / before[name] for name in last]
-            assert seen["ratios"] == ["–" if x != x else f"× {formatted(significant(x, 3))}" for x in ratios]
+            ratios = [math.nan if blocked else ratio(at[name], before[name]) for name in last]
+            said = ["–" if x != x else "× ∞" if x == math.inf else f"× {formatted(significant(x, 3))}" for x in ratios]
+            assert seen["ratios"] == said
         if seen["controls"]:
             sliders = [control for control in explorer.controls if control.kind == "slider"]
             assert seen["outputs"] == [f"{state[control.name]:,}" for control in sliders]
@@ -225,11 +227,16 @@ SEEN = """(() => {
 })()"""
 
 
+def ratio(now: float, before: float) -> float:
+    """As JavaScript divides: of nothing there may be nothing, too."""
+    return now / before if before else math.inf if now else math.nan
+
+
 def same_marks(one: Any, other: Any) -> bool:
     """Whether two lists of marks are the same; coordinates may differ by the last digit that is stored, a tenth."""
     assert [mark[0] for mark in one] == [mark[0] for mark in other]
     for (tag, ours, text), (_, theirs, words) in zip(one, other, strict=True):
-        assert text == words
+        assert text == words, (text, words)
         assert set(ours) == set(theirs), tag
         for name, value in ours.items():
             if value == theirs[name]:

@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 import sympy
-from browser import FOUR
+from browser import FIVE
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
@@ -237,12 +237,105 @@ def test_widths_are_offered_only_where_a_list_asks_for_them() -> None:
     assert {"weights", "cache"} & {control.name for control in [*MODELS.controls, *ROOFLINE.controls]} == set()
 
 
+TRAINING = {
+    "plain": ("llama-2-7b", {}),
+    "fused and causal": ("gpt2", {"fused": True, "causal": True}),
+    "to fuse": ("llama-3-8b", {"fused": [False, True]}),
+    "widths apart": ("gpt2", {"gradients": "fp32", "states": "int8"}),
+    "windows": ("gemma-2-9b", {"fused": True}),
+    "latent attention and experts": ("deepseek-v2-lite", {"gradients": "fp32"}),
+}
+
+
+@pytest.mark.parametrize(("name", "how"), TRAINING.values(), ids=TRAINING)
+def test_numbers_of_training_are_those_of_the_step_of_the_model(name: str, how: dict[str, Any]) -> None:
+    explorer = rk.explore_training(name, **how)
+    few = settings(TRACED, max_examples=15 if len(rk.model(name).kinds) == 1 else 8)
+    few(given(states(explorer))(lambda state: compare_training(explorer, state, how)))()
+
+
+def compare_training(explorer: Any, state: dict[str, Any], how: dict[str, Any]) -> None:
+    """All numbers of an explorer of training with what the kit's own functions say at these numbers."""
+    at, model, card = explorer.values(**state), rk.model(state["model"]), rk.accelerator(state["accelerator"])
+    message, dtype = explorer._message(at), dtype_of(state)
+    if dtype is None:
+        assert message["blocks"] and message["text"].endswith("peak: choose another dtype.")
+        return
+    asked = how | {"fused": state.get("fused", how.get("fused", False)), "dtype": dtype}
+    asked |= {"optimizer": state["optimizer"], "checkpoint": state["checkpoint"]}
+    asked["master"] = "" if state["master"] == "none" else state["master"]
+    step, roof = model.training(state["batch"], state["seq"], **asked), rk.roofline(card, dtype)
+    without = model.training(state["batch"], state["seq"], **asked | {"checkpoint": None}).backward
+    parts = {"forward": step.forward, "update": step.update, "whole": step}
+    for part, cost in parts.items():
+        assert at[f"{part}_flops"] == near(cost.flops), part
+        assert at[f"{part}_bytes"] == near(cost.bytes), part
+        assert at[f"{part}_time"] == near(roof.time(cost)), part
+    assert at["backward_time"] == near(roof.time(without)) and at["backward_flops"] == near(without.flops)
+    assert at["backward_time"] + at["again_time"] == near(roof.time(step.backward))
+    assert at["backward_bytes"] + at["again_bytes"] == near(step.backward.bytes)
+    assert (at["again_time"] > 0) == (state["checkpoint"] > 0) and at["again_flops"] >= 0
+    assert {what: at[f"{what}_held"] for what in step.memory} == {what: near(of) for what, of in step.memory.items()}
+    assert at["needed"] == near(step.memory_bytes)
+    assert at["throughput"] == near(state["batch"] * state["seq"] / roof.time(step))
+    assert at["mfu"] == near(step.utilisation(roof.time(step), card)) and 0 < at["mfu"] <= 1
+    assert at["days"] == near(10**9 / at["throughput"] / 86400)
+    assert (message is None) == (step.memory_bytes <= card.memory)
+    try:
+        assert at["largest"] == model.largest_training_batch(card, state["seq"], **asked)
+    except ValueError:
+        assert at["largest"] < 1 and message["text"].endswith("not even a batch of 1 fits.")
+
+
+@pytest.mark.parametrize("name", rk.models())
+def test_training_of_every_model_is_explored_with_the_numbers_of_the_kit(name: str) -> None:
+    of = rk.model(name)
+    explorer = rk.explore_training(name, "H200", fused=True, causal=True, awake="fewest")
+    for batch, seq, n in ((1, 64, 0), (3, 1000, of.layers // 2 + 1), (2, 5000, of.layers)):
+        batch_of = next(control for control in explorer.controls if control.name == "batch")
+        assert batch in batch_of.values
+        at = explorer.values(batch=batch, seq=seq, checkpoint=n)
+        step = of.training(batch, seq, checkpoint=n, fused=True, causal=True, awake="fewest")
+        assert at["needed"] == near(step.memory_bytes)
+        assert at["whole_time"] == near(rk.roofline("H200", "bf16").time(step))
+        assert at["products"] == near(step.once)
+
+
+def test_the_sentence_of_training_says_what_fits_and_by_how_much_it_does_not() -> None:
+    fits, full = repr(rk.explore_training(checkpoint="all")), repr(rk.explore_training(batch=512))
+    largest = rk.model("llama-2-7b").largest_training_batch("H200", 2048, checkpoint="all")
+    assert fits.endswith(f"The largest batch that fits is {largest}.") and "32 of 32 layers checkpointed" in fits
+    most = rk.model("llama-2-7b").largest_training_batch("H200", 2048)
+    assert re.search(rf"Does not fit: this needs .* more than the 141 GB of H200; .* fits is {most}\.$", full)
+    assert "not even a batch of 1 fits." in repr(rk.explore_training("llama-2-70b"))
+    assert rk.explore_training(checkpoint="all").state["checkpoint"] == 32
+    assert rk.explore_training(master="").state["master"] == "none"
+
+
+def test_checkpoints_of_each_kind_of_layer_may_be_symbols_or_numbers_and_no_more_than_there_are() -> None:
+    of, n, m = rk.model("deepseek-v2-lite"), *rk.symbols("n m")
+    kinds = [count for count, _ in of.kinds]
+    open_step = of.training(2, 64, checkpoint=(n, m))
+    given_, counted = of.training(2, 64, checkpoint=5), {n: 1, m: 4}
+    assert kinds == [1, 26]
+    assert open_step.backward.flops.subs(counted) == given_.backward.flops
+    assert open_step.memory["activations"].subs(counted) == given_.memory["activations"]
+    assert of.training(2, 64, checkpoint=(1, 4)).bytes == given_.bytes
+    kept = sympy.Add(*(count * x.nbytes for count, x in given_.kept))
+    working = max(sum(x.nbytes for x in arrays) for _, arrays in given_.working)
+    assert given_.memory["activations"] == kept + working
+    for wrong, words in (((1,), "2 kinds of layers need as many"), ((2, 0), "2 checkpoints are more than the 1")):
+        with pytest.raises(ValueError, match=words):
+            of.training(2, 64, checkpoint=wrong)
+
+
 EXACT = {
     "cost": lambda N: rk.explore_roofline(rk.trace(rk.attention, *rk.tensors("Q K V", (rk.symbols("N"), 64))), N=N),
     "plain layers": lambda h: rk.explore_batch(h=h, heads=1),
     "batch": lambda context: rk.explore_batch(context=context),
     "attention": lambda N: rk.explore_attention(N=N),
     "sparse": lambda context: rk.explore_sparse(context=context),
+    "training": lambda seq: rk.explore_training("gpt2", seq=seq),
 }
 
 
@@ -442,6 +535,23 @@ def diamonds(explorer: Any, **changes: Any) -> list[str]:
         (lambda: rk.explore_batch().values(batch=1.5), ValueError, "not 1.5"),
         (lambda: rk.explore_attention(fused="yes"), ValueError, "fused must be True or False, not 'yes'"),
         (lambda: rk.explore_attention(N=15), ValueError, "from 16 to 65,536, not 15"),
+        (lambda: rk.explore_training("lama-2-7b"), ValueError, "did you mean 'llama-2-7b'"),
+        (lambda: rk.explore_training(accelerator="H20"), ValueError, "did you mean 'H200'"),
+        (lambda: rk.explore_training(checkpoint=33), ValueError, "layers must be a whole number from 0 to 32, not 33"),
+        (lambda: rk.explore_training(checkpoint=-1), ValueError, "from 0 to 32, not -1"),
+        (lambda: rk.explore_training(checkpoint="al"), ValueError, "unknown checkpoint 'al'; did you mean 'all'"),
+        (lambda: rk.explore_training(checkpoint=1.5), ValueError, "from 0 to 32, not 1.5"),
+        (lambda: rk.explore_training(optimizer="adamm"), ValueError, "did you mean 'adam'"),
+        (lambda: rk.explore_training(master="fp23"), ValueError, "did you mean 'fp32'"),
+        (lambda: rk.explore_training(dtype="int8"), ValueError, "unknown dtype 'int8'"),
+        (lambda: rk.explore_training(gradients="fp9"), ValueError, "gradients: unknown dtype 'fp9'"),
+        (lambda: rk.explore_training(states="int9"), ValueError, "states: unknown dtype 'int9'"),
+        (lambda: rk.explore_training(fused="yes"), ValueError, "fused must be False, True or a list of both, not 'yes"),
+        (lambda: rk.explore_training(fused=1), ValueError, "not 1"),
+        (lambda: rk.explore_training(fused=[]), ValueError, "not []"),
+        (lambda: rk.explore_training(seq=8), ValueError, "from 16 to 131,072, not 8"),
+        (lambda: rk.explore_training(awake="all"), ValueError, "unknown awake 'all'"),
+        (lambda: rk.explore_training(rk.Model("of", 2, h, 4, 9, positions="rotary")), ValueError, "hidden must be a"),
         (lambda: rk.explore_sparse(block=33), ValueError, "not whole strides"),
         (lambda: rk.explore_sparse(stride=0), ValueError, "stride"),
         (lambda: rk.explore_sparse(selected=2), ValueError, "from 3 to 64, not 2"),
@@ -854,11 +964,12 @@ def _along(how: dict[str, Any], text: str) -> list[tuple[float, float]]:
 # --- as one sees them -----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("explore", FOUR.values(), ids=FOUR)
+@pytest.mark.parametrize("explore", FIVE.values(), ids=FIVE)
 def test_blue_and_orange_say_what_binds_and_nothing_else(explore: Any) -> None:
     explorer = explore()
     drawn = [mark for view in explorer.views.values() for mark in view.marks]
     colors = [getattr(mark, name, "") for mark in drawn for name in ("stroke", "fill") if not isinstance(mark, Area)]
+    colors += [part[2] for view in explorer.views.values() for bar in getattr(view, "bars", ()) for part in bar.parts]
     colors += [color for view in explorer.views.values() if view.mask for color, _ in view.mask.legend]
     assert "path" in colors and not {"memory", "compute"} & set(colors)
 

@@ -20,17 +20,18 @@ from xml.etree import ElementTree
 
 import nbformat
 import pytest
-from browser import FOUR, INTO_VIEW, REPOSITORY, Shown, as_page, drag, dragged, explorers_in, same_marks
+from browser import FIVE, INTO_VIEW, REPOSITORY, Shown, as_page, drag, dragged, explorers_in, same_marks
 from chance import seed
 from needed import installed
 
 import roofline_kit as rk
+from roofline_kit.explorers.live.picture import formatted
 
 N, h, b = rk.symbols("N h b")
 LINEAR = rk.trace(rk.linear, rk.Tensor("X", (b, h)), rk.Tensor("W", (h, h)))
 ATTENTION = rk.trace(rk.attention, *rk.tensors("Q K V", (N, h)))
 
-ALL = FOUR | {
+ALL = FIVE | {
     "batch of plain layers": lambda **how: rk.explore_batch(h=4096, **how),
     "batch of a tied model": lambda **how: rk.explore_batch("gpt2", "A10", context=100, **how),
     "batch, causal and fused": lambda **how: rk.explore_batch(causal=True, fused=True, logits="last", **how),
@@ -44,10 +45,15 @@ ALL = FOUR | {
     "roofline, measured": lambda **how: rk.explore_roofline(
         accelerators=("L40S", "B200"), context=4096, **({"measured": True} | how)
     ),
+    "training, to fuse": lambda **how: rk.explore_training("gpt2", "A10", seq=512, fused=[True, False], **how),
+    "training, widths apart": lambda **how: rk.explore_training(
+        "gpt2", gradients="fp32", states="int8", causal=True, **how
+    ),
+    "training of two kinds of layers": lambda **how: rk.explore_training("deepseek-v2-lite", "MI325X", **how),
     "sparse, other blocks": lambda **how: rk.explore_sparse(block=16, stride=8, select_block=32, **how),
 }
-MAIN = [*FOUR.values(), ALL["batch of plain layers"], ALL["roofline of a cost"]]
-OF_FOUR = pytest.mark.parametrize("make", FOUR.values(), ids=FOUR)
+MAIN = [*FIVE.values(), ALL["batch of plain layers"], ALL["roofline of a cost"]]
+OF_FIVE = pytest.mark.parametrize("make", FIVE.values(), ids=FIVE)
 OF_ALL = pytest.mark.parametrize("make", ALL.values(), ids=ALL)
 
 made = cache(lambda make: make())  # an explorer that is not changed serves all tests, with the page that it has written
@@ -151,7 +157,7 @@ def test_the_live_page_shows_what_python_says_while_one_drags(make: Any, offline
     shown.agrees()
 
 
-@OF_FOUR
+@OF_FIVE
 def test_what_is_frozen_stays_as_a_ghost_to_compare_with(make: Any, offline: Any) -> None:
     explorer = made(make)
     page = offline(as_page(explorer))
@@ -160,12 +166,16 @@ def test_what_is_frozen_stays_as_a_ghost_to_compare_with(make: Any, offline: Any
     drag(page, shown.slider(explorer.controls[0].name), 0.2)
     assert shown.ask("x.frozen()") == explorer.state != shown.state
     shown.agrees()
-    ghosts = page.locator(".rk-figure circle[fill='var(--rk-page)']")
-    assert 1 <= ghosts.count() < page.locator(".rk-figure circle").count()
+    mark, ghost = ("rect", "[opacity='0.45']") if explorer.name == "explore_training" else ("circle", PALE)
+    ghosts = page.locator(f".rk-figure {mark}{ghost}")
+    assert 1 <= ghosts.count() < page.locator(f".rk-figure {mark}").count()
     page.get_by_role("button", name="Unfreeze").click()
     assert shown.ask("x.frozen()") is None
     assert not ghosts.count()
     shown.agrees()
+
+
+PALE = "[fill='var(--rk-page)']"
 
 
 def test_a_model_brings_its_number_of_heads_along(offline: Any) -> None:
@@ -176,6 +186,52 @@ def test_a_model_brings_its_number_of_heads_along(offline: Any) -> None:
         assert shown.state == explorer.checked({"model": name}, shown.state)
         assert shown.state["kv_heads"] == rk.model(name).kv_heads
         shown.agrees()
+
+
+def test_checkpoints_shrink_the_bar_of_memory_and_lengthen_that_of_time_to_the_numbers_of_the_kit(offline: Any) -> None:
+    """By the keyboard: from no checkpoint, with which the step does not fit, to all layers, with which it does."""
+    of, card = rk.model("gpt2"), rk.accelerator("A10")
+    explorer = rk.explore_training(of, card, batch=64, seq=1024)
+    page = offline(as_page(explorer))
+    shown = Shown(explorer, page.locator("[data-rk]"))
+    slider, sentence = shown.slider("checkpoint"), page.locator(".rk-sentence")
+
+    def bars() -> dict[str, float]:
+        """How wide each part of the two bars is, in what it stands for: a bar or its limit takes all the room."""
+        sizes = [(float(width), float(height)) for width, height in shown.ask(BOXES)]
+        wide = [width for width, height in sizes if height > 20]
+        wide = wide[1:] if len(wide) == 9 else wide  # what is beyond the card's memory
+        room = shown.ask("root.querySelector('svg').viewBox.baseVal.width") - 16
+        step = of.training(64, 1024, checkpoint=shown.state["checkpoint"])
+        scales = [max(float(step.memory_bytes), card.memory)] * 4 + [rk.roofline(card, "bf16").time(step)] * 4
+        parts = [*step.memory, "forward", "backward", "again", "update"]
+        return {part: width / room * scale for part, width, scale in zip(parts, wide, scales, strict=True)}
+
+    slider.focus()
+    for key, n in (("Home", 0), ("ArrowRight", 1), ("End", of.layers), ("ArrowLeft", of.layers - 1)):
+        page.keyboard.press(key)
+        assert shown.state["checkpoint"] == n and slider.get_attribute("aria-valuetext") == str(n)
+        step, roof = of.training(64, 1024, checkpoint=n), rk.roofline(card, "bf16")
+        seen, time_of = bars(), roof.time(step)
+        for what, held in step.memory.items():
+            assert seen[what] == pytest.approx(float(held), abs=2e-3 * max(card.memory, float(step.memory_bytes))), what
+        assert seen["forward"] == pytest.approx(roof.time(step.forward), abs=2e-3 * time_of)
+        assert seen["backward"] + seen["again"] == pytest.approx(roof.time(step.backward), abs=4e-3 * time_of)
+        assert (seen["again"] > 0) == (n > 0)
+        words = f"a step keeps {formatted(float(step.memory_bytes), 'B')} (weights"
+        assert words in sentence.text_content() and f"{n} of {of.layers} layers" in sentence.text_content()
+        assert f"takes at least {formatted(time_of, 's')} (forward" in sentence.text_content()
+        fits = step.memory_bytes <= card.memory
+        assert fits == (n > 1) == ("Does not fit" not in page.locator("p.rk-spoken[role=status]").text_content())
+        largest = f"The largest batch that fits is {of.largest_training_batch(card, 1024, checkpoint=n)}."
+        assert (largest in sentence.text_content()) == fits
+        assert page.locator(".rk-figure svg").get_attribute("aria-label").startswith(sentence.text_content())
+        shown.agrees()
+
+
+BOXES = """[...root.querySelectorAll(".rk-figure rect[opacity]")].map(
+  box => ["width", "height"].map(side => box.getAttribute(side))
+)"""
 
 
 def test_widths_of_less_than_a_byte_stand_in_the_formulas_as_they_are(offline: Any) -> None:
@@ -243,7 +299,7 @@ def test_copy_as_python_gives_a_call_that_makes_the_same_explorer(make: Any, off
     assert page.locator(".rk-note code").text_content() == shown.ask("x.python()")
 
 
-@OF_FOUR
+@OF_FIVE
 def test_what_is_saved_can_be_opened_elsewhere(make: Any, offline: Any) -> None:
     from PIL import Image
 
@@ -298,7 +354,7 @@ def test_a_saved_table_says_nothing_of_a_bound_that_there_is_not(offline: Any) -
     assert (row["scores_bound"], row["whole_bound"]) == ("NaN", "memory")
 
 
-@OF_FOUR
+@OF_FIVE
 def test_a_saved_page_is_live_without_a_network_and_looks_as_it_was_saved(
     make: Any, offline: Any, tmp_path: Path
 ) -> None:
@@ -340,11 +396,11 @@ def test_a_reload_restores_the_state_and_a_new_explorer_starts_anew(offline: Any
 
 
 def test_several_explorers_on_a_page_do_not_touch_each_other(offline: Any) -> None:
-    explorers = [made(make) for make in FOUR.values()]
+    explorers = [made(make) for make in FIVE.values()]
     page = offline(as_page(*explorers, explorers[0]))
     shown = [Shown(explorer, page.locator("[data-rk]").nth(i)) for i, explorer in enumerate([*explorers, explorers[0]])]
     drag(page, shown[0].slider("batch"), 0.9)
-    assert shown[0].state != shown[4].state == explorers[0].state
+    assert shown[0].state != shown[-1].state == explorers[0].state
     for one in shown:
         one.agrees()
     ids = page.locator("[id]").evaluate_all("nodes => nodes.map(node => node.id)")
@@ -568,7 +624,7 @@ def test_a_browser_that_lacks_something_keeps_the_picture_and_is_told_why(featur
     assert page.locator("[data-rk] img").evaluate("image => image.naturalWidth") == 720
 
 
-@OF_FOUR
+@OF_FIVE
 def test_without_scripts_there_is_a_picture_with_words(make: Any, offline: Any) -> None:
     explorer = made(make)
     page = offline(as_page(explorer), java_script_enabled=False)
@@ -582,7 +638,7 @@ def test_without_scripts_there_is_a_picture_with_words(make: Any, offline: Any) 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_axe_finds_nothing_serious(theme: str, offline: Any) -> None:
     axe = installed("axe_playwright_python.sync_playwright", "axe-playwright-python")
-    explorers = [made(make) for make in FOUR.values()]
+    explorers = [made(make) for make in FIVE.values()]
     page = offline(as_page(*explorers, theme=theme))
     Shown(explorers[0], page.locator("[data-rk]").first).drag("batch", 0.9)  # what does not fit is shown, too
     page.get_by_role("button", name="Copy as Python").first.click()
@@ -601,11 +657,11 @@ def stored_explorers() -> list[Any]:
 
 
 def test_each_explorer_is_live_in_jupyterlab(lab: Any) -> None:
-    cells = [f"import roofline_kit as rk\nrk.explore_{name}()" for name in FOUR]
-    lab.write("four.ipynb", *cells)
-    with lab.open("four.ipynb") as notebook:
+    cells = [f"import roofline_kit as rk\nrk.explore_{name}()" for name in FIVE]
+    lab.write("five.ipynb", *cells)
+    with lab.open("five.ipynb") as notebook:
         notebook.run_all()
-        for i, make in enumerate(FOUR.values()):
+        for i, make in enumerate(FIVE.values()):
             dragged(notebook, notebook.explorer(make(), i))
 
 

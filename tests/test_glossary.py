@@ -121,6 +121,7 @@ def test_letters_in_the_formulas_of_explorers_are_letters_of_the_table() -> None
         rk.explore_roofline(),
         rk.explore_attention(),
         rk.explore_sparse(),
+        rk.explore_training(),
     ]
     shown = [formula.math for explorer in explorers for of in explorer.formulas.values() for formula in of]
     found = {letter for math in shown for letter in re.findall(r"<mi[^>]*>([A-Za-z])[′″]?</mi>", math)}

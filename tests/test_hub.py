@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from browser import FOUR, REPOSITORY, Lab, dragged, explorers_in
+from browser import FIVE, REPOSITORY, Lab, dragged, explorers_in
 from hub import Hub, available, running
 from needed import installed, missing
 from upstream import begun, git, published, source
@@ -93,13 +93,13 @@ def test_a_lesson_runs_and_its_explorer_is_live(hub: Hub, students: dict[str, La
         dragged(notebook, notebook.explorer(explorer))
 
 
-def test_the_four_explorers_are_live_beside_it(students: dict[str, Lab]) -> None:
-    cells = [f"import roofline_kit as rk\nrk.explore_{name}()" for name in FOUR]
-    students["bob"].write("roofline/four.ipynb", *cells)
-    with students["bob"].open("roofline/four.ipynb") as notebook:
+def test_the_five_explorers_are_live_beside_it(students: dict[str, Lab]) -> None:
+    cells = [f"import roofline_kit as rk\nrk.explore_{name}()" for name in FIVE]
+    students["bob"].write("roofline/five.ipynb", *cells)
+    with students["bob"].open("roofline/five.ipynb") as notebook:
         notebook.run_all()
-        for i, name in enumerate(FOUR):
-            dragged(notebook, notebook.explorer(FOUR[name](), i))
+        for i, name in enumerate(FIVE):
+            dragged(notebook, notebook.explorer(FIVE[name](), i))
 
 
 def test_the_same_link_brings_what_is_new(hub: Hub, students: dict[str, Lab]) -> None:

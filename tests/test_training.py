@@ -246,8 +246,8 @@ def test_checkpoints_keep_an_input_a_layer_and_one_layer_at_a_time() -> None:
     model = rk.Model("layers", layers=6, hidden=64, heads=4)
     none, some, every = (model.training(2, 32, checkpoint=n) for n in (None, 2, "all"))
     one, x = none.memory["activations"] / 6, 2 * 32 * 64 * 2
-    assert every.memory["activations"] == 5 * x + one
-    assert some.memory["activations"] == 4 * one + x + one
+    assert every.memory["activations"] == 5 * x + one  # where one layer is computed again
+    assert some.memory["activations"] == 4 * one + 2 * x  # at the end of the forward pass
     assert none.once == some.once == every.once == none.forward.matmul_flops + none.backward.matmul_flops
     last = 2 * (2 * 32) * 256 * 64  # the last product of a layer is not computed again
     again = model.layers * (none.forward.matmul_flops / 6 - last)
@@ -323,6 +323,13 @@ def test_the_largest_batch_fits_and_one_more_does_not(checkpoint: Any) -> None:
     assert fits <= card.memory < does_not
 
 
+def test_a_largest_batch_is_a_number_of_numbers() -> None:
+    with pytest.raises(ValueError, match="gpt2: s must be numbers for a largest batch"):
+        rk.model("gpt2").largest_training_batch("A10", s)
+    with pytest.raises(TypeError, match="the largest batch is looked for, so none is given"):
+        rk.model("gpt2").largest_training_batch("A10", 64, batch=3)
+
+
 def test_what_does_not_fit_says_by_how_much() -> None:
     with pytest.raises(ValueError, match=r"a step on 1 context of 128 tokens needs 1\d\d\.\d\d GB, .* GB more"):
         rk.model("llama-2-7b").largest_training_batch("A100-40GB", 128)
@@ -367,6 +374,8 @@ def test_six_flops_a_parameter_and_token_are_what_the_matrices_take() -> None:
         ({"checkpoint": -1}, "checkpoint is -1"),
         ({"checkpoint": True}, "checkpoint is True"),
         ({"dtype": "bf61"}, "did you mean 'bf16'"),
+        ({"gradients": "int64"}, "training, gradients: unknown dtype 'int64'"),
+        ({"dtype": "tf32"}, "training, dtype: unknown dtype 'tf32'"),
         ({"states": "fp23"}, "training, states: .*did you mean 'fp32'"),
         ({"accumulate": 0}, "accumulate"),
         ({"batch": 0}, "batch"),

@@ -215,7 +215,7 @@ def model_programs(
         programs[stage] = Program(inputs, made, cost_outputs(parts, *sizes, *extra, *widths.fixed))
         formulas[stage] = [*_flops_and_bytes(parts, widths.of), cache]
     return {
-        "programs": programs, "messages": [NO_PEAK, *broken, *_fits()], "formulas": formulas, "select": ("stage",),
+        "programs": programs, "messages": [NO_PEAK, *broken, *fits()], "formulas": formulas, "select": ("stage",),
         "table": cost_table(parts_of(first)),
     }  # fmt: skip
 
@@ -275,7 +275,7 @@ def _shares(tokens: sympy.Expr, parts: Iterable[str]) -> dict[str, sympy.Expr]:
     return {"attention_share": seconds["attention"] / seconds["whole"], **throughputs}
 
 
-def _fits() -> list[Message]:
+def fits() -> list[Message]:
     """What is said where the card is too small."""
     needs = "Does not fit: this needs {needed:B}, {excess:B} more than the {memory:B} of {accelerator}; "
     return [

@@ -41,6 +41,7 @@ function format(value, kind) {
     return value === true ? "yes" : value === false ? "no" : String(value);
   if (Number.isNaN(value)) return "–";
   if (kind === "bound") return value >= 1 ? "compute-bound" : "memory-bound";
+  if (kind === "%" && value > 0 && value < 1e-3) return "< 0.1 %";
   if (kind === "%") return grouped(Number((100 * value).toPrecision(2))) + " %";
   if (kind === "int")
     return Math.abs(value) < 1e15 ? grouped(Math.floor(value + 0.5)) : format(value, "si").trim();
@@ -89,6 +90,30 @@ function wrapped(text, room) {
 const tenth = (x) => Math.floor(x * 10 + 0.5) / 10;
 const dots = (points) => points.map(([x, y]) => tenth(x) + "," + tenth(y)).join(" ");
 
+const bold = { "font-weight": "bold" };
+const words = (k, x, y, text, fill, more = {}) => [
+  "text",
+  {
+    x: tenth(x),
+    y: tenth(y),
+    fill,
+    "font-size": tenth(12.5 * k),
+    "text-anchor": "start",
+    ...more,
+  },
+  text,
+];
+
+// The title; what does not fit or does not exist takes its place, which has room for two lines, so
+// that nothing jumps.
+function heading(view, at, message, { width, scale: k }) {
+  const text = message ? message.text : fill(view.title, at),
+    look = { "font-size": tenth(15 * k), ...bold };
+  return wrapped(text, Math.floor((width - 16 * k) / (9 * k))).map((line, i) =>
+    words(k, 8 * k, (20 + 19 * i) * k, line, message ? "warning" : "ink", look),
+  );
+}
+
 // now, ghost: {at, sweeps: {control: [at, …]}}; ghost is the frozen state or null. frame: {width,
 // height, scale}.
 function draw(view, now, ghost, message, frame) {
@@ -96,33 +121,10 @@ function draw(view, now, ghost, message, frame) {
     marks = [],
     at = now.at;
   const put = (tag, attributes, text = "") => marks.push([tag, attributes, text]);
-  const write = (x, y, text, fill, more = {}) =>
-    put(
-      "text",
-      {
-        x: tenth(x),
-        y: tenth(y),
-        fill,
-        "font-size": tenth(12.5 * k),
-        "text-anchor": "start",
-        ...more,
-      },
-      text,
-    );
-  const bold = { "font-weight": "bold" };
+  const write = (...given) => marks.push(words(k, ...given));
   put("rect", { x: 0, y: 0, width, height, fill: "page" });
-  // What does not fit or does not exist takes the title's place, which has room for two lines, so
-  // that nothing jumps.
-  const title = wrapped(
-    message ? message.text : fill(view.title, at),
-    Math.floor((width - 16 * k) / (9 * k)),
-  );
-  title.forEach((line, i) =>
-    write(8 * k, (20 + 19 * i) * k, line, message ? "warning" : "ink", {
-      "font-size": tenth(15 * k),
-      ...bold,
-    }),
-  );
+  const title = heading(view, at, message, frame);
+  marks.push(...title);
   if (message && message.blocks) return marks;
   const narrow = width < 480,
     top = (34 + 19 * Math.max(2, title.length) + (narrow ? 14 : 0)) * k,
@@ -462,6 +464,105 @@ function decades(x0, x1) {
   return found;
 }
 
+// Stacked bars, each with a title above and names below; and the height, which may have to be more.
+function drawBars(view, now, ghost, message, { width, height: wanted, scale: k }) {
+  const title = heading(view, now.at, message, { width, scale: k });
+  const columns = width < 480 ? 2 : Math.max(...view.bars.map((bar) => bar.parts.length));
+  const rows = Math.max(...view.bars.map((bar) => Math.ceil(bar.parts.length / columns)));
+  const top = (22 + 19 * Math.max(2, title.length)) * k,
+    around = (66 + 36 * rows) * k; // around a bar: what is above and below it
+  const room = Math.floor((wanted - top) / view.bars.length) - around,
+    thick = Math.max(26 * k, Math.min(90 * k, room));
+  const height = Math.ceil(Math.max(wanted, top + view.bars.length * (around + thick)));
+  const marks = [["rect", { x: 0, y: 0, width, height, fill: "page" }, ""], ...title];
+  if (!(message && message.blocks))
+    view.bars.forEach((bar, i) => {
+      const y = top + i * (around + thick) + 38 * k;
+      marks.push(...drawStack(bar, now.at, ghost?.at, { y, thick, width, columns, k }));
+    });
+  return { width, height, marks };
+}
+
+// One bar whose upper edge is at y; below it, thin and pale, that of the frozen state.
+function drawStack(bar, at, frozen, { y, thick, width, columns, k }) {
+  const left = 8 * k,
+    right = width - 8 * k,
+    marks = [];
+  const sum = (source) => bar.parts.reduce((all, [value]) => all + source[value], 0);
+  const total = sum(at),
+    limit = at[bar.limit],
+    was = frozen ? sum(frozen) : 0,
+    before = was > 0 && was < Infinity ? frozen : null, // it may have no such numbers
+    most = Math.max(total, limit, before ? was : 0);
+  const X = (v) => left + (v / most) * (right - left);
+  const box = (x, from, to, end, fill, opacity = 1) =>
+    marks.push([
+      "rect",
+      {
+        x: tenth(x),
+        y: tenth(from),
+        width: Math.max(0, tenth(to - x)),
+        height: tenth(end - from),
+        fill,
+        opacity,
+      },
+      "",
+    ]);
+  const line = (points, stroke, wide, more = {}) =>
+    marks.push([
+      "polyline",
+      { points: dots(points), fill: "none", stroke, "stroke-width": tenth(wide * k), ...more },
+      "",
+    ]);
+  const write = (...given) => marks.push(words(k, ...given));
+  const bottom = y + thick,
+    low = bottom - (before ? 12 * k : 0);
+  write(left, y - 26 * k, fill(bar.title, at), "ink", bold);
+  if (bar.beyond && total > limit) box(X(limit), y - 20 * k, right, bottom, bar.beyond);
+  const rows = [[at, y, low, 1]];
+  if (before) rows.push([before, low + 3 * k, bottom, 0.45]);
+  for (const [source, above, below, opacity] of rows) {
+    let begin = 0;
+    for (const [value, , color] of bar.parts) {
+      box(X(begin), above, X(begin + source[value]), below, color, opacity);
+      begin += source[value];
+      // so that no two colours touch
+      const edge = [
+        [X(begin), above],
+        [X(begin), below],
+      ];
+      line(edge, "page", 1.5);
+    }
+  }
+  const place = X(limit);
+  const down = [
+    [place, y - 18 * k],
+    [place, bottom + 4 * k],
+  ];
+  line(down, "ink", 1.6, { "stroke-dasharray": "7,4" });
+  const text = fill(width < 480 ? bar.brief : bar.words, at),
+    w = text.length * 7.6 * k;
+  if (place - 6 * k - w >= left)
+    write(place - 6 * k, y - 8 * k, text, "ink", { "text-anchor": "end", ...bold });
+  else write(Math.min(place + 6 * k, right - w), y - 8 * k, text, "ink", bold);
+  let begin = 0;
+  bar.parts.forEach(([value, label, color], i) => {
+    const x = left + ((i % columns) * (right - left)) / columns,
+      under = bottom + (20 + 36 * Math.floor(i / columns)) * k;
+    box(x, under, x + 10 * k, under + 10 * k, color);
+    const leader = [
+      [X(begin + at[value] / 2), bottom],
+      [x + 5 * k, under],
+    ];
+    if (columns === bar.parts.length && at[value] > 0) line(leader, color, 1.5);
+    begin += at[value];
+    write(x + 15 * k, under + 10 * k, label, color, bold);
+    const share = format(at[value] / total, "%");
+    write(x + 15 * k, under + 25 * k, `${format(at[value], bar.unit)}, ${share}`, "ink");
+  });
+  return marks;
+}
+
 // Which tokens (columns) each query (rows) reads, for blocks, a window and a choice of blocks.
 function drawMask(mask, at, frame) {
   const { scale: k, left, top } = frame,
@@ -558,6 +659,7 @@ function chosenBlocks(t, block, selected) {
 // The whole picture: the chart, and beside or below it the mask, where there is one.
 function picture(view, now, ghost, message, width, height) {
   const scale = width >= 1000 ? 1.3 : 1;
+  if (view.bars) return drawBars(view, now, ghost, message, { width, height, scale });
   if (!view.mask)
     return { width, height, marks: draw(view, now, ghost, message, { width, height, scale }) };
   const wide = width >= 640,

@@ -21,7 +21,7 @@ from typing import Any
 
 from PIL import Image, ImageColor, ImageDraw, ImageFont
 
-from .views import Area, Curve, Dots, Label, Line, Mask, Point, View
+from .views import Area, Bars, Curve, Dots, Label, Line, Mask, Point, Stack, View
 
 Mark = tuple[str, dict[str, Any], str]
 Piece = tuple[tuple[float, float], tuple[float, float]]  # of a line, from one point to another
@@ -65,6 +65,8 @@ def _number(value: float, kind: str) -> str:
     if kind == "bound":
         return "compute-bound" if value >= 1 else "memory-bound"
     if kind == "%":
+        if 0 < value < 1e-3:
+            return "< 0.1 %"
         return _grouped(significant(100 * value, 2)) + " %"
     if kind == "int":
         return _grouped(math.floor(value + 0.5)) if abs(value) < 1e15 else _with_prefix(value, "").strip()
@@ -129,6 +131,26 @@ def _decade(value: float, up: bool) -> int:
     return math.ceil(math.log10(value) - 1e-9) if up else math.floor(math.log10(value) + 1e-9)
 
 
+def words(x: float, y: float, text: str, fill: str, **more: Any) -> Mark:
+    """A mark: some words."""
+    known = {"x": tenth(x), "y": tenth(y), "fill": fill, "font-size": 12.5, "text-anchor": "start"}
+    return "text", known | more, text
+
+
+def line(points: Any, stroke: str, width: float, **more: Any) -> Mark:
+    """A mark: a line through points."""
+    known = {"points": _dots(points), "fill": "none", "stroke": stroke, "stroke-width": tenth(width)}
+    return "polyline", known | {name.replace("_", "-"): x for name, x in more.items()}, ""
+
+
+def heading(view: View | Bars, at: Mapping[str, Any], message: Any, width: float) -> list[Mark]:
+    """The title; what does not fit or does not exist takes its place, which has room for two lines."""
+    text = message["text"] if message else filled(view.title, at)
+    parts = wrapped(text, math.floor((width - 16) / 9))
+    color, look = "warning" if message else "ink", {"font-size": 15.0, **BOLD}
+    return [words(8, 20 + 19 * i, part, color, **look) for i, part in enumerate(parts)]
+
+
 class Drawing:
     """Draws one view of an explorer; `marks` is the result. The names and the order are those of `draw` in live.js.
 
@@ -140,10 +162,8 @@ class Drawing:
         self.view, self.at, self.width, self.marks = view, now["at"], width, list[Mark]()
         self.narrow = width < 480  # a phone
         self.put("rect", x=0, y=0, width=width, height=height, fill="page")
-        # What does not fit or does not exist takes the title's place, which has room for two lines.
-        title = wrapped(message["text"] if message else filled(view.title, self.at), math.floor((width - 16) / 9))
-        for i, line in enumerate(title):
-            self.write(8, 20 + 19 * i, line, "warning" if message else "ink", **{"font-size": 15.0}, **BOLD)
+        title = heading(view, self.at, message, width)
+        self.marks += title
         if message and message["blocks"]:
             return
         self.top, self.bottom = 34 + 19 * max(2, len(title)) + 14 * self.narrow, height - 42
@@ -168,12 +188,11 @@ class Drawing:
 
     def write(self, x: float, y: float, text: str, fill: str, **more: Any) -> None:
         """A mark: some words."""
-        known = {"x": tenth(x), "y": tenth(y), "fill": fill, "font-size": 12.5, "text-anchor": "start"}
-        self.marks.append(("text", known | more, text))
+        self.marks.append(words(x, y, text, fill, **more))
 
     def line(self, points: Any, stroke: str, width: float, **more: Any) -> None:
         """A mark: a line through points."""
-        self.put("polyline", points=_dots(points), fill="none", stroke=stroke, stroke_width=tenth(width), **more)
+        self.marks.append(line(points, stroke, width, **more))
 
     def axes(self, now: Any, ghost: Any, height: float) -> None:
         """Limits, shaded areas, grid, ticks, names. The axes hold all that is drawn, the vertical in whole decades."""
@@ -490,10 +509,87 @@ def chosen_blocks(t: int, block: int, selected: int) -> list[int]:
     return chosen + [1 + math.floor((i + 0.5) * between / more) for i in range(more)]
 
 
+# --- stacked bars: the names are those of `drawBars` in live.js -----------------------------------
+
+
+def bars_marks(view: Bars, now: Any, ghost: Any, message: Any, width: float, height: float) -> tuple[list[Mark], float]:
+    """Stacked bars, each with a title above and names below; and the height, which may have to be more."""
+    title = heading(view, now["at"], message, width)
+    columns = 2 if width < 480 else max(len(bar.parts) for bar in view.bars)
+    rows = max(math.ceil(len(bar.parts) / columns) for bar in view.bars)
+    top, around = 22 + 19 * max(2, len(title)), 66 + 36 * rows  # around a bar: what is above and below it
+    thick = max(26, min(90, math.floor((height - top) / len(view.bars)) - around))
+    height = max(height, top + len(view.bars) * (around + thick))
+    marks: list[Mark] = [("rect", {"x": 0, "y": 0, "width": width, "height": height, "fill": "page"}, "")]
+    marks += title
+    if message and message["blocks"]:
+        return marks, height
+    for i, bar in enumerate(view.bars):
+        y = top + i * (around + thick) + 38
+        marks += stack_marks(bar, now["at"], ghost and ghost["at"], y, thick, width, columns)
+    return marks, height
+
+
+def stack_marks(
+    bar: Stack, at: Mapping[str, Any], before: Any, y: float, thick: float, width: float, columns: int
+) -> list[Mark]:  # fmt: skip
+    """One bar whose upper edge is at y; below it, thin and pale, that of the frozen state."""
+    left, right = 8.0, width - 8.0
+    total, limit = sum(at[value] for value, _, _ in bar.parts), at[bar.limit]
+    was = sum(before[value] for value, _, _ in bar.parts) if before else 0
+    before = before if 0 < was < math.inf else None  # a frozen state may have no such numbers
+    most = max(total, limit, was if before else 0)
+
+    def X(v: float) -> float:
+        return left + v / most * (right - left)
+
+    bottom, low = y + thick, y + thick - (12 if before else 0)
+    marks = [words(left, y - 26, filled(bar.title, at), "ink", **BOLD)]
+    if bar.beyond and total > limit:
+        marks.append(box(X(limit), y - 20, right, bottom, bar.beyond))
+    rows = [(at, y, low, 1.0)] + ([(before, low + 3, bottom, 0.45)] if before else [])
+    for source, above, below, opacity in rows:
+        begin = 0.0
+        for value, _, color in bar.parts:
+            marks.append(box(X(begin), above, X(begin + source[value]), below, color, opacity))
+            begin += source[value]
+            marks.append(line([(X(begin), above), (X(begin), below)], "page", 1.5))  # so that no two colours touch
+    marks.append(line([(X(limit), y - 18), (X(limit), bottom + 4)], "ink", 1.6, stroke_dasharray="7,4"))
+    marks.append(limit_name(filled(bar.brief if width < 480 else bar.words, at), X(limit), left, right, y - 8))
+    begin = 0.0
+    for i, (value, label, color) in enumerate(bar.parts):
+        x, under = left + i % columns * (right - left) / columns, bottom + 20 + 36 * (i // columns)
+        marks.append(box(x, under, x + 10, under + 10, color))
+        if columns == len(bar.parts) and at[value] > 0:
+            marks.append(line([(X(begin + at[value] / 2), bottom), (x + 5, under)], color, 1.5))
+        begin += at[value]
+        marks.append(words(x + 15, under + 10, label, color, **BOLD))
+        share = formatted(at[value] / total, "%")
+        marks.append(words(x + 15, under + 25, f"{formatted(at[value], bar.unit)}, {share}", "ink"))
+    return marks
+
+
+def box(x: float, y: float, right: float, bottom: float, fill: str, opacity: float = 1.0) -> Mark:
+    """A mark: a filled rectangle."""
+    size = {"width": max(0.0, tenth(right - x)), "height": tenth(bottom - y)}
+    return "rect", {"x": tenth(x), "y": tenth(y)} | size | {"fill": fill, "opacity": opacity}, ""
+
+
+def limit_name(text: str, x: float, left: float, right: float, y: float) -> Mark:
+    """The words on a limit: before it where there is room for them."""
+    w = len(text) * 7.6
+    if x - 6 - w >= left:
+        return words(x - 6, y, text, "ink", **{"text-anchor": "end"}, **BOLD)
+    return words(min(x + 6, right - w), y, text, "ink", **BOLD)
+
+
 def picture(
-    view: View, now: Any, ghost: Any, message: Any, width: int = 720, height: int = 418
+    view: View | Bars, now: Any, ghost: Any, message: Any, width: int = 720, height: int = 418
 ) -> tuple[list[Mark], int]:
     """All marks and the height: the chart, and beside it the mask where there is one."""
+    if isinstance(view, Bars):
+        marks, tall = bars_marks(view, now, ghost, message, width, height)
+        return marks, math.ceil(tall)
     if view.mask is None:
         return Drawing(view, now, ghost, message, width, height).marks, height
     part = math.floor(width * 0.6)

@@ -23,7 +23,7 @@ from ...pictures.themes import THEMES
 from .controls import Control, asset, stopping
 from .picture import data_uri, filled, picture, png, svg
 from .program import PRELUDE, Program, fraction
-from .views import Curve, Dots, Formula, Lookup, Message, Table, View, told
+from .views import Bars, Curve, Dots, Formula, Lookup, Message, Table, View, told
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,7 +42,7 @@ class Explorer:
     call: Sequence[str]
     controls: Sequence[Control]
     programs: Mapping[str, Program]
-    views: Mapping[str, View]
+    views: Mapping[str, View | Bars]
     sentence: str
     table: Table
     formulas: Mapping[str, Sequence[Formula]]
@@ -257,7 +257,7 @@ body {{ max-width: 1200px; margin: 0 auto; padding: 8px; font: 14px/1.45 system-
 # How formulas write what is too long for them, in letters of the glossary; live.js tells what they mean.
 LETTERS = {
     "batch": "b", "context": "T", "hidden": "h", "heads": "H", "kv_heads": "H′", "head_dim": "d", "layers": "L",
-    "mlp_hidden": "f", "dtype_bytes": "w", "weight_bytes": "w′", "cache_bytes": "w″",
+    "mlp_hidden": "f", "seq": "N", "dtype_bytes": "w", "weight_bytes": "w′", "cache_bytes": "w″",
 }  # fmt: skip
 
 
@@ -271,7 +271,9 @@ def mathml(formula: sympy.Expr) -> str:
         letter = LETTERS.get(formula.name, formula.name).replace("_", " ")
         return f'<mi data-s="{escape(formula.name)}">{escape(letter)}</mi>'
     if formula.is_Add:
-        first, *rest = _as_written(formula)
+        terms = _as_written(formula)
+        first = next((term for term in terms if not _is_negative(term)), terms[0])
+        rest = [term for term in terms if term is not first]
         return _row(mathml(first), *(_signed(term) for term in rest))
     over, under = fraction(formula)
     if under:
@@ -294,8 +296,12 @@ def _row(*parts: str) -> str:
     return f"<mrow>{''.join(parts)}</mrow>"
 
 
+def _is_negative(term: sympy.Expr) -> bool:
+    return bool(term.as_coeff_Mul()[0].is_negative)
+
+
 def _signed(term: sympy.Expr) -> str:
-    return f"<mo>-</mo>{mathml(-term)}" if term.as_coeff_Mul()[0].is_negative else f"<mo>+</mo>{mathml(term)}"
+    return f"<mo>-</mo>{mathml(-term)}" if _is_negative(term) else f"<mo>+</mo>{mathml(term)}"
 
 
 def _factor(part: sympy.Expr) -> str:

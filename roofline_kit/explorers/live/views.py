@@ -143,6 +143,34 @@ class View:
     mask: Mask | None = None
 
 
+@dataclass(frozen=True)
+class Stack:
+    """A bar of parts, one after the other, each with its name and value below.
+
+    title : words above it. unit : of its values. parts : (value, label, colour) of each. limit : a value that a line
+    marks, with words on it; brief : in a picture as narrow as a phone. beyond : the colour of what is beyond the line,
+    where the bar goes there; none unless given.
+    """
+
+    title: str
+    unit: str
+    parts: Sequence[tuple[str, str, str]]
+    limit: str
+    words: str
+    brief: str
+    beyond: str = ""
+
+
+@dataclass(frozen=True)
+class Bars:
+    """What is drawn instead of axes and marks: stacked bars, one below the other, each with a scale of its own."""
+
+    title: str
+    bars: Sequence[Stack]
+    marks: Sequence[Any] = field(default=(), init=False)
+    mask: None = field(default=None, init=False)
+
+
 # --- beside the picture -------------------------------------------------------------------------------
 
 
@@ -212,7 +240,7 @@ def told(part: Any) -> dict[str, Any]:
     if isinstance(part, Control):
         return _told_control(part)
     all_fields = {IN_JAVASCRIPT.get(one.name, one.name): getattr(part, one.name) for one in fields(part)}
-    if isinstance(part, View) and part.mask is None:
+    if isinstance(part, (View, Bars)) and part.mask is None:
         del all_fields["mask"]
     return all_fields
 
