@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
@@ -66,40 +66,39 @@ def explore_training(
     >>> explore_training(checkpoint="all")
     llama-2-7b on H200 in bf16 with adam (copy of the weights: fp32), batch 1 of 2,048 tokens, 32 of 32 layers ...
     """
-    of = a_model(model)
-    awake = str(choose("awake", awake, AWAKE))
+    of, ways, awake = a_model(model), _ways(fused), str(choose("awake", awake, AWAKE))
+    chosen = {"fused": ways[0]} if len(ways) == 2 else {}
+    if isinstance(checkpoint, str):
+        choose("checkpoint", checkpoint, ("all",), f"{of.name}: ")
+        checkpoint = of.layers
+    checkpoint = checkpoint or 0
+    again, layers = _checkpoints(of, checkpoint)
     machines, peaks = machine_controls([accelerator], DTYPES)
-    again, sets = _checkpoints(of)
-    first = of.layers if isinstance(checkpoint, str) and choose("checkpoint", checkpoint, ("all",)) else checkpoint or 0
-    layers = slider("checkpoint", "checkpointed layers", range(of.layers + 1), first)
     controls = [
-        slider("batch", "batch size", BATCHES, batch), slider("seq", "tokens of each", SEQS, seq),
-        Control("checkpoint", layers.label, layers.values, sets=sets),
+        slider("batch", "batch size", BATCHES, batch), slider("seq", "tokens of each", SEQS, seq), layers,
+        *(Control(name, "fused attention", [False, True], "check") for name in chosen),
         Control("model", "model", [of.name], "choice"), *machines,
         Control("optimizer", "optimizer", list(STATES), "choice"),
         Control("master", "copy of the weights", COPIES, "choice"),
     ]  # fmt: skip
-    ways = _ways(fused)
-    if len(ways) == 2:
-        controls.insert(3, Control("fused", "fused attention", [False, True], "check"))
     updates = _updates(gradients, states)
     inputs = inputs_of(controls, "peak", *(table.sets for table in updates))
-    steps = {way: _step(of, again, way, causal, awake) for way in ways}
-    made = {way: _made(of, again, step, gradients) for way, step in steps.items()}
-    keys = {way: str(way).lower() if len(ways) == 2 else "" for way in ways}
-    chosen = {"fused": ways[0]} if len(ways) == 2 else {}
+    made = {}
+    for way in ways:
+        made[str(way).lower() if chosen else ""] = _made(of, again, _step(of, again, way, causal, awake), gradients)
     apart = {"gradients": (gradients, None), "states": (states, "fp32")}
-    call = differing(**apart, causal=(causal, False), awake=(awake, "most"))
+    call = ["fused=[{fused...}]"] if chosen else differing(fused=(ways[0], False))
+    call += differing(**apart, causal=(causal, False), awake=(awake, "most"))
     said = "".join(f", {what} in {given}" for what, (given, usual) in apart.items() if given != usual)
     return Explorer(
-        name="explore_training", controls=controls, views={"": VIEW}, sentence=SENTENCE.replace("APART", said),
-        remarks={"room": "The largest batch that fits is {largest:int}."}, table=TABLE, select=tuple(chosen),
-        programs={keys[way]: Program(inputs, each, OUTPUTS) for way, each in made.items()},
-        formulas={keys[way]: _shown(each) for way, each in made.items()},
-        call=[*(["fused=[{fused...}]"] if chosen else differing(fused=(ways[0], False))), *call],
+        name="explore_training", call=call, controls=controls, views={"": VIEW}, table=TABLE, select=tuple(chosen),
+        sentence=SENTENCE.replace("APART", said),
+        remarks={"room": "The largest batch that fits is {largest:int}."},
+        programs={way: Program(inputs, each, OUTPUTS) for way, each in made.items()},
+        formulas={way: _shown(each) for way, each in made.items()},
         messages=[NO_PEAK, *fits()], tables=[peaks, *updates], frozen=frozen, defaults=DEFAULTS,
         state={
-            "batch": batch, "seq": seq, "checkpoint": first, "model": of.name, "dtype": dtype,
+            "batch": batch, "seq": seq, "checkpoint": checkpoint, "model": of.name, "dtype": dtype,
             "accelerator": name_of(accelerator), "optimizer": optimizer, "master": master or "none", **chosen,
         },
     )  # fmt: skip
@@ -127,16 +126,20 @@ SENTENCE = (
 # --- the formulas -----------------------------------------------------------------------------------------
 
 
-def _checkpoints(of: Model) -> tuple[tuple[Any, ...], dict[int, dict[str, int]]]:
-    """How many layers of each kind are checkpoints: as symbols, and by how many there are in all."""
+def _checkpoints(of: Model, start: Any) -> tuple[tuple[Any, ...], Control]:
+    """How many layers of each kind are checkpoints, as symbols; and the slider of how many are in all, which sets them.
+
+    start : where it begins.
+    """
     kinds = [kind for _, kind in of.kinds]
+    layers = slider("checkpoint", "checkpointed layers", range(of.layers + 1), start)
     if len(kinds) == 1:
-        return (symbols("checkpoint"),), {}
+        return (symbols("checkpoint"),), layers
     names = [f"checkpoint_{i}" for i in range(1, len(kinds) + 1)]
     turns = [kinds.index(of.like_layer(i)) for i in range(len(of.pattern))]
     each = [turns[i % len(turns)] for i in range(of.layers)]
     counted = {n: {name: each[:n].count(i) for i, name in enumerate(names)} for n in range(of.layers + 1)}
-    return symbols(" ".join(names)), counted
+    return symbols(" ".join(names)), replace(layers, sets=counted)
 
 
 @cache

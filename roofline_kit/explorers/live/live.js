@@ -539,7 +539,8 @@ function drawStack(bar, at, frozen, { y, thick, width, columns, k }) {
     [place, y - 18 * k],
     [place, bottom + 4 * k],
   ];
-  line(down, "ink", 1.6, { "stroke-dasharray": "7,4" });
+  line(down, "page", 4); // so that it is seen on every colour
+  line(down, "ink", 1.8, { "stroke-dasharray": "7,4" });
   const text = fill(width < 480 ? bar.brief : bar.words, at),
     w = text.length * 7.6 * k;
   if (place - 6 * k - w >= left)

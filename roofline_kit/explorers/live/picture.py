@@ -554,7 +554,8 @@ def stack_marks(
             marks.append(box(X(begin), above, X(begin + source[value]), below, color, opacity))
             begin += source[value]
             marks.append(line([(X(begin), above), (X(begin), below)], "page", 1.5))  # so that no two colours touch
-    marks.append(line([(X(limit), y - 18), (X(limit), bottom + 4)], "ink", 1.6, stroke_dasharray="7,4"))
+    down = [(X(limit), y - 18), (X(limit), bottom + 4)]
+    marks += [line(down, "page", 4), line(down, "ink", 1.8, stroke_dasharray="7,4")]  # seen on every colour
     marks.append(limit_name(filled(bar.brief if width < 480 else bar.words, at), X(limit), left, right, y - 8))
     begin = 0.0
     for i, (value, label, color) in enumerate(bar.parts):
