@@ -103,7 +103,8 @@ class Widths:
         floating = [name for name in BITS if not name.startswith("int") and name != "tf32"]
         for what, name in vars(self).items():
             if name or what != "master":
-                choose("dtype", name, floating, f"training, {what}: ")
+                known = [*floating, "int8"] if what == "states" else floating  # 8-bit optimizers: arXiv 2110.02861
+                choose("dtype", name, known, f"training, {what}: ")
 
 
 @dataclass(frozen=True, repr=False)

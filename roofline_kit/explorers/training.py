@@ -149,6 +149,7 @@ def _step(of: Model, again: tuple[Any, ...], fused: bool, causal: bool, awake: s
     return of.training(b, n, "sgd", again, causal=causal, fused=fused, awake=awake, dtype=CHOSEN)
 
 
+CAST = "gradients_are_cast"  # 1 where they are written in a dtype of their own, once they are there
 UPDATE = ("update_flops_each", "update_bytes_each", "update_numbers_each", "optimizer_bytes_each")
 
 
@@ -165,7 +166,11 @@ def _updates(gradients: str | None, states: str) -> list[Lookup]:
             fixed = moved.xreplace({WIDTH: sympy.Integer(0)})
             for name, value in zip(UPDATE, (cost.flops, fixed, (moved - fixed) / WIDTH, kept), strict=True):
                 found[name].setdefault(optimizer, {})[copy] = float(value)
-    return [Lookup(name, ("optimizer", "master"), values) for name, values in found.items()]
+    casts = {dtype: float(gradients not in (None, dtype)) for dtype in DTYPES}
+    return [
+        *(Lookup(name, ("optimizer", "master"), each) for name, each in found.items()),
+        Lookup(CAST, ("dtype",), casts),
+    ]
 
 
 def _moved(arrays: Iterable[Tensor]) -> sympy.Expr:
@@ -201,8 +206,13 @@ class _Steps:
 def _made(of: Model, again: tuple[Any, ...], step: Training, gradients: str | None) -> dict[str, sympy.Expr]:
     """All formulas of a program, by name."""
     backward, more = _Steps.of(step.backward).parted(again)
-    made = _times({"forward": _Steps.of(step.forward), "backward": backward, "again": more})
+    wide = WIDTH if gradients is None else bytes_of(gradients)
+    made = {"cast_bytes": sympy.Symbol(CAST) * of.parameters * (WIDTH + wide)} | _times(
+        {"forward": _Steps.of(step.forward), "backward": backward, "again": more}
+    )
     parameters = of.parameters
+    made["backward_bytes"] += sympy.Symbol("cast_bytes")
+    made["backward_time"] += _time(sympy.Integer(0), sympy.Symbol("cast_bytes"))
     flops, fixed, numbers, _ = map(sympy.Symbol, UPDATE)
     made |= {"update_flops": parameters * flops, "update_bytes": parameters * (fixed + numbers * WIDTH)}
     made["update_time"] = _time(sympy.Symbol("update_flops"), sympy.Symbol("update_bytes"))
