@@ -324,6 +324,11 @@ def test_checkpoints_of_each_kind_of_layer_may_be_symbols_or_numbers_and_no_more
     kept = sympy.Add(*(count * x.nbytes for count, x in given_.kept))
     working = max(sum(x.nbytes for x in arrays) for _, arrays in given_.working)
     assert given_.memory["activations"] == kept + working
+    small = [replace(rk.model("gpt2"), layers=n) for n in (1, 2)]
+    shallow, deep = (each.training(2, 64).memory["activations"] for each in small)
+    layer, inputs = deep - shallow, 2 * 64 * 768 * bytes_of("bf16")
+    for n, held in ((1, deep - layer + inputs + layer), (2, deep - 2 * layer + 2 * inputs + layer)):
+        assert small[1].training(2, 64, checkpoint=n).memory["activations"] == held, "one layer is there again"
     for wrong, words in (((1,), "2 kinds of layers need as many"), ((2, 0), "2 checkpoints are more than the 1")):
         with pytest.raises(ValueError, match=words):
             of.training(2, 64, checkpoint=wrong)
