@@ -258,8 +258,9 @@ class Entry:
 
         def as_tensor(x: Any) -> Any:
             x = x._described if isinstance(x, Taped) else x
-            dtype = x.dtype if isinstance(x, Tensor) else "fp16"  # of arrays, it does not matter here
-            return Tensor("x", tuple(x.shape), dtype, visible=getattr(x, "visible", None)) if is_array(x) else x
+            if isinstance(x, Tensor):
+                return Tensor("x", x.shape, x.dtype, visible=x.visible, role=x.role)
+            return Tensor("x", tuple(x.shape)) if is_array(x) else x  # the dtype of an array does not matter here
 
         args, kwargs = replace_leaves((self.args, self.kwargs), as_tensor)
         try:

@@ -239,6 +239,7 @@ def dragged() -> dict[str, Any]:
 
     whole = [n for n in slides(heads, "heads") if heads.values(N=65536, heads=n, kv_heads=n)["whole_bound"] >= 1]
     ends = {name: slides(sparse, name)[0] for name in ("selected", "window")}
+    training = rk.explore_training("llama-2-7b", "H200", batch=1, seq=4096, fused=True)
     rates = [crowd.values(batch=b, context=s)["whole_throughput"] for b, s in [(32, 1024), (64, 512)]]
     return {
         "01.drag": product.values(N=128)["part0_intensity"] / product.values(N=64)["part0_intensity"],
@@ -247,6 +248,7 @@ def dragged() -> dict[str, Any]:
         "06.drag": 1 / sparse.values(**ends)["share"],
         "08.walk": turns("int8") / turns("fp16"),
         "08.drag": rates[1] / rates[0],
+        "13.drag": training.values(checkpoint=32)["whole_time"] / training.values()["whole_time"],
     }
 
 

@@ -265,8 +265,11 @@ def training() -> dict[str, Any]:
     per_token = like_xl.training(1, 1024, causal=True).once / 1024, 6 * like_xl.parameters  # exact, and by the rule
     usual, wide = (like_xl.training(1, 1, gradients=dtype).memory for dtype in ("bf16", "fp32"))
     bytes_each = [sum(of[what] for what in of if what != "activations") / like_xl.parameters for of in (usual, wide)]
+    h200 = roofline("H200", "bf16")
+    kept, again = (h200.time(model("llama-2-7b").training(1, 4096, checkpoint=n, fused=True)) for n in (None, "all"))
     return {
         "13.predict": bytes_each[0],
+        "13.drag": again / kept,
         "13.frozen": (frozen.forward.flops + frozen.backward.flops) / frozen.forward.flops,
         "13.wide": 80 / bytes_each[1],
         "13.cs336": like_xl.prefill(1, 1024).matmul_flops,
