@@ -321,14 +321,24 @@ def test_checkpoints_of_each_kind_of_layer_may_be_symbols_or_numbers_and_no_more
     assert open_step.backward.flops.subs(counted) == given_.backward.flops
     assert open_step.memory["activations"].subs(counted) == given_.memory["activations"]
     assert of.training(2, 64, checkpoint=(1, 4)).bytes == given_.bytes
-    kept = sympy.Add(*(count * x.nbytes for count, x in given_.kept))
-    working = max(sum(x.nbytes for x in arrays) for _, arrays in given_.working)
-    assert given_.memory["activations"] == kept + working
+    always, rest = (sum(n * x.nbytes for n, x in each) for each in (given_.kept.always, given_.kept.until_reached))
+    working = max(sum(x.nbytes for x in arrays) for _, arrays in given_.kept.working)
+    assert given_.memory["activations"] == always + max(rest, working) and rest > working
+    every = of.training(2, 4096, checkpoint="all").kept
+    rest, working = (
+        sum(n * x.nbytes for n, x in every.until_reached),
+        [sum(x.nbytes for x in y) for _, y in every.working],
+    )
+    assert max(working) > rest, "with long contexts a layer that is computed again is more than the logits"
+    assert every.nbytes() == sum(n * x.nbytes for n, x in every.always) + max(working)
     small = [replace(rk.model("gpt2"), layers=n) for n in (1, 2)]
     shallow, deep = (each.training(2, 64).memory["activations"] for each in small)
     layer, inputs = deep - shallow, 2 * 64 * 768 * bytes_of("bf16")
-    for n, held in ((1, deep - layer + inputs + layer), (2, deep - 2 * layer + 2 * inputs + layer)):
-        assert small[1].training(2, 64, checkpoint=n).memory["activations"] == held, "one layer is there again"
+    for n in (1, 2):
+        held = small[1].training(2, 64, checkpoint=n).memory["activations"]
+        assert held == deep - n * (layer - inputs), (
+            "the logits are more than a layer, and are gone when it is there again"
+        )
     for wrong, words in (((1,), "2 kinds of layers need as many"), ((2, 0), "2 checkpoints are more than the 1")):
         with pytest.raises(ValueError, match=words):
             of.training(2, 64, checkpoint=wrong)
