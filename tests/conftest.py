@@ -7,6 +7,10 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
+# SymPy keeps that many results of each of its functions, in kernels that tests start as well: of its own 1000, large
+# costs drive out what is asked for again. It is read when SymPy is first imported.
+os.environ.setdefault("SYMPY_CACHE_SIZE", "20000")
+
 import pytest
 from browser import chromium, lab, offline, shared_tab  # noqa: F401  fixtures
 from hypothesis import HealthCheck, settings
