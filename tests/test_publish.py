@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
@@ -66,7 +67,7 @@ def small(tmp_path: Path) -> Path:
 
 
 def bare(text: str) -> str:
-    return re.sub(r"\s", "", text)
+    return "".join(text.split())
 
 
 def told(blob: bytes) -> str:
@@ -86,11 +87,11 @@ def blobs(repository: Path) -> dict[str, bytes]:
     done = subprocess.run(
         ["git", "cat-file", "--batch"], cwd=repository, input="\n".join(names).encode(), capture_output=True
     )
-    found, rest = {}, done.stdout
+    found, answer = {}, io.BytesIO(done.stdout)
     for name in names:
-        head, rest = rest.split(b"\n", 1)
-        size = int(head.split()[2])
-        found[name], rest = rest[:size], rest[size + 1 :]
+        size = int(answer.readline().split()[2])
+        found[name] = answer.read(size)
+        answer.read(1)
     return found
 
 
