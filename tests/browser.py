@@ -359,18 +359,22 @@ class Lab:
         subprocess.run(line, check=True, capture_output=True, env=self.environment)
 
     @contextmanager
-    def open(self, name: str) -> Iterator[Notebook]:
-        """A notebook in the browser, until the block ends; then nothing may have gone wrong."""
+    def open(self, name: str, kernel: str = "") -> Iterator[Notebook]:
+        """A notebook in the browser, until the block ends; then nothing may have gone wrong.
+
+        kernel : the id of one that is there, which the notebook gets and leaves; otherwise it has its own.
+        """
         self.problems.clear()
         notebook = Notebook(self.page)
-        notebook.command("docmanager:open", path=name)
+        notebook.command("docmanager:open", path=name, **({"kernel": {"id": kernel}} if kernel else {}))
         notebook.wait()
         try:
             yield notebook
             notebook.command("docmanager:save")
             assert not self.problems, self.problems
         finally:  # a test that fails leaves nothing open for the next one
-            self.page.evaluate("async () => { await jupyterapp.shell.currentWidget.sessionContext.shutdown() }")
+            if not kernel:
+                self.page.evaluate("async () => { await jupyterapp.shell.currentWidget.sessionContext.shutdown() }")
             notebook.command("docmanager:save")  # what has changes asks before it closes
             notebook.command("application:close")
 
@@ -390,6 +394,11 @@ class Notebook:
     def command(self, name: str, **how: Any) -> None:
         """Does what JupyterLab's menus do, and waits for it."""
         self.page.evaluate("async ([name, how]) => { await jupyterapp.commands.execute(name, how) }", [name, how])
+
+    @property
+    def kernel(self) -> str:
+        """The id of its kernel."""
+        return self.page.evaluate("jupyterapp.shell.currentWidget.sessionContext.session.kernel.id")
 
     def run_all(self) -> None:
         """All cells, from top to bottom; fails at the first that fails."""

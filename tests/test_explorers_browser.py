@@ -9,7 +9,6 @@ import json
 import math
 import random
 import re
-import shutil
 import struct
 import time
 from dataclasses import fields, replace
@@ -616,6 +615,38 @@ def test_explorers_of_the_course_are_live_in_jupyterlab(path: Path, lab: Any) ->
         for i, explorer in enumerate(explorers_in(path)):
             dragged(notebook, notebook.explorer(explorer, i))
         assert notebook.page.locator("[data-live]").count() == i + 1
+        if path.stem.startswith("01"):
+            slider_that_page_1_makes_moves_its_line_and_its_chart(notebook)
+
+
+def slider_that_page_1_makes_moves_its_line_and_its_chart(notebook: Any) -> None:
+    notebook.page.wait_for_function("[...document.querySelectorAll('.rk-panel .rk')].some(root => root.explorer)")
+    panel = notebook.page.locator(".rk-panel")
+    shown = Shown(own_chart(), panel.locator(".rk"))
+    shown.agrees()
+    handle = panel.locator(".noUi-handle").first
+    handle.evaluate(INTO_VIEW)
+    box = handle.bounding_box()
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    notebook.page.mouse.move(x, y)
+    notebook.page.mouse.down()
+    notebook.page.mouse.move(x + 80, y, steps=6)
+    notebook.page.mouse.up()
+    rows = int(notebook.eventually("rows.value"))
+    assert rows > 64
+    notebook.page.wait_for_function(f"document.querySelector('.rk-panel .rk').explorer.state().N === {rows}")
+    shown.agrees()
+    assert notebook.eventually("chart.state['N']") == str(rows)
+    intensity = shown.explorer.values(N=rows)["part0_intensity"]
+    said = notebook.eventually("told(rows.value)")
+    assert said.startswith(f"{intensity:.0f} FLOPs per byte")
+    panel.get_by_text(said, exact=True).wait_for()
+
+
+def own_chart() -> Any:
+    """The explorer that page 1 ties a slider of its own to."""
+    rows = rk.trace(rk.matmul, rk.Tensor("A", (N, 4096)), rk.Tensor("B", (4096, 4096)))
+    return rk.explore_roofline({"rows times matrix": rows}, ("A10", "H100-SXM"), N=64)
 
 
 def test_a_trusted_notebook_is_live_before_a_cell_has_run_and_another_is_a_picture(lab: Any) -> None:
@@ -834,40 +865,6 @@ def test_a_slider_of_ones_own_moves_the_chart_to_each_value_and_hears_beside_it_
         page.get_by_role("button", name="Reset").click()
         assert notebook.eventually("w.state['batch'], w.frozen") == "32 None"
         shown.agrees()
-
-
-def test_the_slider_that_page_1_makes_moves_its_line_and_its_chart(lab: Any) -> None:
-    # A page as it is stored: another test may have saved it with widgets of a kernel that is gone.
-    shutil.copy(REPOSITORY / "notebooks" / "01_arithmetic_intensity.ipynb", lab.folder / "slider.ipynb")
-    with lab.open("slider.ipynb") as notebook:
-        notebook.run_all()
-        notebook.page.wait_for_function("[...document.querySelectorAll('.rk-panel .rk')].some(root => root.explorer)")
-        panel = notebook.page.locator(".rk-panel")
-        shown = Shown(own_chart(), panel.locator(".rk"))
-        shown.agrees()
-        handle = panel.locator(".noUi-handle").first
-        handle.evaluate(INTO_VIEW)
-        box = handle.bounding_box()
-        x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
-        notebook.page.mouse.move(x, y)
-        notebook.page.mouse.down()
-        notebook.page.mouse.move(x + 80, y, steps=6)
-        notebook.page.mouse.up()
-        rows = int(notebook.eventually("rows.value"))
-        assert rows > 64
-        notebook.page.wait_for_function(f"document.querySelector('.rk-panel .rk').explorer.state().N === {rows}")
-        shown.agrees()
-        assert notebook.eventually("chart.state['N']") == str(rows)
-        intensity = shown.explorer.values(N=rows)["part0_intensity"]
-        said = notebook.eventually("told(rows.value)")
-        assert said.startswith(f"{intensity:.0f} FLOPs per byte")
-        panel.get_by_text(said, exact=True).wait_for()
-
-
-def own_chart() -> Any:
-    """The explorer that page 1 ties a slider of its own to."""
-    rows = rk.trace(rk.matmul, rk.Tensor("A", (N, 4096)), rk.Tensor("B", (4096, 4096)))
-    return rk.explore_roofline({"rows times matrix": rows}, ("A10", "H100-SXM"), N=64)
 
 
 def test_what_python_refuses_is_one_line_in_the_notebook_and_one_beside_the_chart(lab: Any) -> None:

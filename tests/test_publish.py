@@ -30,11 +30,11 @@ def run(*line: str, cwd: Path, **variables: str) -> subprocess.CompletedProcess[
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def whole(walls: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """All of our course, published twice by the command: first while two assignments were drafts."""
     folder = tmp_path_factory.mktemp("whole")
     ours, students = course(folder / "course"), folder / "students"
-    line = (sys.executable, "-m", "roofline_kit", "publish", "../students", "--unsafe")
+    line = (sys.executable, "-m", "roofline_kit", "publish", "../students")
     plans = [ours / "assignments" / name / "assignment.toml" for name in ("hw1_walk_through", "hw3_measure")]
     for plan in plans:
         plan.write_text("draft = true\n" + plan.read_text("utf-8"), "utf-8")
