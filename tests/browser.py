@@ -37,6 +37,7 @@ FIVE: dict[str, Callable[..., Any]] = {
     "sparse": rk.explore_sparse,
     "training": rk.explore_training,
 }
+PATIENCE = 180_000  # milliseconds: what takes longer on a loaded machine is not wrong
 HOW = "`scripts/install_tools.sh` installs what this test needs"
 # What JupyterLab itself says when all is well; nothing else may stand in the console.
 LAB_SAYS = (
@@ -94,6 +95,7 @@ def watch(page: Any, allowed: tuple[str, ...] = ()) -> list[str]:
 def a_tab(chromium: Any, **options: Any) -> tuple[Any, list[str]]:
     """A page without a network, and what goes wrong on it from now on."""
     page = chromium.new_context(offline=True, **options).new_page()
+    page.set_default_timeout(PATIENCE)
     found = watch(page)
     page.on("request", lambda r: r.url.startswith(("file:", "data:", "blob:")) or found.append(f"asks for {r.url}"))
     return page, found
@@ -343,11 +345,12 @@ class Lab:
 
     def __init__(self, page: Any, folder: Path, environment: Mapping[str, str] = os.environ) -> None:
         self.page, self.folder, self.environment = page, folder, environment
+        page.set_default_timeout(PATIENCE)
         self.problems = watch(self.page, LAB_SAYS)
 
     def wait(self) -> None:
         """Until it is there."""
-        self.page.wait_for_function("globalThis.jupyterapp?.restored", timeout=180_000)
+        self.page.wait_for_function("globalThis.jupyterapp?.restored")
         self.page.evaluate("async () => { await jupyterapp.restored }")
 
     def write(self, name: str, *cells: str) -> Path:
@@ -366,18 +369,22 @@ class Lab:
         subprocess.run(line, check=True, capture_output=True, env=self.environment)
 
     @contextmanager
-    def open(self, name: str) -> Iterator[Notebook]:
-        """A notebook in the browser, until the block ends; then nothing may have gone wrong."""
+    def open(self, name: str, kernel: str = "") -> Iterator[Notebook]:
+        """A notebook in the browser, until the block ends; then nothing may have gone wrong.
+
+        kernel : the id of one that is there, which the notebook gets and leaves; otherwise it has its own.
+        """
         self.problems.clear()
         notebook = Notebook(self.page)
-        notebook.command("docmanager:open", path=name)
+        notebook.command("docmanager:open", path=name, **({"kernel": {"id": kernel}} if kernel else {}))
         notebook.wait()
         try:
             yield notebook
             notebook.command("docmanager:save")
             assert not self.problems, self.problems
         finally:  # a test that fails leaves nothing open for the next one
-            self.page.evaluate("async () => { await jupyterapp.shell.currentWidget.sessionContext.shutdown() }")
+            if not kernel:
+                self.page.evaluate("async () => { await jupyterapp.shell.currentWidget.sessionContext.shutdown() }")
             notebook.command("docmanager:save")  # what has changes asks before it closes
             notebook.command("application:close")
 
@@ -391,12 +398,17 @@ class Notebook:
     def wait(self) -> None:
         """Until it is there, with an idle kernel."""
         ready = "globalThis.jupyterapp?.shell.currentWidget?.sessionContext?.session?.kernel?.status === 'idle'"
-        self.page.wait_for_function(ready, timeout=60_000)
+        self.page.wait_for_function(ready)
         self.page.evaluate("async () => { await jupyterapp.shell.currentWidget.revealed }")
 
     def command(self, name: str, **how: Any) -> None:
         """Does what JupyterLab's menus do, and waits for it."""
         self.page.evaluate("async ([name, how]) => { await jupyterapp.commands.execute(name, how) }", [name, how])
+
+    @property
+    def kernel(self) -> str:
+        """The id of its kernel."""
+        return self.page.evaluate("jupyterapp.shell.currentWidget.sessionContext.session.kernel.id")
 
     def run_all(self) -> None:
         """All cells, from top to bottom; fails at the first that fails."""

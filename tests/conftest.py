@@ -7,6 +7,10 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
+# SymPy keeps that many results of each of its functions, in kernels that tests start as well: of its own 1000, large
+# costs drive out what is asked for again. It is read when SymPy is first imported.
+os.environ.setdefault("SYMPY_CACHE_SIZE", "20000")
+
 import pytest
 from browser import chromium, lab, offline, shared_tab  # noqa: F401  fixtures
 from hypothesis import HealthCheck, settings
@@ -24,12 +28,13 @@ collect_ignore_glob = ["*.ipynb"]  # notebooks here are submissions
 TOGETHER = {"test_install.py": "test_wheel.py", "test_models_torch.py": "test_torch.py"}
 # All processes end together if the longest work begins first. Files by their seconds; the rest is short.
 LONGEST = (
-    "test_attacks.py", "test_explorers_browser.py", "test_cluster.py", "test_students.py", "test_grading_alone.py",
-    "test_torch.py", "test_configs.py", "test_site.py", "test_hub.py", "test_assignments.py", "test_run_again.py",
-    "test_measure.py", "test_grading_commands.py", "test_laws.py", "test_crash.py", "test_display.py",
-    "test_publish.py", "test_grading_limits.py", "test_walls.py", "test_plots.py", "test_explorers.py", "test_wheel.py",
-    "test_published.py", "test_grading_reading.py", "test_odd_files.py", "test_doorway.py", "test_canvas_week.py",
-    "test_grading.py", "test_build.py", "test_gradescope.py",
+    "test_attacks.py", "test_explorers_lab.py", "test_cluster.py", "test_explorers_browser.py", "test_site.py",
+    "test_students.py", "test_assignments.py", "test_grading_alone.py", "test_run_again.py", "test_torch.py",
+    "test_publish.py", "test_laws.py", "test_configs.py", "test_hub.py", "test_grading_commands.py",
+    "test_explorers.py", "test_wheel.py", "test_plots.py", "test_walls.py", "test_crash.py", "test_display.py",
+    "test_measure.py", "test_odd_files.py", "test_gradescope.py", "test_published.py", "test_grading_limits.py",
+    "test_grading_reading.py", "test_canvas_week.py", "test_build.py", "test_experts.py", "test_doorway.py",
+    "test_latent.py", "test_lessons.py", "test_models.py", "test_grading.py",
 )  # fmt: skip
 
 

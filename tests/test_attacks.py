@@ -186,7 +186,7 @@ def run(attacks: list[An], base: Path, jobs: int = 2) -> Campaign:
         found.seconds = time.monotonic() - began
         watch.over.set()
         watch.join()
-        end = time.monotonic() + 10
+        end = time.monotonic() + 60
         while watch.alive() and time.monotonic() < end:
             time.sleep(0.1)
     found.leftover, found.peak = watch.alive(), watch.peak

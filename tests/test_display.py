@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any
 
 import pytest
@@ -217,14 +217,20 @@ def tabular(latex: str) -> list[list[str]]:
     return [[cell.strip() for cell in re.split(r"(?<!\\)&", row)] for row in rows]
 
 
-def assert_typeset(latex: str, steps: int) -> None:
-    """A paper's LaTeX reads it: plain ASCII, six cells a row, and each formula is one that a typesetter sets."""
+@cache
+def typeset(formula: str) -> None:
+    """Sets a formula, once for all tables that it stands in. Raises ValueError for what cannot be set."""
     from matplotlib.mathtext import MathTextParser
 
+    MathTextParser("path").parse(formula)
+
+
+def assert_typeset(latex: str, steps: int) -> None:
+    """A paper's LaTeX reads it: plain ASCII, six cells a row, and each formula is one that a typesetter sets."""
     rows = tabular(latex)
     assert latex.isascii() and [len(row) for row in rows] == [6] * (steps + 2)
     for cell in (cell for row in rows[1:] for cell in row if "$" in cell):
-        MathTextParser("path").parse(cell)  # raises for what it cannot set
+        typeset(cell)
 
 
 def test_attention_is_the_table_of_the_slide_in_a_paper() -> None:

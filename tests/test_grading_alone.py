@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import os
 import shutil
 import subprocess
@@ -85,6 +86,37 @@ def typed(command: list[str], *words: object, cwd: Path, **environment: str) -> 
     )  # fmt: skip
 
 
+# Begins as the script does that pip makes, and answers several commands where that answers one.
+SEVERAL = """
+import sys
+from roofline_kit.cli import app
+import contextlib, io, json
+said = []
+for words in json.loads(sys.argv[1]):
+    out, error, code = io.StringIO(), io.StringIO(), 0
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(error):
+        try:
+            app(words)
+        except SystemExit as end:
+            code = end.code
+    said.append((code, out.getvalue(), error.getvalue()))
+print(json.dumps(said))
+"""
+
+
+def refused(*lines: tuple[object, ...], cwd: Path, folder: Path, **environment: str) -> list[str]:
+    """Types commands one after the other, none of which is followed, and returns why. folder : where there is room."""
+    (folder / "several").mkdir(exist_ok=True)
+    program = folder / "several" / "roofline-kit-several"  # by its name, the kit knows that it is a command
+    program.write_text(SEVERAL)
+    words = json.dumps([[str(word) for word in line] for line in lines])
+    done = typed([sys.executable, str(program)], words, cwd=cwd, **environment)
+    assert done.returncode == 0, done.stderr
+    said = json.loads(done.stdout)
+    assert [code for code, _, _ in said] == [1] * len(lines), said
+    return [error for _, _, error in said]
+
+
 @pytest.mark.parametrize("how", ["roofline-kit", "python -m", "python -I -m"])
 def test_no_file_of_the_folder_that_a_command_is_called_from_runs(how: str, walls: str, tmp_path: Path) -> None:
     isolated = [sys.executable, "-I", "-m", "roofline_kit"]
@@ -136,15 +168,13 @@ def test_where_python_would_run_a_students_file_before_the_command_begins_nothin
     for module in ("numpy", "nbformat", "typer", "sympy", "json", "secrets"):
         (here / f"{module}.py").write_text(TRAP.format(caught=str(caught), name=module))
     value = value.format(here=here)
-    done = typed(SCRIPT, "grade", SMALL, here, "--results", tmp_path / "out", cwd=here, **{name: value})
-    assert done.returncode == 1
-    assert f"{name} is {value!r}" in done.stderr and "unset it" in done.stderr
-    assert not (tmp_path / "out").exists()
+    lines: list[tuple[object, ...]] = [("grade", SMALL, here, "--results", tmp_path / "out")]
     if str(here) not in value:
-        for words in (("report", SMALL), ("release", SMALL, "--to", tmp_path / "to")):
-            done = typed(SCRIPT, *words, cwd=here, **{name: value})
-            assert done.returncode == 1 and name in done.stderr
-        assert not (tmp_path / "to").exists()
+        lines += [("report", SMALL), ("release", SMALL, "--to", tmp_path / "to")]
+    said = refused(*lines, cwd=here, folder=tmp_path, **{name: value})
+    assert all(f"{name} is {value!r}" in why and "unset it" in why for why in said), said
+    assert not (tmp_path / "out").exists() and not (tmp_path / "to").exists()
+    if str(here) not in value:
         done = typed(SCRIPT, "check", "jane.ipynb", cwd=here, **{name: value})
         assert done.returncode == 0, done.stderr
     assert not caught.exists(), caught.read_text()
@@ -174,20 +204,17 @@ def test_the_assignment_and_the_results_are_never_what_a_student_put_among_submi
     here = tmp_path / "in"
     trapped(here, tmp_path / "caught")
     name, out = SMALL.name, ("--results", tmp_path / "out")
-    for words, message in {
+    reasons = {
         ("grade", name, ".", *out): f"the assignment is in {here / 'assignments' / name}",
         ("grade", f"./{name}", ".", *out): f"the assignment is in {here / name}",
         ("grade", f"x/{name}", ".", *out): f"the assignment is in {here / 'x' / name}",
         ("grade", SMALL, "."): f"results would be in graded/{name}",
-    }.items():
-        done = typed(SCRIPT, *words, cwd=here)
-        assert done.returncode == 1, words
-        assert message in done.stderr, (words, done.stderr)
-    for words in (("grade", name, ".", *out), ("report", name, *out), ("release", name, "--to", tmp_path / "out")):
-        message = f"unknown assignment {name!r}"  # the folder of this name, which is here, is not meant by it
-        done = typed(SCRIPT, *words, cwd=here / "x")
-        assert done.returncode == 1, words
-        assert message in done.stderr, (words, done.stderr)
+    }
+    for message, why in zip(reasons.values(), refused(*reasons, cwd=here, folder=tmp_path), strict=True):
+        assert message in why
+    lines = (("grade", name, ".", *out), ("report", name, *out), ("release", name, "--to", tmp_path / "out"))
+    for why in refused(*lines, cwd=here / "x", folder=tmp_path):  # the folder of this name is not meant by it
+        assert f"unknown assignment {name!r}" in why
     assert not (tmp_path / "out").exists()
     assert not (here / "graded").exists()
 
@@ -268,12 +295,12 @@ def test_files_that_belong_to_a_submission_are_beside_it_when_it_is_looked_at(wa
 
 def test_what_cannot_be_looked_at_is_named_with_what_could(tmp_path: Path) -> None:
     path = handed_in(tmp_path / "in" / "jane.ipynb", **RIGHT)
-    for words, message in {
+    reasons = {
         ("in", "--cells"): f"in is a folder, and --cells looks at one notebook, as in {path}",
         ("in/jan.ipynb", "--cells"): "in/jan.ipynb is not there",
         ("in/jane.ipynb",): "in/jane.ipynb is not a folder: --cells looks at one file",
         ("in/jane.ipynb", "--cells", "--results", "out"): "--cells keeps nothing: leave out --results",
-    }.items():
-        done = typed(SCRIPT, "grade", SMALL, *words, cwd=tmp_path)
-        assert done.returncode == 1, words
-        assert message in done.stderr, (words, done.stderr)
+    }
+    said = refused(*(("grade", SMALL, *words) for words in reasons), cwd=tmp_path, folder=tmp_path)
+    for message, why in zip(reasons.values(), said, strict=True):
+        assert message in why

@@ -226,7 +226,7 @@ def test_a_student_is_told_what_only_the_grader_would_have_met(
     """Helpers that the grader does not run, cells that never end, cells that were changed, and a BOM, which is none."""
     from roofline_kit.grading import selfcheck
 
-    monkeypatch.setattr(selfcheck, "PATIENCE", 3)
+    monkeypatch.setattr(selfcheck, "PATIENCE", 8)  # the kit is imported in less, on a loaded machine too
     answers = {"kv": "kv = helper", "seconds": "seconds, bound = ratio(1, 2), ''", "parameters": "while True: pass"}
     path = handed_in(tmp_path / "mine.ipynb", **RIGHT | answers)
     notebook = nbformat.read(path, as_version=4)
@@ -234,7 +234,7 @@ def test_a_student_is_told_what_only_the_grader_would_have_met(
     sources = (
         "import math\ndef helper(): return later",
         "later = 7\nprint('the helper says', helper())",
-        "while 1: pass",
+        "import time\ntime.sleep(600)",
     )
     for i, source in enumerate(sources):
         notebook.cells.insert(i, nbformat.v4.new_code_cell(source, metadata={"grading": {"visible": True}}))
@@ -244,12 +244,12 @@ def test_a_student_is_told_what_only_the_grader_would_have_met(
     assert not good
     for line in (
         "the helper says 7",
-        "! cell 3, which is no answer: still at it after 3 s",
+        "! cell 3, which is no answer: still at it after 8 s",
         "! cell 5 is not as it was released: the grader runs the released one",
         "! seconds: it needs ratio of cell 4, which was added and is not run",
         "✗ seconds: NameError: ratio is not defined for the grader, which does not run cell 4",
         "✗ kv: NameError: helper is not defined for the grader, which does not run cell 1",
-        "✗ parameters: still at it after 3 s",
+        "✗ parameters: still at it after 8 s",
     ):
         assert line in lines, (line, lines)
     assert capfd.readouterr() == ("", ""), "nothing of the kernel's own"

@@ -46,12 +46,30 @@ def test_without_any_extra_one_measures_and_begins_a_lesson(typed: Command, tmp_
     assert (done.returncode, "nothing was handed in" in done.stderr) == (1, True)
 
 
-def test_help_lists_all_commands_whatever_is_installed(typed: Command) -> None:
+# One interpreter after the other would take longer than all of these words.
+HELP = """
+import sys
+from roofline_kit.cli import app
+for name in sys.argv[1:]:
+    try:
+        app([name, "--help"])
+    except SystemExit as end:
+        print("helped" if not end.code else end.code, name)
+"""
+
+
+def test_help_lists_all_commands_whatever_is_installed(typed: Command, bare: Path, tmp_path: Path) -> None:
     done = typed("--help")
     assert done.returncode == 0
-    for name in ("measure", "collect", "status", "start", "release", "check", "publish", "grade", "report"):
+    names = ("measure", "collect", "status", "start", "release", "check", "publish", "grade", "report")
+    for name in names:
         assert re.search(rf"^\W*{name} ", done.stdout, re.MULTILINE), name
-        assert typed(name, "--help").returncode == 0
+    (tmp_path / "help.py").write_text(HELP)
+    done = wheel.typed(bare, "python", "help.py", *names, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert re.findall(r"^helped (\w+)$", done.stdout, re.MULTILINE) == [*names], done.stdout
+    for name in names:
+        assert f"Usage: help.py {name} " in done.stdout
 
 
 @pytest.mark.parametrize(

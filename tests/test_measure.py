@@ -364,7 +364,7 @@ def test_the_copy_runs_in_as_many_threads_as_a_product_at_the_same_time(monkeypa
     monkeypatch.setattr(NumPy, "threads", 3)
 
     def copyto(into: Any, x: Any) -> None:
-        meeting.wait(timeout=10)  # for the two others; alone, it would be broken
+        meeting.wait(timeout=60)  # for the two others; alone, it would be broken
 
     machine.numpy = SimpleNamespace(copyto=copyto, array_split=np.array_split)
     machine.copying(np.zeros(9), np.zeros(9))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
@@ -29,11 +30,11 @@ def run(*line: str, cwd: Path, **variables: str) -> subprocess.CompletedProcess[
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def whole(walls: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """All of our course, published twice by the command: first while two assignments were drafts."""
     folder = tmp_path_factory.mktemp("whole")
     ours, students = course(folder / "course"), folder / "students"
-    line = (sys.executable, "-m", "roofline_kit", "publish", "../students", "--unsafe")
+    line = (sys.executable, "-m", "roofline_kit", "publish", "../students")
     plans = [ours / "assignments" / name / "assignment.toml" for name in ("hw1_walk_through", "hw3_measure")]
     for plan in plans:
         plan.write_text("draft = true\n" + plan.read_text("utf-8"), "utf-8")
@@ -66,7 +67,7 @@ def small(tmp_path: Path) -> Path:
 
 
 def bare(text: str) -> str:
-    return re.sub(r"\s", "", text)
+    return "".join(text.split())
 
 
 def told(blob: bytes) -> str:
@@ -86,11 +87,11 @@ def blobs(repository: Path) -> dict[str, bytes]:
     done = subprocess.run(
         ["git", "cat-file", "--batch"], cwd=repository, input="\n".join(names).encode(), capture_output=True
     )
-    found, rest = {}, done.stdout
+    found, answer = {}, io.BytesIO(done.stdout)
     for name in names:
-        head, rest = rest.split(b"\n", 1)
-        size = int(head.split()[2])
-        found[name], rest = rest[:size], rest[size + 1 :]
+        size = int(answer.readline().split()[2])
+        found[name] = answer.read(size)
+        answer.read(1)
     return found
 
 

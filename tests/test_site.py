@@ -17,7 +17,7 @@ from urllib.parse import unquote, urlsplit
 
 import nbformat
 import pytest
-from browser import Shown, drag, explorers_in
+from browser import PATIENCE, Shown, drag, explorers_in
 
 import roofline_kit as rk
 from roofline_kit.course.answers import answer as right_answer
@@ -181,6 +181,7 @@ def flawless(chromium: Any) -> Iterator[Any]:
 
     context.route(re.compile("^(?!data:|blob:)"), only_files)
     page = context.new_page()
+    page.set_default_timeout(PATIENCE)
     page.on("console", lambda message: wrong.append(message.text) if message.type in ("error", "warning") else None)
     page.on("pageerror", lambda error: wrong.append(str(error)))
     page.on("requestfailed", lambda request: wrong.append(f"could not load {request.url}"))

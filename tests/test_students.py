@@ -66,10 +66,13 @@ def test_to_look_at_a_page_in_jupyterlab_changes_no_byte_so_that_git_brings_a_co
     course, mine = begun(tmp_path / "course", "notebooks", "assignments/hw2*"), lab.folder / "course"
     git(lab.folder, "clone", "--quiet", str(course), mine.name)
     pages = sorted(path.relative_to(mine) for path in mine.rglob("*.ipynb"))
-    for page in pages:
-        with lab.open(f"course/{page.as_posix()}") as notebook:
-            notebook.page.wait_for_function(f"{OPENED}.metadata.language_info.version")  # Lab has asked the kernel
-            notebook.command("docmanager:save")
+    lab.write("kernel.ipynb", "'one for all pages'")
+    with lab.open("kernel.ipynb") as first:
+        kernel = first.kernel
+        for page in pages:
+            with lab.open(f"course/{page.as_posix()}", kernel) as notebook:
+                notebook.page.wait_for_function(f"{OPENED}.metadata.language_info.version")  # Lab has asked the kernel
+                notebook.command("docmanager:save")
     assert {path.parts[0] for path in pages} == {"notebooks", "release"}
     assert git(mine, "status", "--porcelain") == ""
     for way in (lambda: git(mine, "pull", "--quiet"), lambda: pulled(course, mine)):
