@@ -362,7 +362,7 @@ class Cost:
     def _repr_latex_(self) -> str:
         head, *steps, total = self._table(_latex_step, _latex_figure)
         rows = [" & ".join([_text(number), *cells]).replace("  (×", r"\quad(×") for number, *cells in steps]
-        head_row, total_row = " & ".join(map(_text, head)), " & ".join(["", r"\textbf{total}", *total[2:]])
+        head_row, total_row = " & ".join(map(_heading, head)), " & ".join(["", r"\textbf{total}", *total[2:]])
         body = r" \\[4pt] ".join([*rows, r"\hline " + total_row])
         return rf"$\displaystyle\begin{{array}}{{ll|rrr|r}} {head_row} \\ \hline {body} \end{{array}}$"
 
@@ -380,9 +380,12 @@ def _escaped(words: str) -> str:
 
 def _text(words: str) -> str:
     """Words as LaTeX text."""
-    # Outside of \text: inside, MathJax would show the backslash.
-    parts = re.split(r"([_%&#$])", words)
-    return "".join(f"\\{part}" if part in "_%&#$" else rf"\text{{{part}}}" for part in parts if part)
+    return r"\text{" + re.sub(r"([_%&#$])", r"\\\1", words) + "}"
+
+
+def _heading(words: str) -> str:
+    """The same for MathJax, which shows a backslash that stands before "_" inside of a text."""
+    return r"\_".join(_text(part) if part else "" for part in words.split("_"))
 
 
 def _figures(x: Step | Cost) -> tuple[Any, ...]:

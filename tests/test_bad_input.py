@@ -254,10 +254,10 @@ indices = rk.Tensor("i", (3, 2), "int64")
             ("masked scores such as softmax(q @ y.T): fp16 (5, 10)", "on the left, once"),
         ),
         "masked scores on the right": (ValueError, lambda: q.mT @ WEIGHTS, ("softmax(q @ y.T)", "on the left")),
-        "masked scores plus a row": (
+        "masked scores plus a whole matrix": (
             ValueError,
-            lambda: WEIGHTS + rk.Tensor("b", 10),
-            ("b: fp16 (10,)", "masked scores", "columns"),
+            lambda: WEIGHTS + rk.Tensor("b", (5, 10)),
+            ("b: fp16 (5, 10)", "masked scores", "columns"),
         ),
         "masked scores times others": (
             ValueError,
