@@ -139,7 +139,14 @@ def _forward(f: Callable[..., Any], args: Any, kwargs: Any) -> tuple[Taped, list
 def _reverse(out: Taped, seed: Any, inputs: list[Taped], args: Any) -> Any:
     """The gradients of the inputs, in the place of the arrays that they were."""
     gradients = iter(out.tape.reverse({id(out): seed}, inputs))
-    return replace_leaves(args, lambda x: next(gradients) if is_array(x) else None)
+    return replace_leaves(args, lambda x: _as_wide(next(gradients), x) if is_array(x) else None)
+
+
+def _as_wide(g: Any, x: Any) -> Any:
+    """A gradient in the dtype of its array; in a trace, in that of what was computed."""
+    if g is None or isinstance(g, (Tensor, Taped)) or g.dtype == x.dtype:
+        return g
+    return array_namespace(g).astype(g, x.dtype)
 
 
 def _seed(f: Callable[..., Any], y: Any, gradient: Any) -> Any:

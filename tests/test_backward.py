@@ -211,6 +211,12 @@ def test_an_array_in_a_narrower_dtype_gets_a_gradient_in_its_own() -> None:
     assert ours.dtype == np.float32
 
 
+def test_a_gradient_is_as_wide_as_its_array_where_wider_ones_are_mixed_in() -> None:
+    w, x = np.ones((3, 2), dtype=np.float32), np.ones((4, 3))
+    of_w, of_x = of_the_kit(lambda w, x: (x @ w).sum(), None, w, x)
+    assert (of_w.dtype, of_x.dtype) == (np.float32, np.float64)
+
+
 def test_what_is_chosen_has_no_gradient_and_what_is_taken_by_it_has() -> None:
     def best(x: Any) -> Any:
         return rk.take(x.reshape(*x.shape, 1), rk.top(x, 2)).sum()
