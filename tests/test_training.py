@@ -18,8 +18,8 @@ import roofline_kit as rk
 from roofline_kit.training import adam, cross_entropy, sgd
 
 # backward_flops.csv: counted by FlopCounterMode of torch 2.13.0 in models of transformers 5.23.0, all of whose
-# parameters train but for what is frozen; the loss is the sum of the logits. attention: "eager", and PyTorch's "math" has
-# the same integers; or "flash", whose products on a processor the counter does not see.
+# parameters train but for what is frozen; the loss is the sum of the logits. attention: "eager", and PyTorch's "math"
+# has the same integers; or "flash", whose products on a processor the counter does not see.
 COUNTED = list(csv.DictReader((Path(__file__).parent / "backward_flops.csv").read_text("utf-8").splitlines()))
 SMALL: dict[str, Any] = {
     "vocab_size": 96, "hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 4, "num_key_value_heads": 2,
