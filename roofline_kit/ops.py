@@ -29,7 +29,7 @@ from .tensor import (
     reduction,
     result_of,
     tracing,
-)  # fmt: skip
+)
 
 
 def exp(x: Any) -> Any:

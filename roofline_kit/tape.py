@@ -287,8 +287,7 @@ class Entry:
         return self.out
 
     def check_store(self, x: Any, into: Any) -> None:
-        """Raises ValueError where an array would change that is known by another name than the one on the tape, or
-        that was changed before."""
+        """Raises ValueError where a store would be done twice, or where what it writes to is not on the tape."""
         if self.tape.again:
             raise ValueError(
                 f"{name_of(into)}: store cannot be done again, so it is no part of a fused step or checkpoint"

@@ -225,8 +225,10 @@ class Stage:
 
     @property
     def once(self) -> sympy.Expr:
-        """FLOPs of matrix products, with nothing computed again, not even on the chip: each has two on the way back."""
-        return 3 * self.count * self.plain.forward.matmul_flops
+        """FLOPs of matrix products with nothing computed again, not even on the chip: those of standard attention."""
+        how = self.kwargs | {"fused": False}
+        both = passes(self.f, *self.args, **how) if self.kwargs.get("fused") else self.plain
+        return self.count * (both.forward.matmul_flops + both.backward.matmul_flops)
 
     def own(self, one: Passes) -> list[Tensor]:
         """What one of them keeps for itself: what all have in common, as rotations, is not."""
