@@ -11,7 +11,6 @@ import math
 import os
 import re
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -23,6 +22,7 @@ from typing import Any
 from urllib.error import HTTPError
 from urllib.request import urlopen
 
+import ports
 import pytest
 from needed import installed, missing
 
@@ -493,9 +493,7 @@ def lab(chromium: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab
     folders = ["JUPYTER_CONFIG", "JUPYTER_DATA", "JUPYTER_RUNTIME", "JUPYTERLAB_SETTINGS", "JUPYTERLAB_WORKSPACES"]
     environment = os.environ | {f"{name}_DIR": str(home / name) for name in folders} | {"IPYTHONDIR": str(home / "i")}
     environment["PYTHONPATH"] = str(Path(rk.__file__).parent.parent)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = ports.free()
     token = os.urandom(16).hex()
     options = {
         "ServerApp.ip": "127.0.0.1", "ServerApp.port": port, "ServerApp.port_retries": 0, "ServerApp.allow_root": True,

@@ -6,16 +6,16 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
+import ports
 from browser import REPOSITORY, Lab, answering
 
 PROXY = "configurable-http-proxy"
@@ -80,9 +80,8 @@ def running(folder: Path, course: Path) -> Iterator[Hub]:
     }
     (folder / "settings").mkdir(parents=True)
     (folder / "settings" / "jupyter_server_config.json").write_text(json.dumps(settings))
-    with ExitStack() as stack:
-        sockets = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(3)]
-        url, own, api = (f"http://127.0.0.1:{free.getsockname()[1]}" for free in sockets)
+    first = ports.free(3)
+    url, own, api = (f"http://127.0.0.1:{port}" for port in range(first, first + 3))
     # What differs from a hub with students: free ports, and homes here, of users that the system does not know.
     options = {
         "JupyterHub.bind_url": url, "JupyterHub.hub_bind_url": own, "ConfigurableHTTPProxy.api_url": api,

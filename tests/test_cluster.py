@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -14,6 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import ports
 import pytest
 from needed import missing
 from sweeps import Nap, take
@@ -31,11 +31,8 @@ def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     if not all(map(shutil.which, ("slurmctld", "slurmdbd", "munged", "mariadbd"))):
         missing("there is no Slurm; `scripts/install_tools.sh` installs what this test needs")
     state = tmp_path_factory.mktemp("slurm")
-    with socket.socket() as free:  # of the ports above it, thirty must be free, too
-        free.bind(("127.0.0.1", 0))
-        port = min(free.getsockname()[1], 60000)
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("SLURM_", "SBATCH_"))}
-    environment |= {"MINI_DELTA_PORT_BASE": str(port), "PYTHONPATH": f"{HERE}:{HERE.parent}"}
+    environment |= {"MINI_DELTA_PORT_BASE": str(ports.free(30)), "PYTHONPATH": f"{HERE}:{HERE.parent}"}
     command = ["bash", str(HERE / "mini_delta" / "start.sh"), "--state", str(state)]
     stop = ["bash", str(HERE / "mini_delta" / "stop.sh"), "--state", str(state), "--purge"]
     try:

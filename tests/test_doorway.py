@@ -7,7 +7,6 @@ import os
 import pty
 import re
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ from threading import Thread
 from typing import Any
 from urllib.request import Request, urlopen
 
+import ports
 import pytest
 import websocket
 from browser import answering
@@ -94,9 +94,7 @@ class Server:
 @contextmanager
 def typed(line: str, course: Path, home: Path) -> Iterator[Server]:
     """Types a line that starts JupyterLab into a terminal, in the folder of the course."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = ports.free()
     token, log = os.urandom(16).hex(), home / "log"
     (home / ".jupyter").mkdir()
     quiet = {"ServerApp": {"open_browser": False, "allow_root": True}}
