@@ -72,3 +72,12 @@ def test_imports_are_found_wherever_they_stand() -> None:
 @pytest.mark.parametrize("room", ["course", "explorers", "grading", "measuring", "pictures"])
 def test_a_room_says_which_question_it_answers(room: str) -> None:
     assert "?" in (ast.get_docstring(ast.parse(FILES[f"{room}.__init__"].read_text("utf-8"))) or "").split("\n")[0]
+
+
+def test_tests_can_be_collected_without_pytorch() -> None:
+    """`make test` installs neither it nor transformers, and leaves out what is marked."""
+    for path in Path(__file__).parent.glob("*.py"):
+        for line in ast.parse(path.read_text("utf-8")).body:
+            if isinstance(line, (ast.Import, ast.ImportFrom)):
+                names = [line.module] if isinstance(line, ast.ImportFrom) else [name.name for name in line.names]
+                assert not {"torch", "transformers"} & {str(name).split(".")[0] for name in names}, path.name

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from test_configs import TINY, theirs, with_type, written
 
 import roofline_kit as rk
@@ -138,8 +137,9 @@ def test_a_backward_pass_has_the_flops_that_pytorch_counts(row: dict[str, str], 
 
 @pytest.mark.torch
 @pytest.mark.parametrize("name", TINY)
-def test_a_step_has_the_flops_that_pytorch_counts_in_transformers_classes(name: str, tmp_path: Path) -> None:
-    transformers = pytest.importorskip("transformers")
+def test_a_step_has_the_flops_that_pytorch_counts_in_transformers_classes(
+    name: str, tmp_path: Path, torch: Any, transformers: Any
+) -> None:
     from torch.utils.flop_counter import FlopCounterMode
 
     config = with_type(name)
@@ -156,7 +156,8 @@ def test_a_step_has_the_flops_that_pytorch_counts_in_transformers_classes(name: 
 # --- the update -------------------------------------------------------------------------------------------
 
 
-def test_updates_are_those_of_pytorch() -> None:
+@pytest.mark.torch
+def test_updates_are_those_of_pytorch(torch: Any) -> None:
     random = np.random.default_rng(6)
     start, slopes = random.normal(size=7), random.normal(size=(5, 7))
     w = torch.tensor(start, requires_grad=True)
@@ -169,8 +170,9 @@ def test_updates_are_those_of_pytorch() -> None:
         np.testing.assert_allclose(ours[0], w.detach().numpy(), rtol=1e-12)
 
 
+@pytest.mark.torch
 @pytest.mark.parametrize("momentum", [0.0, 0.9])
-def test_gradient_descent_is_that_of_pytorch(momentum: float) -> None:
+def test_gradient_descent_is_that_of_pytorch(momentum: float, torch: Any) -> None:
     random = np.random.default_rng(6)
     start, slopes = random.normal(size=7), random.normal(size=(5, 7))
     w = torch.tensor(start, requires_grad=True)
@@ -183,7 +185,8 @@ def test_gradient_descent_is_that_of_pytorch(momentum: float) -> None:
         np.testing.assert_allclose(ours[0], w.detach().numpy(), rtol=1e-12)
 
 
-def test_the_loss_is_pytorchs() -> None:
+@pytest.mark.torch
+def test_the_loss_is_pytorchs(torch: Any) -> None:
     logits, targets = torch.randn(3, 4, 9, dtype=torch.float64) * 50, torch.randint(0, 9, (3, 4))
     expected = torch.nn.functional.cross_entropy(logits.flatten(0, 1), targets.flatten())
     assert float(cross_entropy(logits.numpy(), targets.numpy())) == pytest.approx(float(expected), rel=1e-12)
