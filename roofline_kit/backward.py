@@ -32,8 +32,9 @@ def backward(f: Callable[..., Any]) -> Callable[..., Any]:
     array that the result does not depend on. Keyword arguments, and arrays that `f` finds elsewhere, are constants:
     token ids, say, and frozen weights.
 
-    Raises TypeError for integers among the positional arrays; ValueError for a result that is no single array, or no
-    number where no gradient is given, for a step without a derivative, and where `store` changed what is still needed.
+    Raises TypeError for integers among the positional arrays, and for a gradient of another kind than the result;
+    ValueError for a result that is no single array, or no number where no gradient is given, for a gradient of another
+    shape, for a step without a derivative, and where `store` changed what is still needed.
 
     >>> from roofline_kit import symbols, trace
     >>> N, K, M = symbols("N K M")
@@ -76,6 +77,8 @@ class Passes:
 def passes(f: Callable[..., Any], *args: Any, gradient: Tensor | None = None, **kwargs: Any) -> Passes:
     """The forward and the backward pass of `f`, traced; args, kwargs and what it raises are those of `backward`.
 
+    Raises TypeError for arrays that are no Tensors, too.
+
     >>> from roofline_kit import attention, symbols, tensors
     >>> both = passes(attention, *tensors("Q K V", symbols("N h")))
     >>> [x.name for x in both.saved], both.backward.matmul_flops / both.forward.matmul_flops
@@ -97,8 +100,9 @@ def passes(f: Callable[..., Any], *args: Any, gradient: Tensor | None = None, **
 def checkpoint(f: Callable[..., Any], early_stop: bool = True) -> Callable[..., Any]:
     """`f`, of which a backward pass keeps the inputs only: before its own steps in reverse, it takes them once more.
 
-    early_stop : it takes them up to the last one that is needed, as PyTorch does by default, which the last product of
-    a layer is not. False: all of them (PyTorch's reentrant checkpoints). Nothing else about `f` changes.
+    early_stop : it takes them up to the last one that is needed, as PyTorch does by default. The last product of most
+    layers is not; before a norm, or the weights of experts, it is. False: all of them (PyTorch's reentrant
+    checkpoints). Nothing else about `f` changes. Of a fused step, all inputs are taken as needed.
 
     Chen et al., "Training deep nets with sublinear memory cost", arXiv 1604.06174.
 
@@ -160,6 +164,8 @@ def _seed(f: Callable[..., Any], y: Any, gradient: Any) -> Any:
             raise TypeError(
                 f"{title(f)}: the gradient is a {type(gradient).__name__}, and the result is of another library"
             )
+        if not is_floating(gradient):
+            raise TypeError(f"{title(f)}: the gradient is of {gradient.dtype}, which no gradient can be")
         if tuple(gradient.shape) != tuple(y.shape):
             raise ValueError(
                 f"{title(f)}: a gradient of {tuple(gradient.shape)} is not of the result's {tuple(y.shape)}"

@@ -51,7 +51,13 @@ def decoder_layer(
 
 
 def _sum(X: Any, new: Any, scale: float) -> Any:
-    return X + new if scale == 1 else fuse(lambda X, new: X + new * scale)(X, new)
+    return X + new if scale == 1 else scaled_sum(X, new, scale)
+
+
+@fuse
+def scaled_sum(X: Any, new: Any, scale: float) -> Any:
+    """X + scale · new, as one step. Its derivative needs neither X nor new, so it stands in `DERIVATIVES`."""
+    return X + new * scale
 
 
 def _normed(X: Any, w: Mapping[str, Any], name: str, eps: float) -> Any:

@@ -17,6 +17,7 @@ import sympy
 from array_api_compat import array_namespace, device
 
 from . import ops
+from .decoder import scaled_sum
 from .experts import expert_product
 from .sizes import same_size
 from .tensor import (
@@ -318,6 +319,7 @@ DERIVATIVES: dict[Any, tuple[Callable[..., Any] | None, ...]] = {
         lambda g, y, x, axis, sinks: softmax_backward(g, y.value, axis.value), None,
         lambda g, y, x, axis, sinks: sinks_backward(g, y.value, axis.value),
     ),
+    unwrap(scaled_sum): (lambda g, y, X, new, scale: g, lambda g, y, X, new, scale: g * scale.value),
     unwrap(ops.hide): (lambda g, y, x, mask, value: ops.hide(g, mask.value, 0.0),),
     unwrap(matmul): (left_factor, right_factor),
     unwrap(reshape): (lambda g, y, x, shape: g.reshape(tuple(x.shape)),),

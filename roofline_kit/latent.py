@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from .masks import Causal
+from .masks import Causal, mask_of
+from .names import flag
 from .ops import softmax, store, widened
 from .sizes import check_shape, size
 from .tensor import fuse, matmul
@@ -57,12 +58,12 @@ def latent_attention(
 
     W, b = weight_and_bias(w["kv_up"])
     W_k, W_v = _parts(split_heads(W, heads), nope)
-    if absorbed:
+    if flag("absorbed", absorbed):
         Q, K, V = Q @ W_k.mT, _for_all_heads(latent), _for_all_heads(latent)
     else:
         K, V = _parts(split_heads(expand(latent, W, b, dtype), heads), nope)
-    mask = Causal() if causal is True else causal or None
-    out = (fuse(attend) if fused else attend)(Q, Q_rope, K, _for_all_heads(K_rope), V, mask)
+    mask = mask_of(causal)
+    out = (fuse(attend) if flag("fused", fused) else attend)(Q, Q_rope, K, _for_all_heads(K_rope), V, mask)
     if absorbed:  # a bias of keys adds the same to all scores of a query, which softmax does not see
         out = linear(out, W_v, None if b is None else _parts(b.reshape(heads, 1, nope + v), nope)[1])
     return linear(merge_heads(out), *weight_and_bias(w["output"]))

@@ -93,3 +93,12 @@ class Causal:
         last = [j * self.stride + self.block - 1 for j in range(keys)]  # token of each key
         first = {p: p - reach + 1 if self.chunk is None else p // self.chunk * self.chunk for p in range(tokens)}
         return [[first[p] <= token <= p for token in last] for p in range(tokens - queries, tokens)]
+
+
+def mask_of(causal: Any) -> Causal | None:
+    """The mask that `causal` stands for. Raises TypeError for anything but True, False, None and a `Causal`."""
+    if isinstance(causal, Causal):
+        return causal
+    if not (causal is None or isinstance(causal, bool)):
+        raise TypeError(f"causal must be True, False or a Causal, not {causal!r}")
+    return Causal() if causal else None

@@ -19,9 +19,9 @@ from .decoder import decoder_layer
 from .experts import group_size
 from .hardware import Accelerator, accelerator
 from .masks import Causal
-from .names import choose
+from .names import choose, letters
 from .ops import astype, take
-from .sizes import BITS, bits_of, size
+from .sizes import BITS, bits_of, size, whole
 from .tensor import Tensor, fuse, leaves
 from .training import Stage, Training, Widths, cross_entropy, training_step
 from .transformer import ACTIVATIONS, alibi, capped, linear, norm
@@ -466,9 +466,10 @@ class Model:
 
         The loss is the cross-entropy of all positions, and everything trains. optimizer : "adam", "momentum" or "sgd".
         checkpoint : of how many layers, the first ones, only the input is kept and the rest computed again: a number,
-        "all", or None for none; or a tuple of how many of each of the `kinds`, which may be symbols.
+        "all", or None for none; or a tuple of how many these are of each of the `kinds`, which may be symbols, for
+        numbers from 1 to one less than there are.
         accumulate : so many batches are gone through before the update, one after the other.
-        dtype : of activations. weights and gradients : theirs, the same unless given. master : of the copy of the
+        dtype : of activations. weights and gradients : theirs, both `dtype` unless given. master : of the copy of the
         weights that is updated, "" for none: fp32 where weights are narrower, unless said. states : of the optimizer's.
         causal, fused, awake : as in `prefill`.
 
@@ -481,10 +482,10 @@ class Model:
         >>> {what: int(b / 10**6) for what, b in step.memory.items()}
         {'weights': 248, 'gradients': 248, 'optimizer': 1493, 'activations': 20}
         """
-        weights = weights or dtype
-        master = ("fp32" if bits_of(weights) < bits_of("fp32") else "") if master is None else master
-        widths = Widths(dtype, weights, gradients or dtype, master, states)
-        given = self._widths(dtype, widths.weights, None)
+        widths = Widths(dtype, weights or dtype, gradients or dtype, master or "", states)
+        if master is None and bits_of(widths.weights) < bits_of("fp32"):
+            widths = replace(widths, master="fp32")
+        given = self._widths(widths.dtype, widths.weights, None)
         stages = self._stages(batch, seq, None, "all", given, causal, fused=fused, awake=awake)
         if self.vocabulary is not None:
             targets = Tensor("targets", (batch, seq), "int64")
@@ -500,14 +501,17 @@ class Model:
         """How many of the layers of each kind are checkpoints."""
         if isinstance(checkpoint, tuple):
             return self._checkpoints_of_kinds(checkpoint)
-        if isinstance(checkpoint, str):
-            choose("checkpoint", checkpoint, ("all",), f"{self.name}: ")
+        if isinstance(checkpoint, str) and letters(checkpoint) == "all":
             return [count for count, _ in self.kinds]
-        n = checkpoint or 0
+        n = 0 if checkpoint is None else whole(checkpoint)
         most = self.layers if isinstance(self.layers, int) else math.inf
-        if not isinstance(n, int) or isinstance(n, bool) or not 0 <= n <= most:
-            wanted = f"it must be a number of layers, up to {self.layers}, or 'all', or None for none"
-            raise ValueError(f"{self.name}: checkpoint is {n!r}; {wanted}")
+        if n is None or not 0 <= n <= most:
+            wanted = f"it must be a number of layers, up to {self.layers}, or 'all', or None for none, or a tuple of"
+            raise ValueError(f"{self.name}: checkpoint is {checkpoint!r}; {wanted} numbers or symbols, one for a kind")
+        return self._first_layers(n)
+
+    def _first_layers(self, n: int) -> list[int]:
+        """How many of the first n layers are of each kind."""
         if not self.pattern:
             return [n]
         rows = [dict(self.pattern[i % len(self.pattern)]) for i in range(self.layers)]
@@ -518,8 +522,13 @@ class Model:
         if len(given) != len(self.kinds):
             raise ValueError(f"{self.name}: {len(self.kinds)} kinds of layers need as many checkpoints, not {given}")
         for (count, _), n in zip(self.kinds, given, strict=True):
-            if n != 0 and (count - size(n, f"{self.name}: checkpoint")).is_negative:
+            if whole(n) != 0 and (count - size(n, f"{self.name}: checkpoint")).is_negative:
                 raise ValueError(f"{self.name}: {n} checkpoints are more than the {count} layers of a kind")
+        numbers = [n for n in map(whole, given) if n is not None]
+        first = self._first_layers(sum(numbers))
+        if len(numbers) == len(given) and numbers != first:
+            wanted = f"checkpoints are the first layers, of which {sum(numbers)} are {tuple(first)}"
+            raise ValueError(f"{self.name}: {wanted} of its kinds, not {given}")
         return list(given)
 
     def largest_training_batch(self, machine: Accelerator | str, seq: Any, **how: Any) -> int:

@@ -50,6 +50,13 @@ def choose(kind: str, given: object, known: Iterable[str], of: str = "", see: st
     return found[0]
 
 
+def flag(what: str, given: object) -> bool:
+    """`given`, where it is True or False. Raises TypeError for anything else: "no" and 2 are true for Python."""
+    if not isinstance(given, bool):
+        raise TypeError(f"{what} must be True or False, not {given!r}")
+    return given
+
+
 MANY, FEW = 12, 5
 """A sentence lists up to so many names; of more, it gives the nearest few and says how to see the rest."""
 

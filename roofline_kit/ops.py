@@ -310,7 +310,8 @@ def highest(x: Any, axis: int, sinks: Any = None) -> Any:
     return most if sinks is None else array_namespace(x).maximum(most, sinks)
 
 
-def _less(x: Any, most: Any) -> Any:
+def lowered(x: Any, most: Any) -> Any:
+    """x - `highest`, which is not counted, either."""
     return elementwise("-", x, most, flops=0)
 
 
@@ -332,10 +333,10 @@ def softmax(x: Any, axis: int = -1, sinks: Any = None) -> Any:
     3*N**2 + 2*N
     """
     most = highest(x, axis, sinks)
-    e = exp(_less(x, most))
+    e = exp(lowered(x, most))
     total = sum(e, axis, keepdims=True)
     if sinks is not None:
-        total = total + exp(_less(sinks, most))
+        total = total + exp(lowered(sinks, most))
     return e / total
 
 

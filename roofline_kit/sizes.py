@@ -56,6 +56,18 @@ def size(value: Any, what: str) -> sympy.Expr:
     return exact
 
 
+def whole(value: Any) -> int | None:
+    """`value` as an int, where it is a whole number, NumPy's and SymPy's among them; None for anything else.
+
+    >>> whole(sympy.Integer(3)), whole(3.0), whole(True)
+    (3, None, None)
+    """
+    try:
+        return None if isinstance(value, bool) else operator.index(value)
+    except TypeError:
+        return None
+
+
 @functools.lru_cache(typed=True)  # a trace asks for the same few sizes all along
 def _flaws(exact: sympy.Expr) -> tuple[Any, bool]:
     """What keeps an expression from being a size: a symbol that is not of `symbols`, or that it cannot be whole."""

@@ -5,9 +5,11 @@ Forward and backward are traced, layer by layer; then each parameter is updated 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from numbers import Real
 from typing import Any
 
 import sympy
@@ -16,8 +18,8 @@ from .backward import Passes, checkpoint, passes
 from .cost import Cost, trace
 from .hardware import Accelerator, accelerator
 from .names import choose
-from .ops import astype, exp, highest, log, sqrt, sum, take, widened
-from .sizes import BITS, bytes_of, size
+from .ops import astype, exp, highest, log, lowered, sqrt, sum, take, widened
+from .sizes import BITS, bytes_of, check_shape, size
 from .tensor import Tensor, fuse, leaves, mean, tensors
 
 STATES = {"sgd": 0, "momentum": 1, "adam": 2}
@@ -33,15 +35,25 @@ NOTHING = Cost(())
 def cross_entropy(logits: Any, targets: Any) -> Any:
     """The loss of a language model: the mean over tokens of log Σ exp(logits) - the target's logit, as one step.
 
-    logits : (..., n, V). targets : token ids (..., n). Returns a number. The maximum that is taken off first, so that
-    nothing overflows, is not counted, as in `softmax`.
+    logits : (..., n, V). targets : token ids (..., n). Returns a number. That the maximum is taken off first, so that
+    nothing overflows, is not counted, as in `softmax`. Raises ValueError for a target that is no token id.
 
     >>> cross_entropy(Tensor("logits", (10, 100)), Tensor("targets", 10, "int64")).step.flops
-    3031
+    2031
     """
-    low = logits - highest(logits, -1, None)
+    _check_targets(targets, logits.shape[-1])
+    low = lowered(logits, highest(logits, -1))
     of_target = take(low.reshape(*low.shape, 1), targets.reshape(*targets.shape, 1)).reshape(*targets.shape)
     return mean(log(sum(exp(low))) - of_target, axis=None)
+
+
+def _check_targets(targets: Any, vocabulary: Any) -> None:
+    """Raises ValueError for a target that is no token id; with PyTorch, -100 means one that does not count."""
+    if not isinstance(targets, Tensor):
+        wrong = targets[(targets < 0) | (targets >= vocabulary)]
+        if len(wrong):
+            known = f"token ids are 0 to {vocabulary - 1}; leave out the tokens that are not to count"
+            raise ValueError(f"cross_entropy: there is a target {int(wrong[0])}, and {known}")
 
 
 @fuse
@@ -51,13 +63,19 @@ def adam(
 ) -> Any:  # fmt: skip
     """One update of AdamW for parameters w with gradients g: new w, and new means m of g and v of g².
 
-    All in the same shape. step : from 1 on. stored : a dtype in which w is returned once more, last, for the products
-    of the next step. Loshchilov and Hutter, arXiv 1711.05101; Kingma and Ba, arXiv 1412.6980.
+    step : from 1 on. stored : a dtype in which w is returned once more, last, for the products of the next step.
+    Loshchilov and Hutter, arXiv 1711.05101; Kingma and Ba, arXiv 1412.6980.
+
+    Raises ValueError where the four have not the same shape, for a step below 1, and for betas that are not below 1.
 
     >>> from roofline_kit import tensors, trace
     >>> trace(adam, *tensors("w g m v", 1000, "fp32")).flops
     15000
     """
+    if not step >= 1 or not all(0 <= beta < 1 for beta in betas):
+        raise ValueError(f"adam: step {step} must be 1 or more, and the betas {betas} at least 0 and below 1")
+    for name, x in (("g", g), ("m", m), ("v", v)):
+        check_shape(f"adam: {name}", tuple(x.shape), tuple(w.shape))
     m = widened(m * betas[0] + g * (1 - betas[0]), m.dtype)
     v = widened(v * betas[1] + g * g * (1 - betas[1]), v.dtype)
     change = m / (1 - betas[0] ** step) / (sqrt(v / (1 - betas[1] ** step)) + eps)
@@ -90,7 +108,7 @@ class Widths:
     The defaults are those of mixed precision, 16 bytes a parameter with Adam: Rajbhandari et al., "ZeRO",
     arXiv 1910.02054, section 3.1.
 
-    Raises ValueError for an unknown dtype, for integers, and for tf32, in which nothing is stored.
+    Raises ValueError for an unknown dtype, for integers but int8 states, and for tf32, in which nothing is stored.
     """
 
     dtype: str = "bf16"
@@ -101,10 +119,10 @@ class Widths:
 
     def __post_init__(self) -> None:
         floating = [name for name in BITS if not name.startswith("int") and name != "tf32"]
+        known = {"master": ["", *floating], "states": [*floating, "int8"]}  # 8-bit optimizers: arXiv 2110.02861
         for what, name in vars(self).items():
-            if name or what != "master":
-                known = [*floating, "int8"] if what == "states" else floating  # 8-bit optimizers: arXiv 2110.02861
-                choose("dtype", name, known, f"training, {what}: ")
+            chosen = choose("dtype", name, known.get(what, floating), f"training, {what}: ")
+            object.__setattr__(self, what, chosen)
 
 
 @dataclass(frozen=True, repr=False)
@@ -125,17 +143,18 @@ class Training(Cost):
     dtype: str = "bf16"
 
     def at(self, **values: Any) -> Training:
-        """The same step with numbers put in, in its parts and in its memory as well; see `Cost.at`."""
+        """The same step with numbers put in, in its parts and in what is kept as well; see `Cost.at`."""
         sizes = self._sizes((), values)
 
         def put(cost: Cost) -> Cost:
             return cost.at(**{name: value for name, value in values.items() if name in map(str, cost.symbols)})
 
+        kept = self.kept.at(sizes)
         memory = {what: sympy.sympify(nbytes).xreplace(sizes) for what, nbytes in self.memory.items()}
         forward, backward, update = map(put, (self.forward, self.backward, self.update))
         once = sympy.sympify(self.once).xreplace(sizes)
         steps = super().at(**values).steps
-        return Training(steps, self.name, forward, backward, update, once, memory, self.kept, self.dtype)
+        return Training(steps, self.name, forward, backward, update, once, memory, kept, self.dtype)
 
     @property
     def memory_bytes(self) -> sympy.Expr:
@@ -150,18 +169,20 @@ class Training(Cost):
         be the hardware's utilisation (HFU). Chowdhery et al., "PaLM", arXiv 2204.02311, appendix B.
 
         Raises ValueError where sizes are open, for seconds that are not positive or fewer than the products take at
-        the peak, and as `Accelerator.peak` does.
+        the peak, and as `Accelerator.peak` does; TypeError for seconds that are no number.
         """
         if self.symbols:
             raise ValueError(f"{self.name}: {', '.join(map(str, self.symbols))} must be numbers for a utilisation")
-        if not seconds > 0:
+        if not isinstance(seconds, Real) or isinstance(seconds, bool):
+            raise TypeError(f"{self.name}: the seconds that it took must be a number, not {seconds!r}")
+        if not 0 < seconds < math.inf:
             raise ValueError(f"{self.name}: it took {seconds} seconds; a time must be positive")
         card = accelerator(machine)
         least = float(self.once / card.peak(self.dtype))
         if seconds < least:
             what = f"{self.name}: it cannot have taken {seconds} seconds on the {card.name}"
             raise ValueError(f"{what}, whose peak in {self.dtype} needs {least:.3g} for the products alone")
-        return least / seconds
+        return least / float(seconds)
 
 
 @dataclass(frozen=True)
@@ -176,6 +197,18 @@ class Kept:
     always: tuple[tuple[Any, Tensor], ...] = ()
     until_reached: tuple[tuple[Any, Tensor], ...] = ()
     working: tuple[tuple[Any, tuple[Tensor, ...]], ...] = ()
+
+    def at(self, sizes: Mapping[sympy.Symbol, sympy.Expr]) -> Kept:
+        """The same arrays with numbers put in."""
+
+        def put(n: Any) -> Any:
+            return sympy.sympify(n).xreplace(sizes)
+
+        def put_into(x: Tensor) -> Tensor:
+            return Tensor(x.name, tuple(map(put, x.shape)), x.dtype, visible=x.visible and put(x.visible), role=x.role)
+
+        always, rest = (tuple((put(n), put_into(x)) for n, x in kept) for kept in (self.always, self.until_reached))
+        return Kept(always, rest, tuple((put(n), tuple(map(put_into, arrays))) for n, arrays in self.working))
 
     def nbytes(self, width: Callable[[Tensor], sympy.Expr] = lambda x: x.nbytes) -> sympy.Expr:
         """Bytes where they are most: at the end of the forward pass, or at the largest checkpoint. width : of one."""
@@ -247,7 +280,6 @@ def training_step(
     twice: Sequence[Tensor] = (),
 ) -> Training:  # fmt: skip
     """A step, from its stages in the order of the forward pass. twice : weights that two stages have a gradient of."""
-    choose("optimizer", optimizer, STATES)
     times = size(accumulate, f"{name}: accumulate")
     forward = _joined(f"{name}, forward", (times * stage.count * stage.plain.forward for stage in stages))
     passed = _joined("", [*(stage.backward for stage in reversed(stages)), *_after(parameters, widths, twice)])
@@ -297,7 +329,12 @@ def _added(total: Any, gradient: Any) -> Any:
 
 
 def optimizer_step(parameters: Any, optimizer: str, widths: Widths) -> tuple[Cost, sympy.Expr]:
-    """What it costs to update so many parameters, and the bytes that are kept for it."""
+    """What it costs to update so many parameters, and the bytes that are kept for it.
+
+    Raises ValueError for an unknown optimizer, and as `size` does.
+    """
+    optimizer = choose("optimizer", optimizer, STATES)
+    size(parameters, "parameters")
     w = Tensor("w", parameters, widths.master or widths.weights)
     g = Tensor("gradient", parameters, widths.gradients)
     states = [Tensor(name, parameters, widths.states) for name in "mv"[: STATES[optimizer]]]

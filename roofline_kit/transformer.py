@@ -12,8 +12,8 @@ from typing import Any
 
 import sympy
 
-from .masks import Causal
-from .names import choose
+from .masks import Causal, mask_of
+from .names import choose, flag
 from .ops import concatenate, flip, gelu, hide, layer_norm, relu, rms_norm, silu, softmax, squared_relu, store, tanh
 from .sizes import same_size, size
 from .tensor import fuse, matmul
@@ -237,9 +237,9 @@ def multi_head_attention(
         Q, K = scaled_norm(Q, None, eps, scale), rms_norm(K, None, eps)
     if cache is not None:
         K, V = store(K, into=cache[0]), store(V, into=cache[1])
-    mask = Causal() if causal is True else causal or None
+    mask = mask_of(causal)
     added = {name: None if x is None else by_kv_head(x, group) for name, x in {"bias": bias, "sinks": sinks}.items()}
-    attend = fuse(attention) if fused else attention
+    attend = fuse(attention) if flag("fused", fused) else attention
     out = attend(by_kv_head(Q, group), by_kv_head(K, 1), by_kv_head(V, 1), mask, cap=cap, **added)
     return linear(merge_heads(out.reshape(*Q.shape[:-1], out.shape[-1])), *weight_and_bias(W_o))
 

@@ -213,6 +213,10 @@ def test_a_gradient_must_be_of_the_results_kind() -> None:
     for gradient in (1.0, [1.0, 1.0], rk.Tensor("g", 2)):
         with pytest.raises(TypeError, match=r"the gradient (must be|is)"):
             rk.backward(rk.exp)(x, gradient=gradient)
+    with pytest.raises(TypeError, match="the gradient is of complex128, which no gradient can be"):
+        rk.backward(rk.exp)(x, gradient=x * 1j)
+    with pytest.raises(TypeError, match="the gradient is of int64"):
+        rk.passes(rk.exp, rk.Tensor("x", 2), gradient=rk.Tensor("g", 2, "int64"))
     with pytest.raises(TypeError, match="passes reads Tensors"):
         rk.passes(rk.exp, x)
 

@@ -11,10 +11,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+import sympy
 from test_configs import TINY, theirs, with_type, written
 
 import roofline_kit as rk
-from roofline_kit.training import adam, cross_entropy, sgd
+from roofline_kit.training import Widths, adam, cross_entropy, optimizer_step, sgd
 
 # backward_flops.csv: counted by FlopCounterMode of torch 2.13.0 in models of transformers 5.23.0, all of whose
 # parameters train but for what is frozen; the loss is the sum of the logits. attention: "eager", and PyTorch's "math"
@@ -378,10 +379,18 @@ def test_six_flops_a_parameter_and_token_are_what_the_matrices_take() -> None:
     ("how", "said"),
     [
         ({"optimizer": "adamw"}, "unknown optimizer 'adamw'; did you mean 'adam'"),
-        ({"checkpoint": "al"}, "did you mean 'all'"),
+        ({"checkpoint": "al"}, "checkpoint is 'al'; it must be a number of layers, up to 12, or 'all'"),
         ({"checkpoint": 13}, "checkpoint is 13; it must be a number of layers, up to 12, or 'all'"),
         ({"checkpoint": -1}, "checkpoint is -1"),
         ({"checkpoint": True}, "checkpoint is True"),
+        ({"checkpoint": b}, "or a tuple of numbers or symbols, one for a kind"),
+        ({"checkpoint": (0.0,)}, "checkpoint is 0.0"),
+        ({"checkpoint": (False,)}, "checkpoint is False"),
+        ({"checkpoint": (13,)}, "13 checkpoints are more than the 12 layers"),
+        ({"fused": "no"}, "fused must be True or False, not 'no'"),
+        ({"causal": 1}, "causal must be True, False or a Causal, not 1"),
+        ({"dtype": "bf8"}, "training, dtype: unknown dtype 'bf8'; did you mean 'fp8' or 'bf16'"),
+        ({"master": "none"}, "training, master: unknown dtype 'none'. Known: ''"),
         ({"dtype": "bf61"}, "did you mean 'bf16'"),
         ({"gradients": "int64"}, "training, gradients: unknown dtype 'int64'"),
         ({"dtype": "tf32"}, "training, dtype: unknown dtype 'tf32'"),
@@ -394,3 +403,72 @@ def test_six_flops_a_parameter_and_token_are_what_the_matrices_take() -> None:
 def test_bad_input_is_named(how: dict[str, Any], said: str) -> None:
     with pytest.raises((ValueError, TypeError), match=said):
         rk.model("gpt2").training(**{"batch": 1, "seq": 8, **how})
+
+
+def test_names_may_be_spelled_in_another_way() -> None:
+    model = rk.model("gpt2")
+    usual = model.training(1, 16)
+    for how in ({"optimizer": "Adam"}, {"gradients": "BF16"}, {"dtype": "bf 16"}, {"states": "FP32"}):
+        step = model.training(1, 16, **how)
+        assert (step.bytes, step.memory, step.dtype) == (usual.bytes, usual.memory, "bf16")
+    days = [rk.explore_training("gpt2", gradients=name).values()["days"] for name in ("bf16", "BF16")]
+    assert days[0] == days[1]
+    with pytest.raises(ValueError, match="unknown optimizer 'adamw'; did you mean 'adam'"):
+        optimizer_step(10, "adamw", Widths())
+
+
+@pytest.mark.parametrize("three", [np.int64(3), sympy.Integer(3), (3,)])
+def test_a_number_of_checkpoints_may_be_one_of_another_library(three: Any) -> None:
+    model = rk.model("gpt2")
+    assert model.training(1, 16, checkpoint=three).memory == model.training(1, 16, checkpoint=3).memory
+
+
+def test_checkpoints_by_kind_are_those_of_first_layers() -> None:
+    """What the three dense layers keep is still there when the backward pass comes to a later checkpoint."""
+    model = rk.model("deepseek-v3")
+    with pytest.raises(ValueError, match=r"of which 58 are \(3, 55\) of its kinds, not \(0, 58\)"):
+        model.training(1, 64, checkpoint=(0, 58))
+    assert model.training(1, 64, checkpoint=(3, 55)).memory == model.training(1, 64, checkpoint=58).memory
+
+
+def test_numbers_are_put_into_what_is_kept() -> None:
+    step = rk.model("gpt2").training(b, 1024, checkpoint=5).at(b=2)
+    assert step.kept.nbytes() == step.memory["activations"]
+
+
+@pytest.mark.parametrize("seconds", ["1", None, [1], True])
+def test_a_time_is_a_number(seconds: Any) -> None:
+    with pytest.raises(TypeError, match="the seconds that it took must be a number"):
+        rk.model("gpt2").training(1, 16).utilisation(seconds, "A10")
+
+
+@pytest.mark.parametrize("target", [-100, -1, 20])
+def test_a_target_that_is_no_token_id_is_refused(target: int) -> None:
+    with pytest.raises(ValueError, match=f"there is a target {target}, and token ids are 0 to 19"):
+        cross_entropy(np.ones((2, 3, 20)), np.array([[1, 2, 3], [4, target, 5]]))
+
+
+def test_an_update_needs_steps_from_one_on_and_arrays_of_one_shape() -> None:
+    w = np.ones(3)
+    for how in ({"step": 0}, {"betas": (1.0, 0.999)}):
+        with pytest.raises(ValueError, match=r"must be 1 or more, and the betas .* at least 0 and below 1"):
+            adam(w, w, w, w, **how)
+    with pytest.raises(ValueError, match=r"adam: g has the shape \(1,\), and must have \(10,\)"):
+        rk.trace(adam, *(rk.Tensor(name, n) for name, n in zip("wgmv", (10, 1, 10, 10), strict=True)))
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("name", ["granite", "gemma2", "olmo2", "mixtral", "qwen3_moe", "deepseek_v3", "gptj", "mpt"])
+def test_checkpoints_compute_again_what_pytorchs_do(name: str, tmp_path: Path, torch: Any, transformers: Any) -> None:
+    """Where norms come after the last product, and where what is added is scaled: a scale needs no product again."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    config = with_type(name) | ({"residual_multiplier": 0.25} if name == "granite" else {})
+    their = theirs(torch, transformers, config, "cpu").train()
+    their.activation_checkpointing_enable({"use_reentrant": False})
+    with FlopCounterMode(display=False) as counter:
+        their(torch.ones((2, 11), dtype=torch.long), use_cache=False).logits.sum().backward()
+    model = rk.model(written(tmp_path, config))
+    assert (model.residual_scale != 1) == (name == "granite")
+    step = model.training(2, 11, checkpoint="all")
+    assert counter.get_total_flops() == step.forward.matmul_flops + step.backward.matmul_flops

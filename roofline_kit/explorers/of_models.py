@@ -45,7 +45,7 @@ BATCHES, CONTEXTS = stops(1, 512), stops(16, 131072, 4, 50, 1000)
 
 def a_model(given: Model | str | None) -> Model:
     """The model to explore, "llama-2-7b" unless given, with numbers for sizes."""
-    of = given if isinstance(given, Model) else model(given or "llama-2-7b")
+    of = given if isinstance(given, Model) else model("llama-2-7b" if given is None else given)
     for what in SIZES:
         if not isinstance(getattr(of, what), int | None):
             raise ValueError(f"{of.name}: {what} must be a number here, not {getattr(of, what)}")

@@ -81,6 +81,8 @@ def explore_training(
         Control("optimizer", "optimizer", list(STATES), "choice"),
         Control("master", "copy of the weights", COPIES, "choice"),
     ]  # fmt: skip
+    given = Widths(CHOSEN, CHOSEN, gradients or CHOSEN, "", states)
+    gradients, states = gradients and given.gradients, given.states
     updates = _updates(gradients, states)
     inputs = inputs_of(controls, "peak", *(table.sets for table in updates))
     made = {}
@@ -99,7 +101,8 @@ def explore_training(
         messages=[NO_PEAK, *fits()], tables=[peaks, *updates], frozen=frozen, defaults=DEFAULTS,
         state={
             "batch": batch, "seq": seq, "checkpoint": checkpoint, "model": of.name, "dtype": dtype,
-            "accelerator": name_of(accelerator), "optimizer": optimizer, "master": master or "none", **chosen,
+            "accelerator": name_of(accelerator), "optimizer": optimizer, **chosen,
+            "master": "none" if master == "" else master,
         },
     )  # fmt: skip
 
