@@ -16,7 +16,8 @@ BITS |= {"int64": 64, "int32": 32, "int8": 8, "int4": 4, "mxfp4": 4, "nvfp4": 4}
 
 BLOCKS = {"int4": (128, 16), "mxfp4": (32, 8), "nvfp4": (16, 8)}
 """Where elements share a scale: how many, and its bits. int4 with groups of 128 and a scale in fp16 is what GPTQ (arXiv
-2210.17323) and AWQ (2306.00978) store; mxfp4 is the OCP's Microscaling format (2310.10537); nvfp4 is NVIDIA's."""
+2210.17323) and AWQ (2306.00978) store, without their zero points; mxfp4 is the OCP's Microscaling format (2310.10537);
+nvfp4 is NVIDIA's."""
 
 LIBRARY_NAMES = {"fp64": "float64", "fp32": "float32", "fp16": "float16", "bf16": "bfloat16"}
 """What NumPy and PyTorch call those that arrays can have."""

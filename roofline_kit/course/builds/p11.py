@@ -96,7 +96,8 @@ QUESTIONS = {
 weights. `gate` and `up` (*E*, *h*, *f*) and `down` (*E*, *f*, *h*) are the matrices of all
 experts. An expert is the gated MLP of page 3, with `rk.silu` of the gate's half. Return the
 sum of the chosen experts' results (*h*), each times its weight. `rk.take` finds the chosen
-ones; read no other expert, and none of these twice.""",
+ones; read no other expert, and none of these twice. A hint: `rk.take` takes rows, so make one
+row of each expert's matrix, and reshape what you took back to matrices.""",
         call="token_experts(x, chosen, P, gate, up, down)",
         takes=lambda: (Tensor("x", h), Tensor("chosen", k, "int64"), Tensor("P", k), *MATRICES),
         right=of_chosen,
