@@ -29,12 +29,13 @@ class Word(NamedTuple):
 
 
 def words() -> dict[str, Word]:
-    """By what links to them end in."""
+    """By what links to them end in, on GitHub and on the site: which agree on letters, digits, "-" and a space."""
     found = {}
     for entry in WORDS.split("\n### ")[1:]:
         title, sentence, *code = entry.strip().split("\n\n")
         names = re.findall(r"`([^`]+)`", code[0]) if code else ()
-        found[re.sub(r"[ _]", "-", title.lower())] = Word(sentence, tuple(names))
+        assert re.fullmatch(r"[A-Za-z0-9]+([ -][A-Za-z0-9]+)*", title), title
+        found[title.lower().replace(" ", "-")] = Word(sentence, tuple(names))
     return found
 
 

@@ -578,6 +578,8 @@ def test_what_readme_and_start_pages_say_of_the_error_is_what_plain_python_makes
     told = {c.id: c.outputs[0].text for c in notebook.cells if c.id in ("true-code", "true-picture-code")}
     assert re.findall(r"\d\.\d\d", told["true-picture-code"]) == fair
     assert re.findall(r"\d\.\d\d", told["true-code"]) == [*ends(product), *ends(step), *ends(prompt)]
+    most = [max(recomputed(gpu)[title][1][2] for gpu in GPUS) for title in (product, step, prompt)]
+    assert re.findall(r"at worst +(.+)", told["true-code"]) == [f"{ratio:.1f}" for ratio in most]
 
 
 def test_the_error_by_length_is_what_plain_python_makes_of_the_files() -> None:
