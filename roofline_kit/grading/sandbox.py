@@ -361,14 +361,19 @@ class Kernel:
         return process
 
     def _inside(self) -> Path:
-        """Where the sockets are, as seen from here: in the file system of bubblewrap's child."""
+        """Where the sockets are, as seen from here: in the file system of bubblewrap's child, once it has one.
+
+        Before, it still sees ours, and whatever fills our disk would be taken for its own.
+        """
         task = f"/proc/{self.process.pid}/task/{self.process.pid}/children"
         while True:
             self._watch()
             with suppress(OSError):
-                for child in _words(task):
-                    self.first = int(child)
-                    return Path(f"/proc/{self.first}/root{SOCKETS}")
+                for child in map(int, _words(task)):
+                    sockets = Path(f"/proc/{child}/root{SOCKETS}")
+                    if sockets.is_dir():
+                        self.first = child
+                        return sockets
             time.sleep(0.005)
 
     def _wait_for(self, paths: Iterable[Path]) -> None:
