@@ -244,7 +244,8 @@ def _from_narrow(X: Any, W: Any) -> Any:
 
 def _amounts(cost: CompiledCost, rows: list[Row]) -> Iterable[tuple[dict[str, int], ...]]:
     """The amounts of each step by resource, row by row, computed at once."""
-    sweep = cost(*([row[str(size)] for row in rows] for size in cost.symbols))
+    names = [str(size) for size in cost.symbols]  # once: SymPy prints slowly
+    sweep = cost(*([row[name] for row in rows] for name in names))
     steps = [
         {name: [int(amount) for amount in amounts[name]] for name in RESOURCES}
         for amounts in sweep.amounts(tuple(RESOURCES))
