@@ -167,8 +167,11 @@ class Shown:
         where.page.wait_for_function("root => root.explorer", arg=where.element_handle())
 
     def ask(self, code: str, given: Any = None) -> Any:
-        """What JavaScript says; x is the page's explorer, and `given` what it is told."""
-        return self.root.evaluate(f"(root, given) => {{ const x = root.explorer; return {code} }}", given)
+        """What JavaScript says; x is the page's explorer, and `given` what it is told. Both go as JSON: no NaN.
+
+        Text, because Playwright takes objects apart value by value, in the page and again in Python.
+        """
+        return json.loads(self.root.evaluate(ASKED.replace("CODE", code), json.dumps(given)))
 
     def slider(self, name: str) -> Any:
         """The range input of a control."""
@@ -214,6 +217,10 @@ class Shown:
         return at
 
 
+ASKED = """(root, text) => {
+  const x = root.explorer, given = JSON.parse(text), answer = CODE;
+  return JSON.stringify(answer ?? null);
+}"""
 SEEN = """(() => {
   const texts = part => [...root.querySelectorAll(part)].map(n => n.textContent);
   const svg = root.querySelector(".rk-figure svg");
