@@ -167,8 +167,11 @@ class Shown:
         where.page.wait_for_function("root => root.explorer", arg=where.element_handle())
 
     def ask(self, code: str, given: Any = None) -> Any:
-        """What JavaScript says; x is the page's explorer, and `given` what it is told."""
-        return self.root.evaluate(f"(root, given) => {{ const x = root.explorer; return {code} }}", given)
+        """What JavaScript says; x is the page's explorer, and `given` what it is told. Both go as JSON: no NaN.
+
+        Text, because Playwright takes objects apart value by value, in the page and again in Python.
+        """
+        return json.loads(self.root.evaluate(ASKED.replace("CODE", code), json.dumps(given)))
 
     def slider(self, name: str) -> Any:
         """The range input of a control."""
@@ -214,6 +217,10 @@ class Shown:
         return at
 
 
+ASKED = """(root, text) => {
+  const x = root.explorer, given = JSON.parse(text), answer = CODE;
+  return JSON.stringify(answer ?? null);
+}"""
 SEEN = """(() => {
   const texts = part => [...root.querySelectorAll(part)].map(n => n.textContent);
   const svg = root.querySelector(".rk-figure svg");
@@ -372,7 +379,7 @@ class Lab:
     def open(self, name: str, kernel: str = "") -> Iterator[Notebook]:
         """A notebook in the browser, until the block ends; then nothing may have gone wrong.
 
-        kernel : the id of one that is there, which the notebook gets and leaves; otherwise it has its own.
+        kernel : the id of one that is there, which the notebook gets and leaves as it was; otherwise it has its own.
         """
         self.problems.clear()
         notebook = Notebook(self.page)
@@ -385,8 +392,39 @@ class Lab:
         finally:  # a test that fails leaves nothing open for the next one
             if not kernel:
                 self.page.evaluate("async () => { await jupyterapp.shell.currentWidget.sessionContext.shutdown() }")
-            notebook.command("docmanager:save")  # what has changes asks before it closes
+            self.page.evaluate(SAVED)  # what has changes asks before it closes
             notebook.command("application:close")
+            if kernel:
+                self.page.evaluate(EMPTIED, [kernel, "%reset -f\n" + NO_WIDGETS])
+
+    @contextmanager
+    def kernel(self) -> Iterator[str]:
+        """The id of a kernel for several notebooks: it starts once, and imports the kit once."""
+        kernel = self.page.evaluate(STARTED)
+        yield kernel
+        self.page.evaluate("id => jupyterapp.serviceManager.kernels.shutdown(id)", kernel)
+
+
+SAVED = """async () => {
+  const { context } = jupyterapp.shell.currentWidget;
+  if (context.model.dirty) await context.save();
+}"""
+# Of several connections to a kernel, Lab lets one hear of widgets: these end before a notebook makes its own.
+STARTED = """async () => {
+  const kernel = await jupyterapp.serviceManager.kernels.startNew();
+  await kernel.info;
+  kernel.dispose();
+  return kernel.id;
+}"""
+EMPTIED = """async ([id, code]) => {
+  const kernel = jupyterapp.serviceManager.kernels.connectTo({ model: { id, name: "python3" } });
+  await kernel.requestExecute({ code }).done;
+  kernel.dispose();
+}"""
+NO_WIDGETS = """import sys
+if "ipywidgets" in sys.modules:
+    sys.modules["ipywidgets"].Widget.close_all()
+del sys"""
 
 
 class Notebook:

@@ -5,20 +5,21 @@ from __future__ import annotations
 import base64
 import csv
 import io
-import json
 import math
 import random
 import re
 import struct
 import time
+from collections.abc import Iterator
 from dataclasses import fields, replace
 from functools import cache
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
 import pytest
-from browser import FIVE, Shown, as_page, drag, same_marks
+from browser import FIVE, Shown, a_tab, as_page, drag, same_marks
 from chance import seed
 from needed import installed
 
@@ -52,9 +53,37 @@ ALL = FIVE | {
 }
 MAIN = [*FIVE.values(), ALL["batch of plain layers"], ALL["roofline of a cost"]]
 OF_FIVE = pytest.mark.parametrize("make", FIVE.values(), ids=FIVE)
-OF_ALL = pytest.mark.parametrize("make", ALL.values(), ids=ALL)
 
 made = cache(lambda make: make())  # an explorer that is not changed serves all tests, with the page that it has written
+
+
+@pytest.fixture(scope="module")
+def a_tab_of_their_own(chromium: Any) -> Iterator[Any]:
+    """For the pages that several tests look at."""
+    page, found = a_tab(chromium)
+    yield page, found
+    page.context.close()
+
+
+@pytest.fixture(scope="module", params=ALL.values(), ids=ALL)
+def opened(request: pytest.FixtureRequest, a_tab_of_their_own: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """Each explorer on a page that is opened once for all tests that ask for it, and what goes wrong on it."""
+    page, found = a_tab_of_their_own
+    found.clear()
+    explorer, path = made(request.param), tmp_path_factory.mktemp("page") / "explorer.html"
+    path.write_text(as_page(explorer), "utf-8")
+    page.goto(path.as_uri())
+    return Shown(explorer, page.locator("[data-rk]")), found
+
+
+@pytest.fixture
+def each(opened: Any) -> Iterator[Shown]:
+    """Each explorer on its page, as it was when that was opened. Fails if anything complains."""
+    shown, found = opened
+    shown.root.page.set_viewport_size({"width": 1000, "height": 900})
+    shown.ask("(x.set(...given), x.refuse(''))", [shown.explorer.state, shown.explorer.frozen])
+    yield shown
+    assert not found
 
 
 def states(explorer: Any, count: int, chance: random.Random) -> bytes:
@@ -69,67 +98,68 @@ def unpacked(explorer: Any, drawn: bytes) -> list[dict[str, Any]]:
     return [{name: values[x % n] for (name, values, n), x in zip(controls, row, strict=True)} for row in rows]
 
 
-@OF_ALL
-def test_javascript_computes_what_python_computes_at_ten_thousand_points(make: Any, offline: Any) -> None:
-    explorer, points = made(make), 10_000 if make in MAIN else 1_000
-    shown = Shown(explorer, offline(as_page(explorer)).locator("[data-rk]"))
+def test_javascript_computes_what_python_computes_at_ten_thousand_points(each: Shown) -> None:
+    explorer, points = each.explorer, 10_000 if each.explorer in map(made, MAIN) else 1_000
     names = next(iter(explorer.programs.values())).outputs
-    of = json.dumps([[control.name, control.values] for control in explorer.controls])
+    of = [[control.name, control.values] for control in explorer.controls]
+    all_of = itemgetter(*names)
     compared: set[Any] = set()
     chance = random.Random(seed())
     for _ in range(80):
         if len(compared) >= points:
             break
         drawn = states(explorer, 700, chance)
-        packed, messages = shown.ask(COMPUTED, [of, base64.b64encode(drawn).decode(), names])
+        packed, messages = each.ask(COMPUTED, [of, base64.b64encode(drawn).decode(), names])
         numbers = struct.iter_unpack(f"<{len(names)}d", base64.b64decode(packed))
-        for state, theirs, message in zip(unpacked(explorer, drawn), numbers, json.loads(messages), strict=True):
+        for state, theirs, message in zip(unpacked(explorer, drawn), numbers, messages, strict=True):
             at = explorer._at(state)  # which is `values` without its checks of what is asked for
             assert message == explorer._message(at), state
-            for name, value in zip(names, theirs, strict=True):
-                if at[name] != value and not abs(at[name] - value) <= 1e-9 * abs(at[name]):
-                    assert math.isnan(at[name]) and math.isnan(value), (name, at[name], value, state)
+            if all_of(at) != theirs:
+                same_numbers(dict(zip(names, theirs, strict=True)), at, state)
             if not (message and message["blocks"]):
                 compared.add(tuple(state.values()))
     assert len(compared) >= points
 
 
+def same_numbers(theirs: dict[str, float], ours: dict[str, Any], state: Any) -> None:
+    """Fails where what JavaScript computes is not, to nine digits, what Python does."""
+    for name, value in theirs.items():
+        if ours[name] != value and not abs(ours[name] - value) <= 1e-9 * abs(ours[name]):
+            assert math.isnan(ours[name]) and math.isnan(value), (name, ours[name], value, state)
+
+
+# Numbers as bytes: JSON has no NaN.
 COMPUTED = """(() => {
-  const [told, drawn, names] = given, controls = JSON.parse(told), all = [];
+  const [controls, drawn, names] = given, all = [];
   const unpack = text => Uint8Array.from(atob(text), c => c.charCodeAt(0));
   for (let rows = unpack(drawn), i = 0; i < rows.length; i += controls.length)
     all.push(x.valuesAt(Object.fromEntries(controls.map(([name, of], j) => [name, of[rows[i + j] % of.length]]))));
   const bytes = new Uint8Array(new Float64Array(all.flatMap(at => names.map(name => at[name]))).buffer);
   let text = "";
   for (let i = 0; i < bytes.length; i += 8192) text += String.fromCharCode(...bytes.subarray(i, i + 8192));
-  return [btoa(text), JSON.stringify(all.map(x.messageAt))];
+  return [btoa(text), all.map(x.messageAt)];
 })()"""
 
 
-@OF_ALL
-def test_the_browser_draws_what_python_draws_mark_by_mark(make: Any, offline: Any) -> None:
-    explorer = made(make)
-    shown = Shown(explorer, offline(as_page(explorer)).locator("[data-rk]"))
+def test_the_browser_draws_what_python_draws_mark_by_mark(each: Shown) -> None:
+    explorer = each.explorer
     draw = "given.map(([state, frozen]) => x.drawn(state, frozen, 720, 418)).map(d => [d.marks, d.height])"
     chance = random.Random(seed())
-    for _ in range(10 if make in MAIN else 2):
+    for _ in range(10 if explorer in map(made, MAIN) else 2):
         some = unpacked(explorer, states(explorer, 20, chance))
         frozen = unpacked(explorer, states(explorer, 10, chance))
         pairs = list(zip(some, [*frozen, *[None] * 10], strict=True))
-        for (state, ghost), (marks, height) in zip(pairs, shown.ask(draw, pairs), strict=True):
+        for (state, ghost), (marks, height) in zip(pairs, each.ask(draw, pairs), strict=True):
             ours, tall = explorer._marks(state, ghost)
             assert height == tall
             assert same_marks(marks, ours), (state, ghost)
     marks, height = explorer._marks(explorer.state, None)
-    assert shown.ask(draw, [[explorer.state, None]])[0][1] == height
-    assert same_marks(shown.ask(draw, [[explorer.state, None]])[0][0], marks)
+    assert each.ask(draw, [[explorer.state, None]])[0][1] == height
+    assert same_marks(each.ask(draw, [[explorer.state, None]])[0][0], marks)
 
 
-@OF_ALL
-def test_the_live_page_shows_what_python_says_while_one_drags(make: Any, offline: Any) -> None:
-    explorer = made(make)
-    page = offline(as_page(explorer))
-    shown = Shown(explorer, page.locator("[data-rk]"))
+def test_the_live_page_shows_what_python_says_while_one_drags(each: Shown) -> None:
+    shown, explorer, page = each, each.explorer, each.root.page
     shown.agrees()
     first = next(control for control in explorer.controls if control.kind == "slider")
     drag(page, slider := shown.slider(first.name), 0.7)
@@ -277,11 +307,8 @@ def all_but_state(explorer: Any) -> dict[str, Any]:
     return {**of, "programs": programs, "controls": controls, "state": None, "frozen": None}
 
 
-@OF_ALL
-def test_copy_as_python_gives_a_call_that_makes_the_same_explorer(make: Any, offline: Any) -> None:
-    explorer = made(make)
-    page = offline(as_page(explorer))
-    shown = Shown(explorer, page.locator("[data-rk]"))
+def test_copy_as_python_gives_a_call_that_makes_the_same_explorer(each: Shown) -> None:
+    shown, explorer, page = each, each.explorer, each.root.page
     names = {"rk": rk, "cost": ATTENTION, "costs": {"dense": LINEAR, "attention": ATTENTION}}
     chance = random.Random(seed())
     for _ in range(3):
@@ -369,9 +396,7 @@ def test_a_saved_page_is_live_without_a_network_and_looks_as_it_was_saved(
         assert shown.state != explorer.state
         if width == 1000:  # Python draws the mask beside the chart, a phone has it below
             shown.agrees()
-    axe = installed("axe_playwright_python.sync_playwright", "axe-playwright-python")
-    found = axe.Axe().run(page).response["violations"]
-    assert not [violation["id"] for violation in found if violation["impact"] in ("serious", "critical")]
+    assert not grave(page)
     still = offline(tmp_path / "saved.html", java_script_enabled=False)
     assert repr(explorer) in still.locator("figcaption").text_content()
 
@@ -433,11 +458,8 @@ def test_it_is_dark_where_the_page_is_dark(how: str, offline: Any) -> None:
         shown.agrees()
 
 
-@OF_ALL
-def test_nothing_is_cut_or_covered(make: Any, offline: Any) -> None:
-    explorer = made(make)
-    page = offline(as_page(explorer))
-    Shown(explorer, page.locator("[data-rk]"))
+def test_nothing_is_cut_or_covered(each: Shown) -> None:
+    page = each.root.page
     for button in ("Reset", "Freeze"):
         page.get_by_role("button", name=button).click()
         page.wait_for_function("() => document.querySelector('.rk-formulas p')")
@@ -597,19 +619,15 @@ CROSSED = """() => {
 }"""
 
 
-def test_on_a_phone_the_chart_and_the_first_slider_are_seen_at_once(offline: Any) -> None:
-    for make in ALL.values():
-        explorer = made(make)
-        page = offline(as_page(explorer), width=390, height=844)
-        Shown(explorer, page.locator("[data-rk]"))
-        page.locator(".rk").evaluate("root => root.scrollIntoView()")
-        chart, slider = (
-            page.locator(".rk-figure").bounding_box(),
-            page.locator(".rk-control input").first.bounding_box(),
-        )
-        assert 0 <= chart["y"] < 20
-        assert chart["y"] + chart["height"] <= slider["y"]
-        assert slider["y"] + slider["height"] < (844 if explorer.name != "explore_sparse" else 1000)
+def test_on_a_phone_the_chart_and_the_first_slider_are_seen_at_once(each: Shown) -> None:
+    page = each.root.page
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.wait_for_function(DRAWN_AS_WIDE_AS_ITS_PLACE)
+    page.locator(".rk").evaluate("root => root.scrollIntoView()")
+    chart, slider = page.locator(".rk-figure").bounding_box(), page.locator(".rk-control input").first.bounding_box()
+    assert 0 <= chart["y"] < 20
+    assert chart["y"] + chart["height"] <= slider["y"]
+    assert slider["y"] + slider["height"] < (844 if each.explorer.name != "explore_sparse" else 1000)
 
 
 @pytest.mark.parametrize("feature", ["ResizeObserver", "MutationObserver"])
@@ -635,11 +653,16 @@ def test_without_scripts_there_is_a_picture_with_words(make: Any, offline: Any) 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_axe_finds_nothing_serious(theme: str, offline: Any) -> None:
-    axe = installed("axe_playwright_python.sync_playwright", "axe-playwright-python")
     explorers = [made(make) for make in FIVE.values()]
     page = offline(as_page(*explorers, theme=theme))
     Shown(explorers[0], page.locator("[data-rk]").first).drag("batch", 0.9)  # what does not fit is shown, too
     page.get_by_role("button", name="Copy as Python").first.click()
-    found = axe.Axe().run(page).response["violations"]
-    grave = [v for v in found if v["impact"] in ("serious", "critical")]
-    assert not grave, [(v["id"], v["help"], [node["html"] for node in v["nodes"]][:5]) for v in grave]
+    assert not grave(page)
+
+
+def grave(page: Any) -> list[Any]:
+    """What axe finds to be serious on a page; what is in order it need not list."""
+    axe = installed("axe_playwright_python.sync_playwright", "axe-playwright-python")
+    found = axe.Axe().run(page, options={"resultTypes": ["violations"]}).response["violations"]
+    serious = [v for v in found if v["impact"] in ("serious", "critical")]
+    return [(v["id"], v["help"], [node["html"] for node in v["nodes"]][:5]) for v in serious]

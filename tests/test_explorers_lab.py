@@ -1,44 +1,86 @@
-"""Explorers in JupyterLab: live beside a kernel, tied to Python as a widget, and deaf to no key of the notebook's."""
+"""The course in JupyterLab: to look at a page changes no byte of it, and git brings its corrections.
+
+Explorers there are live beside a kernel, tied to Python as a widget, and deaf to no key of the notebook's.
+"""
 
 from __future__ import annotations
 
 import base64
+import json
+import platform
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import nbformat
 import pytest
-from browser import FIVE, INTO_VIEW, REPOSITORY, Shown, dragged, explorers_in
+from browser import FIVE, INTO_VIEW, REPOSITORY, Lab, Notebook, Shown, dragged, explorers_in
+from test_students import edit, pulled
+from upstream import begun, git, published, source
 
 import roofline_kit as rk
 
 N = rk.symbols("N")
+OPENED = "jupyterapp.shell.currentWidget.context.model"
 
 
-def stored_explorers() -> list[Any]:
-    """The notebooks of the course that have explorers."""
-    paths = sorted((REPOSITORY / "notebooks").glob("*.ipynb"))
-    return [pytest.param(path, id=path.stem) for path in paths if "data-rk=" in path.read_text("utf-8")]
+@pytest.fixture(scope="module")
+def kernel(lab: Lab) -> Iterator[str]:
+    """One for all notebooks of this file, which leave nothing in it: none asks for another."""
+    with lab.kernel() as kernel:
+        yield kernel
 
 
-def test_each_explorer_is_live_in_jupyterlab(lab: Any) -> None:
-    cells = [f"import roofline_kit as rk\nrk.explore_{name}()" for name in FIVE]
-    lab.write("five.ipynb", *cells)
-    with lab.open("five.ipynb") as notebook:
-        notebook.run_all()
-        for i, make in enumerate(FIVE.values()):
-            dragged(notebook, notebook.explorer(make(), i))
+# --- the pages of the course ---
+
+PAGES = [path.relative_to(REPOSITORY) for path in sorted((REPOSITORY / "notebooks").glob("*.ipynb"))]
+PAGES.append(Path("release", "hw2_seven_billion.ipynb"))
 
 
-@pytest.mark.parametrize("path", stored_explorers())
-def test_explorers_of_the_course_are_live_in_jupyterlab(path: Path, lab: Any) -> None:
-    with lab.open(f"notebooks/{path.name}") as notebook:
-        notebook.run_all()
-        for i, explorer in enumerate(explorers_in(path)):
-            dragged(notebook, notebook.explorer(explorer, i))
-        assert notebook.page.locator("[data-live]").count() == i + 1
-        if path.stem.startswith("01"):
-            slider_that_page_1_makes_moves_its_line_and_its_chart(notebook)
+class Clone:
+    """The course as a student has it, in Lab's folder. upstream : what it is cloned from. looked_at : pages so far."""
+
+    def __init__(self, upstream: Path, lab: Lab, kernel: str) -> None:
+        self.upstream, self.folder, self.lab, self.kernel = upstream, lab.folder / "course", lab, kernel
+        self.looked_at: set[Path] = set()
+        git(lab.folder, "clone", "--quiet", str(upstream), self.folder.name)
+
+    @contextmanager
+    def look(self, page: Path) -> Iterator[Notebook]:
+        """Opens a page, and Lab saves it. What is done to it then is not kept."""
+        with self.lab.open(f"{self.folder.name}/{page.as_posix()}", self.kernel) as notebook:
+            notebook.page.wait_for_function(f"{OPENED}.metadata.language_info.version")  # Lab has asked the kernel
+            notebook.command("docmanager:save")
+            saved = (self.folder / page).read_bytes()
+            yield notebook
+        (self.folder / page).write_bytes(saved)
+        self.looked_at.add(page)
+
+
+@pytest.fixture(scope="module")
+def course(lab: Lab, kernel: str, tmp_path_factory: pytest.TempPathFactory) -> Clone:
+    return Clone(begun(tmp_path_factory.mktemp("git") / "course", "notebooks", "assignments/hw2*"), lab, kernel)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_to_look_at_a_page_changes_no_byte_and_its_explorers_are_live(page: Path, course: Clone) -> None:
+    """One visit for both: to open a page takes as long as to run it."""
+    with course.look(page) as notebook:
+        assert git(course.folder, "status", "--porcelain") == ""
+        if page.parts[0] == "notebooks" and "data-rk=" in (REPOSITORY / page).read_text("utf-8"):
+            explorers_are_live(page, notebook)
+
+
+def explorers_are_live(page: Path, notebook: Notebook) -> None:
+    notebook.run_all()
+    for i, explorer in enumerate(explorers_in(REPOSITORY / page)):
+        dragged(notebook, notebook.explorer(explorer, i))
+    assert notebook.page.locator("[data-live]").count() == i + 1
+    if page.stem.startswith("01"):
+        slider_that_page_1_makes_moves_its_line_and_its_chart(notebook)
 
 
 def slider_that_page_1_makes_moves_its_line_and_its_chart(notebook: Any) -> None:
@@ -71,7 +113,35 @@ def own_chart() -> Any:
     return rk.explore_roofline({"rows times matrix": rows}, ("A10", "H100-SXM"), N=64)
 
 
-def test_a_trusted_notebook_is_live_before_a_cell_has_run_and_another_is_a_picture(lab: Any) -> None:
+def test_git_brings_a_correction_to_pages_that_were_looked_at(course: Clone) -> None:
+    mine, upstream = course.folder, course.upstream
+    assert list(map(Path, git(mine, "ls-files", "*.ipynb").split())) == PAGES
+    for page in PAGES:
+        if page not in course.looked_at:  # by the test above
+            with course.look(page):
+                pass
+    for way in (lambda: git(mine, "pull", "--quiet"), lambda: pulled(upstream, mine)):
+        for page in (page for page in PAGES if page.parts[0] == "notebooks"):
+            edit(source(upstream) / page, lambda cells: cells[0].update(source=[cells[0]["source"][0] + " corrected"]))
+        published(upstream)
+        way()
+        assert git(mine, "rev-parse", "HEAD") == git(upstream, "rev-parse", "HEAD"), "nothing of ours to merge"
+        assert all((mine / page).read_bytes() == (upstream / page).read_bytes() for page in PAGES)
+
+
+# --- explorers ---
+
+
+def test_each_explorer_is_live_in_jupyterlab(lab: Any, kernel: str) -> None:
+    cells = [f"import roofline_kit as rk\nrk.explore_{name}()" for name in FIVE]
+    lab.write("five.ipynb", *cells)
+    with lab.open("five.ipynb", kernel) as notebook:
+        notebook.run_all()
+        for i, make in enumerate(FIVE.values()):
+            dragged(notebook, notebook.explorer(make(), i))
+
+
+def test_a_trusted_notebook_is_live_before_a_cell_has_run_and_another_is_a_picture(lab: Any, kernel: str) -> None:
     explorer = rk.explore_batch()
     bundle = explorer._repr_mimebundle_()
     bundle["image/png"] = base64.b64encode(bundle["image/png"]).decode()
@@ -82,17 +152,66 @@ def test_a_trusted_notebook_is_live_before_a_cell_has_run_and_another_is_a_pictu
         stored.cells[0].execution_count = 1
         nbformat.write(stored, path)
     lab.trust(lab.folder / "trusted.ipynb")
-    with lab.open("trusted.ipynb") as notebook:
+    with lab.open("trusted.ipynb", kernel) as notebook:
         shown = notebook.explorer(explorer)
         dragged(notebook, shown)
     lab.page.evaluate("delete window.rooflineExplorers")
-    with lab.open("untrusted.ipynb") as notebook:
+    with lab.open("untrusted.ipynb", kernel) as notebook:
         image = notebook.page.locator(".jp-OutputArea-output img")
         image.wait_for()
         assert image.evaluate("image => image.naturalWidth") == 720
         assert image.get_attribute("alt") == repr(explorer)
         assert not notebook.page.locator("[data-live]").count()
         assert not notebook.page.evaluate("'rooflineExplorers' in window")
+
+
+@contextmanager
+def picture(lab: Lab, kernel: str, name: str) -> Iterator[Any]:
+    """Opens a new copy of page 01 that nobody trusts, with no cell run, and shows its picture."""
+    shutil.copy(REPOSITORY / "notebooks" / "01_arithmetic_intensity.ipynb", lab.folder / name)
+    cells = json.loads((lab.folder / name).read_text("utf-8"))["cells"]
+    i = next(i for i, cell in enumerate(cells) if "explore_roofline" in "".join(cell["source"]))
+    show = "await all.scrollToItem(i); all.activeCellIndex = i"
+    with lab.open(name, kernel) as notebook:
+        notebook.page.evaluate(f"async i => {{ const all = jupyterapp.shell.currentWidget.content; {show} }}", i)
+        hint = notebook.page.get_by_text("This is a picture")
+        hint.wait_for()
+        assert not notebook.page.locator("[data-live]").count()
+        words = hint.text_content()  # which is there even while Lab, still scrolling, hides the cell once more
+        yield notebook, " ".join(words.split()), " ".join("".join(cells[i - 1]["source"]).split())
+
+
+def choose(page: Any, *way: str) -> None:
+    """Clicks through JupyterLab's menus."""
+    page.locator(".lm-MenuBar-itemLabel", has_text=re.compile(f"^{way[0]}$")).click()
+    page.locator(".lm-Menu-itemLabel", has_text=re.compile(f"^{way[1]}$")).click()
+
+
+def test_a_picture_turns_live_by_the_cells_above_it_as_it_says(lab: Lab, kernel: str) -> None:
+    with picture(lab, kernel, "above.ipynb") as (notebook, hint, prose):
+        assert "Run → Run All Above Selected Cell" in hint and "Run → Run All Above Selected Cell" in prose
+        choose(notebook.page, "Run", "Run All Above Selected Cell")
+        notebook.command("notebook:run-cell")
+        notebook.page.locator("[data-live]").wait_for()
+
+
+def test_a_picture_turns_live_by_trust_as_it_says(lab: Lab, kernel: str) -> None:
+    with picture(lab, kernel, "trust.ipynb") as (notebook, hint, prose):
+        assert "Trust Notebook" in hint and "View → Activate Command Palette" in hint
+        assert "Trust Notebook" in prose and "View → Activate Command Palette" in prose
+        choose(notebook.page, "View", "Activate Command Palette")
+        notebook.page.locator(".lm-CommandPalette-input").fill("Trust Notebook")
+        notebook.page.locator(".lm-CommandPalette-item", has_text="Trust Notebook").click()
+        notebook.page.locator(".jp-Dialog .jp-mod-accept").click()
+        notebook.page.locator("[data-live]").wait_for()
+        notebook.page.wait_for_function(f"!{OPENED}.dirty")  # to trust is to save: let it end
+
+
+def test_a_notebook_of_ones_own_is_saved_as_jupyterlab_would(lab: Lab, kernel: str) -> None:
+    path = lab.write("sum.ipynb", "1 + 1")
+    with lab.open(path.name, kernel) as notebook:
+        notebook.command("docmanager:save")
+    assert json.loads(path.read_text("utf-8"))["metadata"]["language_info"]["version"] == platform.python_version()
 
 
 FOCUSABLE = "input, select, button, summary, a[href], [tabindex='0']"
@@ -106,9 +225,11 @@ MOVES = {"range": "ArrowRight", "slider": "ArrowRight", "select": "ArrowDown", "
 @pytest.mark.parametrize(
     "call", ["rk.explore_attention()", "rk.explore_attention().widget()"], ids=["stored", "widget"]
 )
-def test_what_is_typed_into_an_explorer_does_nothing_to_the_notebook_and_ctrl_s_saves_it(call: str, lab: Any) -> None:
+def test_what_is_typed_into_an_explorer_does_nothing_to_the_notebook_and_ctrl_s_saves_it(
+    call: str, lab: Any, kernel: str
+) -> None:
     path = lab.write("typed.ipynb", "import roofline_kit as rk", call, "after = 'a cell to lose'", "'and another'")
-    with lab.open("typed.ipynb") as notebook:
+    with lab.open("typed.ipynb", kernel) as notebook:
         page = notebook.page
         notebook.run_all()
         page.wait_for_function("document.querySelector('.rk .rk-formulas p')")
@@ -143,7 +264,7 @@ def test_what_is_typed_into_an_explorer_does_nothing_to_the_notebook_and_ctrl_s_
             assert nbformat.read(path, as_version=4).metadata["typed"] == kind
 
 
-def test_the_slider_that_page_8_makes_says_what_its_cost_and_the_explorer_say(lab: Any) -> None:
+def test_the_slider_that_page_8_makes_says_what_its_cost_and_the_explorer_say(lab: Any, kernel: str) -> None:
     """Ten lines of a student's kind: dragged, both the label and the chart are at the new batch."""
     page_8 = nbformat.read(REPOSITORY / "notebooks" / "08_batching.ipynb", as_version=4)
     sources = {cell.id: cell.source for cell in page_8.cells}
@@ -155,7 +276,7 @@ a100 = rk.roofline("A100-40GB")
 decode = rk.model("llama-2-7b").decode(b, T, fused=True).compile("b", T=1000)"""
     lab.write("own_cost.ipynb", before, sources["own-code"])
     explorer = rk.explore_batch("llama-2-7b", "A100-40GB", context=1000, fused=True)
-    with lab.open("own_cost.ipynb") as notebook:
+    with lab.open("own_cost.ipynb", kernel) as notebook:
         page = notebook.page
         notebook.run_all()
         page.wait_for_function("[...document.querySelectorAll('.rk')].some(root => root.explorer)")
@@ -191,10 +312,10 @@ WIDGET = [
 ]
 
 
-def test_the_widget_moves_python_and_python_moves_the_widget(lab: Any) -> None:
+def test_the_widget_moves_python_and_python_moves_the_widget(lab: Any, kernel: str) -> None:
     explorer = rk.explore_batch()
     lab.write("widget.ipynb", *WIDGET)
-    with lab.open("widget.ipynb") as notebook:
+    with lab.open("widget.ipynb", kernel) as notebook:
         page = notebook.page
         notebook.run_all()
 
@@ -252,10 +373,12 @@ OWN = [
 ]
 
 
-def test_a_slider_of_ones_own_moves_the_chart_to_each_value_and_hears_beside_it_what_cannot_be(lab: Any) -> None:
+def test_a_slider_of_ones_own_moves_the_chart_to_each_value_and_hears_beside_it_what_cannot_be(
+    lab: Any, kernel: str
+) -> None:
     explorer = rk.explore_batch()
     lab.write("own.ipynb", *OWN[:4])
-    with lab.open("own.ipynb") as notebook:
+    with lab.open("own.ipynb", kernel) as notebook:
         page = notebook.page
         notebook.run_all()
         page.wait_for_function("[...document.querySelectorAll('.rk')].some(root => root.explorer)")
@@ -289,9 +412,9 @@ def test_a_slider_of_ones_own_moves_the_chart_to_each_value_and_hears_beside_it_
         shown.agrees()
 
 
-def test_what_python_refuses_is_one_line_in_the_notebook_and_one_beside_the_chart(lab: Any) -> None:
+def test_what_python_refuses_is_one_line_in_the_notebook_and_one_beside_the_chart(lab: Any, kernel: str) -> None:
     lab.write("refused.ipynb", *OWN[:2], "w", "w.controls['batch'].value = 513", "w.controls['bach']")
-    with lab.open("refused.ipynb") as notebook:
+    with lab.open("refused.ipynb", kernel) as notebook:
         page = notebook.page
         for _ in range(3):
             notebook.command("notebook:run-cell-and-select-next")

@@ -6,18 +6,14 @@ import errno
 import io
 import json
 import os
-import platform
 import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
-from browser import Lab
 from needed import installed
 from upstream import begun, committed, git, published, source
 
@@ -55,82 +51,6 @@ def pulled(upstream: Path, into: Path) -> None:
     program += "for line in GitPuller(sys.argv[1], sys.argv[2], branch='main').pull(): print(line, end='')"
     done = subprocess.run([sys.executable, "-c", program, upstream.as_uri(), str(into)], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
-
-
-OPENED = "jupyterapp.shell.currentWidget.context.model"
-
-
-def test_to_look_at_a_page_in_jupyterlab_changes_no_byte_so_that_git_brings_a_correction(
-    tmp_path: Path, lab: Lab
-) -> None:
-    course, mine = begun(tmp_path / "course", "notebooks", "assignments/hw2*"), lab.folder / "course"
-    git(lab.folder, "clone", "--quiet", str(course), mine.name)
-    pages = sorted(path.relative_to(mine) for path in mine.rglob("*.ipynb"))
-    lab.write("kernel.ipynb", "'one for all pages'")
-    with lab.open("kernel.ipynb") as first:
-        kernel = first.kernel
-        for page in pages:
-            with lab.open(f"course/{page.as_posix()}", kernel) as notebook:
-                notebook.page.wait_for_function(f"{OPENED}.metadata.language_info.version")  # Lab has asked the kernel
-                notebook.command("docmanager:save")
-    assert {path.parts[0] for path in pages} == {"notebooks", "release"}
-    assert git(mine, "status", "--porcelain") == ""
-    for way in (lambda: git(mine, "pull", "--quiet"), lambda: pulled(course, mine)):
-        for page in (page for page in pages if page.parts[0] == "notebooks"):
-            edit(source(course) / page, lambda cells: cells[0].update(source=[cells[0]["source"][0] + " corrected"]))
-        published(course)
-        way()
-        assert git(mine, "rev-parse", "HEAD") == git(course, "rev-parse", "HEAD"), "nothing of ours to merge"
-        assert all((mine / page).read_bytes() == (course / page).read_bytes() for page in pages)
-
-
-@contextmanager
-def picture(lab: Lab, name: str) -> Iterator[Any]:
-    """Opens a new copy of page 01 that nobody trusts, with no cell run, and shows its picture."""
-    shutil.copy(REPOSITORY / "notebooks" / "01_arithmetic_intensity.ipynb", lab.folder / name)
-    cells = json.loads((lab.folder / name).read_text("utf-8"))["cells"]
-    i = next(i for i, cell in enumerate(cells) if "explore_roofline" in "".join(cell["source"]))
-    show = "await all.scrollToItem(i); all.activeCellIndex = i"
-    with lab.open(name) as notebook:
-        notebook.page.evaluate(f"async i => {{ const all = jupyterapp.shell.currentWidget.content; {show} }}", i)
-        hint = notebook.page.get_by_text("This is a picture")
-        hint.wait_for()
-        assert not notebook.page.locator("[data-live]").count()
-        words = hint.text_content()  # which is there even while Lab, still scrolling, hides the cell once more
-        yield notebook, " ".join(words.split()), " ".join("".join(cells[i - 1]["source"]).split())
-
-
-def choose(page: Any, *way: str) -> None:
-    """Clicks through JupyterLab's menus."""
-    page.locator(".lm-MenuBar-itemLabel", has_text=re.compile(f"^{way[0]}$")).click()
-    page.locator(".lm-Menu-itemLabel", has_text=re.compile(f"^{way[1]}$")).click()
-
-
-def test_a_picture_turns_live_by_the_cells_above_it_as_it_says(lab: Lab) -> None:
-    with picture(lab, "above.ipynb") as (notebook, hint, prose):
-        assert "Run → Run All Above Selected Cell" in hint and "Run → Run All Above Selected Cell" in prose
-        choose(notebook.page, "Run", "Run All Above Selected Cell")
-        notebook.command("notebook:run-cell")
-        notebook.page.locator("[data-live]").wait_for()
-
-
-def test_a_picture_turns_live_by_trust_as_it_says(lab: Lab) -> None:
-    with picture(lab, "trust.ipynb") as (notebook, hint, prose):
-        assert "Trust Notebook" in hint and "View → Activate Command Palette" in hint
-        assert "Trust Notebook" in prose and "View → Activate Command Palette" in prose
-        choose(notebook.page, "View", "Activate Command Palette")
-        notebook.page.locator(".lm-CommandPalette-input").fill("Trust Notebook")
-        notebook.page.locator(".lm-CommandPalette-item", has_text="Trust Notebook").click()
-        notebook.page.locator(".jp-Dialog .jp-mod-accept").click()
-        notebook.page.locator("[data-live]").wait_for()
-        notebook.page.wait_for_function(f"!{OPENED}.dirty")  # to trust is to save: let it end
-
-
-def test_a_notebook_of_ones_own_is_saved_as_jupyterlab_would(lab: Lab) -> None:
-    path = lab.write("own.ipynb", "1 + 1")
-    with lab.open(path.name) as notebook:
-        notebook.command("docmanager:save")
-    assert json.loads(path.read_text("utf-8"))["metadata"]["language_info"]["version"] == platform.python_version()
 
 
 def test_a_copy_survives_five_updates_and_each_update_arrives(upstream: Path, tmp_path: Path) -> None:
