@@ -383,7 +383,7 @@ class Step:
     @property
     def intensity(self) -> sympy.Expr:
         """Arithmetic intensity, FLOPs per byte."""
-        return sympy.factor(self.flops / self.bytes)
+        return factored(self.flops / self.bytes)
 
     @property
     def amounts(self) -> dict[str, sympy.Expr]:
@@ -402,6 +402,11 @@ class Step:
 
     def __repr__(self) -> str:
         return f"Step({self.name}: {self.flops} FLOPs, {self.loads} B read, {self.stores} B written)"
+
+
+def factored(ratio: sympy.Expr) -> sympy.Expr:
+    """A formula as a product; a number as it is, which SymPy would take apart first."""
+    return ratio if ratio.is_Rational else sympy.factor(ratio)
 
 
 RESOURCES = {
