@@ -19,7 +19,7 @@ import sympy
 
 from .names import unknown
 from .sizes import certain, size
-from .tensor import COUNTED, INFIX, RESOURCES, Step, Tensor, leaves, notation, record
+from .tensor import COUNTED, INFIX, RESOURCES, Step, Tensor, factored, leaves, notation, record
 
 
 def trace(f: Callable[..., Any], *args: Any, **kwargs: Any) -> Cost:
@@ -136,7 +136,7 @@ class Cost:
         """
         if self.bytes == 0:
             raise ValueError(f"{self.name} moves no bytes, so it has no arithmetic intensity")
-        return sympy.factor(self.flops / self.bytes)
+        return factored(self.flops / self.bytes)
 
     @cached_property
     def symbols(self) -> tuple[sympy.Symbol, ...]:
@@ -264,7 +264,9 @@ class Cost:
             return self
         sizes = self._sizes((), values)
         for n in self.sizes:
-            size(n.xreplace(sizes), f"{self.name}: {n}")
+            value = n.xreplace(sizes)
+            if not (value.is_Integer and value.p > 0):  # it takes longer to write a formula down than to put numbers in
+                size(value, f"{self.name}: {n}")
         done: dict[int, Tensor] = {}
 
         def put(x: Any) -> Any:
@@ -308,9 +310,14 @@ class Cost:
         number's or formula's text. numbered : the text of a step's number.
         """
         texts = self._texts(show, numbered)
-        rows = [[*text, *map(figure, _figures(step))] for text, step in zip(texts, self.steps, strict=True)]
         head = ["", self.name, "FLOPs", "loads [B]", "stores [B]", "FLOPs/B"]
-        return [head, *rows, ["", "total", *map(figure, _figures(self))]]
+        rows = zip([*texts, ("", "total")], self._all_figures, strict=True)
+        return [head, *([*text, *map(figure, figures)] for text, figures in rows)]
+
+    @cached_property
+    def _all_figures(self) -> list[tuple[Any, ...]]:
+        """The figures of each step and of the whole, found once: a notebook shows them as LaTeX and as text."""
+        return [*map(_figures, self.steps), _figures(self)]
 
     def _texts(self, show: Callable[..., str], numbered: Callable[[int], str] = _circled) -> list[tuple[str, str]]:
         """Number and text of each step, as `_table` has them; no figure is computed for them."""
@@ -399,7 +406,10 @@ def _plain(figure: Any) -> str:
     if figure.is_Integer:
         return f"{int(figure):,}"
     exact = not figure.is_number or (figure.is_Rational and figure.p < 100 and figure.q < 100)
-    return f"{float(figure):,.6g}" if not exact else str(figure) if len(str(figure)) <= 48 else "…"
+    if not exact:
+        return f"{float(figure):,.6g}"
+    text = str(figure)
+    return text if len(text) <= 48 else "…"
 
 
 def _latex_figure(figure: Any) -> str:
@@ -443,6 +453,9 @@ def tidy(expr: sympy.Expr) -> sympy.Expr:
     >>> tidy(4*h*N**2 + 3*N**2), tidy(8*N*(N + h))
     (N**2*(4*h + 3), 8*N**2 + 8*N*h)
     """
+    expr = sympy.sympify(expr)
+    if expr.is_Rational:
+        return expr
     expr = sympy.expand(expr)
     highest: dict[sympy.Expr, Any] = {}
     for term in sympy.Add.make_args(expr):

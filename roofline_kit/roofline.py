@@ -207,7 +207,9 @@ def step_time(amounts: Mapping[str, Any], rates: Mapping[str, Any], **how: Any) 
     >>> step_time({"compute": 2 * 10**12, "memory": 10**9}, {"compute": 10**12, "memory": 10**12})
     2
     """
-    return sympy.Max(*(sympy.sympify(amounts[name]) / rate for name, rate in rates.items()), **how)
+    seconds = [sympy.sympify(amounts[name]) / rate for name, rate in rates.items()]
+    # Of numbers, SymPy's own takes its time to see which is the largest.
+    return max(seconds) if all(x.is_Rational for x in seconds) else sympy.Max(*seconds, **how)
 
 
 def roofline(

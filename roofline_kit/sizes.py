@@ -48,6 +48,8 @@ def size(value: Any, what: str) -> sympy.Expr:
     >>> size(4096, "N"), size(symbols("h") / symbols("H"), "head_dim")
     (4096, h/H)
     """
+    if isinstance(value, sympy.Integer) and value.p > 0:
+        return value  # most are, and a trace asks all along
     exact = as_exact(value, what)
     foreign, fraction = _flaws(exact)
     if foreign:
@@ -119,9 +121,15 @@ def bits_of(dtype: str) -> sympy.Rational:
     >>> bits_of("fp16"), bits_of("int4"), bits_of("mxfp4"), bits_of("nvfp4")
     (16, 33/8, 17/4, 9/2)
     """
-    dtype = choose("dtype", dtype, BITS)
+    return _bits_and_bytes(choose("dtype", dtype, BITS))[0]
+
+
+@functools.cache
+def _bits_and_bytes(dtype: str) -> tuple[sympy.Rational, sympy.Rational]:
+    """Of an element of a dtype that is known."""
     elements, scale = BLOCKS.get(dtype, (1, 0))
-    return BITS[dtype] + sympy.Rational(scale, elements)
+    bits = sympy.Integer(BITS[dtype]) + sympy.Rational(scale, elements)
+    return bits, bits / 8
 
 
 def bytes_of(dtype: str) -> sympy.Rational:
@@ -130,4 +138,4 @@ def bytes_of(dtype: str) -> sympy.Rational:
     >>> bytes_of("fp16"), bytes_of("int4")
     (2, 33/64)
     """
-    return bits_of(dtype) / 8
+    return _bits_and_bytes(choose("dtype", dtype, BITS))[1]

@@ -192,7 +192,9 @@ class Tensor(Notation):
         if self.ndim < 2:
             raise ValueError(f".mT needs two dimensions, and {self} has {self.ndim}")
         back = self.name == self.array.name + ".T"
-        return replace(self.swapaxes(-1, -2), name=self.array.name if back else self.name + ".T")
+        *lead, rows, columns = self.shape
+        name = self.array.name if back else self.name + ".T"
+        return Tensor(name, (*lead, columns, rows), self.dtype, base=self.array)
 
     def swapaxes(self, a: int, b: int) -> Tensor:
         """Dimensions `a` and `b` swapped, a free view."""
@@ -381,7 +383,7 @@ class Step:
     @property
     def intensity(self) -> sympy.Expr:
         """Arithmetic intensity, FLOPs per byte."""
-        return sympy.factor(self.flops / self.bytes)
+        return factored(self.flops / self.bytes)
 
     @property
     def amounts(self) -> dict[str, sympy.Expr]:
@@ -400,6 +402,11 @@ class Step:
 
     def __repr__(self) -> str:
         return f"Step({self.name}: {self.flops} FLOPs, {self.loads} B read, {self.stores} B written)"
+
+
+def factored(ratio: sympy.Expr) -> sympy.Expr:
+    """A formula as a product; a number as it is, which SymPy would take apart first."""
+    return ratio if ratio.is_Rational else sympy.factor(ratio)
 
 
 RESOURCES = {
@@ -434,6 +441,8 @@ def notation(operation: str, operands: list[str], longest: int = 48) -> str:
 
 def _is_infix(name: str) -> bool:
     """Whether `name` has an operator outside of a call's parentheses, so that it needs some of its own."""
+    if " " not in name:
+        return False
     while (rest := re.sub(r"\([^()]*\)", "", name)) != name:
         name = rest
     return " " in name
@@ -495,6 +504,8 @@ def result_of(
 def _common_dtype(operation: str, inputs: list[Tensor]) -> str:
     """The dtype of the result: the widest of the activations, and a floating-point one before any integer."""
     deciding = [x for x in inputs if x.role == "activation"] or inputs
+    if len({x.dtype for x in deciding}) == 1:
+        return deciding[0].dtype
     rank = {x.dtype: (not x.dtype.startswith("int"), bits_of(x.dtype)) for x in deciding}
     widest = sorted(deciding, key=lambda x: rank[x.dtype])[-1]
     for x in deciding:
@@ -507,7 +518,12 @@ def leaves(tree: Any) -> list[Any]:
     """What stands in nested tuples, lists and dictionaries, in order."""
     if isinstance(tree, dict):
         tree = list(tree.values())
-    return [x for item in tree for x in leaves(item)] if isinstance(tree, (tuple, list)) else [tree]
+    if not isinstance(tree, (tuple, list)):
+        return [tree]
+    found: list[Any] = []
+    for item in tree:
+        found += leaves(item) if isinstance(item, (tuple, list, dict)) else (item,)
+    return found
 
 
 def replace_leaves(tree: Any, new: Callable[[Any], Any]) -> Any:
@@ -515,7 +531,7 @@ def replace_leaves(tree: Any, new: Callable[[Any], Any]) -> Any:
     if isinstance(tree, dict):
         return {key: replace_leaves(item, new) for key, item in tree.items()}
     if isinstance(tree, (tuple, list)):
-        items = (replace_leaves(item, new) for item in tree)
+        items = [replace_leaves(item, new) for item in tree]
         return type(tree)(*items) if hasattr(tree, "_fields") else type(tree)(items)
     return new(tree)
 

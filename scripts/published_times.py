@@ -16,6 +16,7 @@ import statistics
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 from zipfile import ZipFile
@@ -105,9 +106,11 @@ class Source:
 
         version = (OLD if gpu.startswith("A100") else NEW)[program]
         path = f"{PLACE}/{GPUS[gpu]}/{family}/{PROGRAMS[program]}/{version}/{table}_perf.parquet"
-        for row in read_table(io.BytesIO(self.archive.read(path))).to_pylist():
-            kernel = KERNELS.get(row["kernel_source"], row["kernel_source"])
-            yield row | {"gpu": gpu, "software": f"{program} {version}", "kernel": kernel}
+        ours = {"gpu": gpu, "software": f"{program} {version}"}
+        for part in read_table(io.BytesIO(self.archive.read(path))).to_batches(1000):  # few in memory at a time
+            for row in part.to_pylist():
+                row.update(ours, kernel=KERNELS.get(row["kernel_source"], row["kernel_source"]))
+                yield row
 
     def nccl(self, gpu: str) -> Iterator[Row]:
         """The rows of NCCL's table, which has a folder of its own."""
@@ -154,6 +157,7 @@ def products(source: Source) -> Iterator[Row]:
                     yield named(row, dtype=dtype, m=row["m"], n=row["n"], k=row["k"])
 
 
+@cache
 def _shapes(program: str, dtype: str) -> set[tuple[int, int]]:
     """Which layers of a program's."""
     if dtype == "bf16":
@@ -243,7 +247,9 @@ def experts(source: Source) -> Iterator[Row]:
     for gpu, layers in EXPERTS.items():
         for program in sorted({layer[0] for layer in layers}):
             for row in source(gpu, "moe", program, "moe"):
-                shape = tuple(row[name] for name in ("hidden_size", "inter_size", "num_experts", "topk"))
+                shape = (row["hidden_size"], row["inter_size"], row["num_experts"], row["topk"])
+                if shape not in MODELS:
+                    continue
                 dtype, split = _dtype(row["moe_dtype"]), (row["moe_tp_size"], row["moe_ep_size"])
                 whole = split == (1, 1) or (split == (1, 8) and shape == DEEPSEEK)
                 if whole and (program, dtype, *shape) in layers and row["distribution"] != "power_law_1.01":

@@ -351,7 +351,7 @@ def shape_of(text: str, sizes: dict[str, int] | None = None) -> tuple[Any, ...]:
 
 def names_in(shapes: tuple[str, ...]) -> list[str]:
     """The names of the open sizes, in alphabetical order."""
-    return sorted({str(s) for text in shapes for n in _symbolic(text) for s in n.free_symbols})
+    return sorted({s.name for text in shapes for n in _symbolic(text) for s in n.free_symbols})
 
 
 def as_tensors(shapes: tuple[str, ...], sizes: dict[str, int] | None = None, dtypes: Any = "fp16") -> list[rk.Tensor]:
@@ -374,7 +374,7 @@ def traced(algorithm: Algorithm, sizes: dict[str, int] | None = None, dtypes: An
     return rk.trace(function, *as_tensors(shapes, sizes, dtypes))
 
 
-@lru_cache(64)
+@lru_cache(512)  # more than there are algorithms, or each test of all of them begins anew
 def _in_symbols(function: Callable[..., Any], shapes: tuple[str, ...], dtype: str) -> rk.Cost:
     """In symbols an algorithm has one cost, whatever sizes Hypothesis draws afterwards."""
     return rk.trace(function, *as_tensors(shapes, None, dtype))
@@ -382,7 +382,7 @@ def _in_symbols(function: Callable[..., Any], shapes: tuple[str, ...], dtype: st
 
 def at(cost: rk.Cost, sizes: dict[str, int]) -> rk.Cost:
     """The cost at those of the sizes that it depends on."""
-    return cost.at(**{str(s): sizes[str(s)] for s in cost.symbols})
+    return cost.at(**{s.name: sizes[s.name] for s in cost.symbols})
 
 
 def totals(cost: Any) -> dict[str, Any]:

@@ -6,6 +6,7 @@ PyTorch differentiates the same function of its own tensors; it shares no deriva
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -52,8 +53,13 @@ def of_pytorch(f: Callable[..., Any], g: Any, *args: Any, **how: Any) -> list[An
 def compare(ours: list[Any], theirs: list[Any]) -> None:
     for our, their in zip(ours, theirs, strict=True):
         assert (our is None) == (their is None)
-        if our is not None:
+        if our is not None and not close(np.asarray(our), np.asarray(their)):
             np.testing.assert_allclose(np.asarray(our), np.asarray(their), rtol=1e-10, atol=1e-10)
+
+
+def close(our: Any, their: Any) -> bool:
+    """What NumPy's assertion says in many more words, and takes ten times as long for."""
+    return our.shape == their.shape and bool((abs(our - their) <= 1e-10 + 1e-10 * abs(their)).all())
 
 
 def check(f: Callable[..., Any], *args: Any, **how: Any) -> None:
@@ -144,12 +150,20 @@ OPERATIONS: dict[str, tuple[Callable[..., Any], Callable[[int, int, int, int], A
 }  # fmt: skip
 
 
+# All sizes that there are, the smallest first, and some of them twice: n, m and k are 1 to 4, and b is 1 to 3.
+SIZES = list(itertools.product(range(1, 5), range(1, 5), range(1, 5), range(1, 4)))
+POINTS = list(enumerate([*SIZES, *SIZES[:8]]))  # a seed for each
+
+
 @pytest.mark.parametrize("name", OPERATIONS)
-@given(n=st.integers(1, 4), m=st.integers(1, 4), k=st.integers(1, 4), b=st.integers(1, 3), seed=st.integers(0, 10**6))
-@settings(max_examples=200, deadline=None)
-def test_an_operation_has_the_gradient_that_pytorch_finds(name: str, n: int, m: int, k: int, b: int, seed: int) -> None:
+def test_an_operation_has_the_gradient_that_pytorch_finds(name: str) -> None:
     f, shapes = OPERATIONS[name]
-    check(f, *normal(*shapes(n, m, k, b), seed=seed))
+    for seed, (n, m, k, b) in POINTS:
+        try:
+            check(f, *normal(*shapes(n, m, k, b), seed=seed))
+        except Exception as error:
+            error.add_note(f"{name!r} with n={n}, m={m}, k={k}, b={b}, seed={seed}")
+            raise
 
 
 @pytest.mark.parametrize("name", OPERATIONS)

@@ -35,7 +35,7 @@ def markers(ax: Any) -> list[tuple[float, float]]:
 
 
 def boxes(ax: Any) -> list[tuple[str, Any]]:
-    ax.figure.canvas.draw()
+    ax.figure.draw_without_rendering()
     return [(text.get_text(), text.get_window_extent()) for text in ax.texts if text.get_rotation() == 0]
 
 
@@ -82,7 +82,7 @@ def test_a_stack_s_parts_follow_one_another_in_their_colours(theme: str) -> None
 
 def test_a_name_in_a_stack_stands_within_its_part() -> None:
     ax = rk.plot_stack(BARS)
-    ax.figure.canvas.draw()
+    ax.figure.draw_without_rendering()
     names = [text for text in ax.texts if text.get_text() in {"scores", "exp", "mix"}]
     assert {text.get_text(): text.get_rotation() for text in names} == {"scores": 0, "mix": 0, "exp": 90}
     for text in names:
@@ -167,7 +167,7 @@ def test_a_sweep_over_heads_is_drawn_at_the_numbers_that_divide() -> None:
 def test_the_title_is_the_finding_and_is_not_clipped() -> None:
     title = "A finding that takes a good many words to say, and therefore needs a second line to be read in full"
     ax = rk.plot_roofline("A10", title=title)
-    ax.figure.canvas.draw()
+    ax.figure.draw_without_rendering()
     assert ax.get_title(loc="left").replace("\n", " ") == title
     assert ax.title.get_window_extent().x1 <= ax.figure.bbox.x1
     assert ax._left_title.get_window_extent().x1 <= ax.figure.bbox.x1
@@ -305,7 +305,7 @@ def test_a_curve_is_what_it_was_given() -> None:
 def test_axes_say_their_units() -> None:
     def ticks(y: str) -> list[str]:
         ax = rk.plot_sweep({"c": (SIZES, SIZES * 1e-3)}, y=y)
-        ax.figure.canvas.draw()
+        ax.figure.draw_without_rendering()
         return [text.get_text() for text in ax.get_yticklabels()]
 
     assert "10 ms" in ticks("time [s]") and "0.01" in ticks("tokens per second") and "10 mB" in ticks("cache [B]")
@@ -316,7 +316,7 @@ def test_axes_say_their_units() -> None:
 @pytest.mark.parametrize("start", [0.11, 0.6, 1])
 def test_each_axis_has_at_least_three_numbers(ratio: float, start: float) -> None:
     ax = rk.plot_sweep({"c": ([1, ratio * 1.01], [start, start * ratio])})
-    ax.figure.canvas.draw()
+    ax.figure.draw_without_rendering()
     for axis, (low, high) in ((ax.xaxis, ax.get_xlim()), (ax.yaxis, ax.get_ylim())):
         shown = [tick for tick, text in zip(axis.get_ticklocs(), axis.get_ticklabels(), strict=True) if text.get_text()]
         numbers = [tick for tick in shown if low <= tick <= high]

@@ -255,13 +255,18 @@ def _memory(step: Training, parameters: sympy.Expr, gradients: str | None) -> di
     one, two = sympy.symbols("of_one of_two")
     held = {what: sympy.Symbol(f"{what}_held") for what in HELD}
     activations = step.kept.nbytes(lambda x: _moved((x,)))
+
+    def of(batch: int) -> sympy.Expr:
+        """Not put into the sum afterwards: SymPy would try for long to find out which of its parts is the largest."""
+        return step.kept.nbytes(lambda x: _moved((x,)).xreplace({b: sympy.Integer(batch)}))
+
     fixed = held["weights"] + held["gradients"] + held["optimizer"]
     return {
         "weights_held": parameters * WIDTH,
         "gradients_held": parameters * (WIDTH if gradients is None else bytes_of(gradients)),
         "optimizer_held": parameters * sympy.Symbol("optimizer_bytes_each"), "activations_held": activations,
         "needed": sympy.Add(*held.values()),
-        **{name: fixed + activations.xreplace({b: sympy.Integer(i)}) for i, name in enumerate(("of_one", "of_two"), 1)},
+        "of_one": fixed + of(1), "of_two": fixed + of(2),
         "largest": 1 + sympy.floor((MEMORY - one) / (two - one), evaluate=False),
         "excess": sympy.Symbol("needed") - MEMORY, "hopeless": one - MEMORY,
         "room": sympy.Symbol("largest") + 1 - b, "memory_share": sympy.Symbol("needed") / MEMORY,
