@@ -14,8 +14,9 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 HEAD = """# What was tried, and what came of it
 
 Each row is a submission that tries to get points, secrets or the grader's machine. `tests/attacks/` has them all, and
-the tests grade each with an honest neighbour after it. The fair score is what its right answers are worth, of {full}
-points: a range where a clock decides whether the rest can still be graded. Written by `scripts/attack_table.py`.
+the tests grade each, and an honest neighbour after every few of them. The fair score is what its right answers are
+worth, of {full} points: a range where a clock decides whether the rest can still be graded. Written by
+`scripts/attack_table.py`.
 """
 
 
@@ -29,7 +30,7 @@ def main() -> None:
         campaign = tests.run(tests.ATTACKS, folder)
     finally:
         tests.remove(folder)
-    lines, kind, harmed = [HEAD.format(full=tests.FULL)], "", 0
+    lines, kind = [HEAD.format(full=tests.FULL)], ""
     for attack in tests.ATTACKS:
         if attack.kind != kind:
             kind = attack.kind
@@ -39,10 +40,11 @@ def main() -> None:
                 "| --- | --- | --- | --- | --- |",
             ]
         result = tests.result_of(campaign, attack)
-        harmed += tests.result_of(campaign, attack, neighbour=True)["points"] < tests.FULL
         because = _because(result)
         lines.append(f"| `{attack.name}` | {attack.tries} | {attack.fair} | {result['points']:g} | {because} |")
-    lines.append(f"\n{len(tests.ATTACKS)} attacks, {harmed} honest neighbours harmed.\n")
+    honest = [campaign.results[student]["points"] for student in {*campaign.neighbours.values()}]
+    harmed = sum(points < tests.FULL for points in honest)
+    lines.append(f"\n{len(tests.ATTACKS)} attacks and {len(honest)} honest neighbours, of whom {harmed} were harmed.\n")
     (REPOSITORY / "docs" / "attacks.md").write_text("\n".join(lines), encoding="utf-8")
 
 

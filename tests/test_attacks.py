@@ -1,4 +1,4 @@
-"""Submissions of people who cheat, each with an honest neighbour after it: nobody is fooled, nobody is harmed."""
+"""Submissions of people who cheat, with honest neighbours after them: nobody is fooled, nobody is harmed."""
 
 from __future__ import annotations
 
@@ -30,6 +30,7 @@ from roofline_kit.grading import assignment, grade, judge, sandbox, syscalls
 from roofline_kit.grading.judge import guessable
 
 ATTACKS = all_attacks()
+NEAR = 5  # so many attacks share an honest neighbour, who is graded after the last of them
 DOCS = Path(__file__).parents[1] / "docs"
 MB = 10**6
 
@@ -95,8 +96,9 @@ def started(pid: int) -> str:
 
 @dataclass
 class Campaign:
-    """All attacks, graded in one run of the grader, with what was seen outside."""
+    """All attacks, graded in one run of the grader, with what was seen outside. neighbours : the honest one of each."""
 
+    neighbours: dict[str, str] = field(default_factory=dict)
     results: dict[str, dict[str, Any]] = field(default_factory=dict)
     expected: dict[str, Any] = field(default_factory=dict)
     leftover: list[str] = field(default_factory=list)
@@ -115,6 +117,20 @@ def title(kind: str) -> str:
 def places(attacks: list[An]) -> dict[str, An]:
     """Attacks by their student, in the order of grading."""
     return {f"{number:03}-{attack.name}": attack for number, attack in enumerate(attacks)}
+
+
+def neighbours(placed: dict[str, An]) -> dict[str, str]:
+    """The honest neighbour of each student: somebody who is graded after no more than a few attacks from it on.
+
+    Who searches has one of its own: there must be somebody to be found.
+    """
+    found, near = {}, []
+    for student, attack in placed.items():
+        near.append(student)
+        if len(near) == NEAR or attack.searches or student == [*placed][-1]:
+            found.update(dict.fromkeys(near, f"{student}.honest"))
+            near = []
+    return found
 
 
 def content(folder: Path) -> dict[str, Any]:
@@ -171,10 +187,12 @@ def run(attacks: list[An], base: Path, jobs: int = 2) -> Campaign:
     temporary.mkdir(parents=True)
     for student, attack in places(attacks).items():
         attack.make(submissions / student)
+    found = Campaign(neighbours=neighbours(places(attacks)))
+    for student in {*found.neighbours.values()}:
         honest = answered({**HONEST, "flops": f"# neighbours-words\n{HONEST['flops']}"})
-        (submissions / f"{student}.honest").mkdir()
-        (submissions / f"{student}.honest" / "submission.ipynb").write_text(json.dumps(honest))
-    given, found = content(submissions), Campaign()
+        (submissions / student).mkdir()
+        (submissions / student / "submission.ipynb").write_text(json.dumps(honest))
+    given = content(submissions)
     program, drawn, watch = base / "grader.py", seed(), Watch()
     program.write_text(GRADER)
     line = [sys.executable, program, HERE / "assignment", submissions, results, temporary, str(jobs), drawn]
@@ -222,8 +240,8 @@ def remove(folder: Path) -> None:
 
 
 def result_of(campaign: Campaign, attack: An, neighbour: bool = False) -> dict[str, Any]:
-    ends = f"-{attack.name}{'.honest' if neighbour else ''}"
-    return next(result for student, result in campaign.results.items() if student[3:] == ends)
+    student = next(student for student in campaign.neighbours if student[3:] == f"-{attack.name}")
+    return campaign.results[campaign.neighbours[student] if neighbour else student]
 
 
 def leaves(value: Any, but: tuple[str, ...] = ()) -> Iterator[Any]:
@@ -268,7 +286,7 @@ def test_an_attack_gets_what_it_deserves_and_its_neighbour_full_marks(attack: An
         assert result["errors"].get("flops") == "EOFError" and "LookupError" not in result["errors"].values(), told
     limits = assignment.read(HERE / "assignment").settings["limits"]
     # It ends; when, depends on what else the machine does: a fork bomb alone keeps it busy for a minute.
-    assert result["seconds"] <= 10 * limits["notebook"], told
+    assert result["seconds"] <= 15 * limits["notebook"], told
     assert not leaked(result, campaign.expected), told
     text = " ".join(leaf for leaf in leaves(result, ("answers", "prose")) if isinstance(leaf, str))
     assert "zephyr" not in text and "graders-secret" not in text

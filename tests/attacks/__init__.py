@@ -1,7 +1,7 @@
 """Submissions that try to get points, secrets or the grader's machine, each with the score that would be fair.
 
 A module holds one kind. An attack is a function that makes a submission of the release; its docstring says what it
-tries. `tests/test_attacks.py` grades each, with an honest neighbour after it.
+tries. `tests/test_attacks.py` grades each, and an honest neighbour after every few of them.
 """
 
 from __future__ import annotations
