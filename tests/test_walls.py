@@ -328,7 +328,7 @@ def test_walls_that_take_their_time_to_stand_stop_nobody(walls: str, monkeypatch
     """On a busy machine, bubblewrap's child sees our own files for a while, and they are not the submission's."""
     walled, slow = sandbox._walled, ["bash", "-c", 'sleep 0.3; exec "$@"', "bash"]
     monkeypatch.setattr(sandbox, "_walled", lambda *args: [*slow, *walled(*args)])
-    monkeypatch.setitem(sandbox._nurseries, (), None)
+    monkeypatch.setitem(sandbox._nurseries, ((), ()), None)
     kernel = sandbox.Kernel(walls, limits.Limits())
     kernel.stop()
 
@@ -338,7 +338,7 @@ def test_what_honest_answers_do_works_behind_the_filter(
     warm: bool, walls: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if not warm:
-        monkeypatch.setitem(sandbox._nurseries, (), None)
+        monkeypatch.setitem(sandbox._nurseries, ((), ()), None)
     kernel = sandbox.Kernel(walls, limits.Limits())
     try:
         ran = kernel.run(HONEST_WORK)

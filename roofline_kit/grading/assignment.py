@@ -34,6 +34,8 @@ from .shown import without
 KEY = "grading"
 BEGIN, END, STUB = "### BEGIN SOLUTION", "### END SOLUTION", "#: "
 KINDS = ("answer", "check", "given", "visible")
+# What takes long to import, by the package that a frame imports: with the kit, what it imports when it first traces.
+SLOW = {"roofline_kit": ("array_api_compat.numpy", "sympy.tensor.tensor"), "matplotlib": ("matplotlib.pyplot",)}
 
 
 class AssignmentError(ValueError):
@@ -144,6 +146,12 @@ class Assignment:
     def without(self) -> tuple[str, ...]:
         """The packages that answers cannot import."""
         return without(self.settings.get("answers", {}).get("without", []))
+
+    @cached_property
+    def at_hand(self) -> tuple[str, ...]:
+        """The modules that a kernel is born with, as the frame would have each of them import them anew."""
+        frame = "\n".join(self.frame.values())
+        return tuple(module for package, of in SLOW.items() if f"import {package}" in frame for module in of)
 
     @property
     def files(self) -> Path | None:

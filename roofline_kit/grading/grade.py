@@ -347,7 +347,8 @@ def _start(session: Session, folder: str, parent: int) -> None:
     die_with_parent(parent)
     gc.freeze()  # what this process was born with will never be garbage
     if session.walls == "bubblewrap":
-        sandbox.nursery(session.assignment.without)  # while another process may run the instructor's own answers
+        given = session.assignment
+        sandbox.nursery(given.without, given.at_hand)  # while another process may run the instructor's own answers
 
 
 def _expected() -> Reports | None:

@@ -6,11 +6,12 @@ at once, gives up every capability, every open file, its keyring and most system
 What a fork inherits is memory, and the nursery has nothing in it but libraries: it is started with an empty
 environment, and is told process ids and a folder of sockets, no more. Where forks cannot enter, a kernel begins cold.
 
-    python nursery.py nursery WITHOUT…   reads requests of one JSON line each, answers with a process id
-    python nursery.py kernel WITHOUT…    reads one request, and is that kernel
+    python nursery.py nursery WITHOUT… -- MODULE…   reads requests of one JSON line each, answers with a process id
+    python nursery.py kernel WITHOUT…               reads one request, and is that kernel
 
-WITHOUT are packages that cannot be imported. It is started by its path: as a module of the kit it would have imported
-the kit before its first line, and it has to start where there is no kit.
+WITHOUT are packages that cannot be imported, MODULE what is imported beside what every kernel needs. It is started by
+its path: as a module of the kit it would have imported the kit before its first line, and it has to start where there
+is no kit.
 """
 
 from __future__ import annotations
@@ -195,8 +196,8 @@ def do_without(names: list[str]) -> None:
     spec.loader.exec_module(module)
 
 
-def warm() -> None:
-    """Imports what kernels need."""
+def warm(more: list[str]) -> None:
+    """Imports what kernels need, and more."""
     # No notebook is read in here. Nobody debugs a submission, and each kernel would import its debugger after the fork,
     # for half of its start.
     sys.modules.update(dict.fromkeys(("debugpy", "jsonschema")))  # type: ignore[arg-type]
@@ -211,7 +212,7 @@ def warm() -> None:
     import IPython.extensions.storemagic  # noqa: F401
     import tornado.platform.asyncio  # noqa: F401
 
-    for name in ("numpy", "sympy", "roofline_kit.grading.cells", "roofline_kit.models"):
+    for name in ("numpy", "sympy", "roofline_kit.grading.cells", "roofline_kit.models", *more):
         with contextlib.suppress(ImportError):  # an assignment may do without it
             importlib.import_module(name)
     del sys.modules["debugpy"], sys.modules["jsonschema"]
@@ -219,12 +220,13 @@ def warm() -> None:
 
 def main() -> None:
     """Is the kernel that is asked for, or forks one for each line that is read, until there are no more."""
-    role, *without = sys.argv[1:]
-    do_without(without)
+    role, *names = sys.argv[1:]
+    until = names.index("--") if "--" in names else len(names)
+    do_without(names[:until])
     if role == "kernel":
         become(json.loads(sys.stdin.readline()))
     gc.disable()  # nothing of all this will ever be garbage
-    warm()
+    warm(names[until + 1 :])
     gc.freeze()  # a fork that looked for garbage in here would get a copy of all of it
     gc.enable()
     print("ready", flush=True)

@@ -96,8 +96,8 @@ class Walled(RunningKernel):  # type: ignore[misc]
         """Starts a kernel. One that does not start at all leaves a dead one, and every cell says so."""
         self.kernel: Kernel | None = None
         try:
-            given = self.run.assignment.without
-            self.kernel = Kernel(self.run.walls, self.run.limits, self.run.files, seconds, given)
+            run, given = self.run, self.run.assignment
+            self.kernel = Kernel(run.walls, run.limits, run.files, seconds, given.without, given.at_hand)
         except Stopped as stopped:
             self.ran = Ran(reason=stopped.reason)
 

@@ -190,14 +190,19 @@ def asleep(command: list[str], **how: Any) -> subprocess.Popen[bytes]:
 
 
 class Nursery:
-    """The warm parent of this process's kernels, see nursery.py. without : packages that none of them can import."""
+    """The warm parent of this process's kernels, see nursery.py.
 
-    def __init__(self, without: tuple[str, ...] = ()) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, str(START["nursery.py"]), "nursery", *without], env=_environment("/tmp"), cwd="/",
-            text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-        )  # fmt: skip
-        self.answer()
+    without : packages that none of them can import. at_hand : modules that all of them have imported.
+    """
+
+    def __init__(self, without: tuple[str, ...] = (), at_hand: tuple[str, ...] = ()) -> None:
+        line = [sys.executable, str(START["nursery.py"]), "nursery", *without, "--", *at_hand]
+        with tempfile.TemporaryDirectory(prefix="nursery-") as folder:  # where Matplotlib leaves a list of fonts
+            self.process = subprocess.Popen(
+                line, env=_environment("/tmp") | {"MPLCONFIGDIR": folder}, cwd="/", text=True,
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+            )  # fmt: skip
+            self.answer()
 
     def answer(self) -> str:
         """What it says next."""
@@ -214,20 +219,21 @@ class Nursery:
         return int(said)
 
 
-_nurseries: dict[tuple[str, ...], Nursery | None] = {}
+_nurseries: dict[tuple[tuple[str, ...], tuple[str, ...]], Nursery | None] = {}
 
 
-def nursery(without: tuple[str, ...] = ()) -> Nursery | None:
+def nursery(without: tuple[str, ...] = (), at_hand: tuple[str, ...] = ()) -> Nursery | None:
     """A nursery whose forks can enter walls here; None where they cannot, and kernels start cold.
 
     setns(2) by a process id came with Linux 5.8, and some systems forbid what bubblewrap may.
     """
-    if without not in _nurseries:
+    kind = without, at_hand
+    if kind not in _nurseries:
         try:
-            _nurseries[without] = _tried(Nursery(without))
+            _nurseries[kind] = _tried(Nursery(*kind))
         except (OSError, AttributeError):
-            _nurseries[without] = None
-    return _nurseries[without]
+            _nurseries[kind] = None
+    return _nurseries[kind]
 
 
 def _tried(made: Nursery) -> Nursery:
@@ -289,13 +295,15 @@ class Kernel:
     """A kernel behind walls. `run` runs a cell; `stop` ends it, and everything that it started.
 
     files : a folder that cells can read. seconds : how long all cells together may take, the limit unless given.
-    without : packages that cells cannot import. Raises Stopped if it does not come up.
+    without : packages that cells cannot import. at_hand : modules that are imported when it begins, where it is a fork.
+    Raises Stopped if it does not come up.
     """
 
     def __init__(
-        self, walls: str, limits: Limits, files: Path | None = None, seconds: float = 0, without: tuple[str, ...] = ()
-    ) -> None:
-        self.without = without
+        self, walls: str, limits: Limits, files: Path | None = None, seconds: float = 0, without: tuple[str, ...] = (),
+        at_hand: tuple[str, ...] = (),
+    ) -> None:  # fmt: skip
+        self.without, self.at_hand = without, at_hand
         self.limits, self.deadline, self.alive = limits, time.monotonic() + limits.start, True
         self.folder = Path(tempfile.mkdtemp(prefix="kernel-"))
         sockets = self.folder / "sockets"
@@ -344,7 +352,7 @@ class Kernel:
         request = _request(arguments, self.limits, beside if files else home, _environment(home), there)
         if walls == "bubblewrap":  # `_watch` ends who has more than it may; whoever is faster meets Linux's own bound
             request["processes"] = 2 * self.limits.processes
-        if walls != "bubblewrap" or (warm := nursery(self.without)) is None:
+        if walls != "bubblewrap" or (warm := nursery(self.without, self.at_hand)) is None:
             start = START["nursery.py"] if walls == "none" else "/run/nursery.py"
             line = [*command, sys.executable, str(start), "kernel", *self.without]
             process = subprocess.Popen(line, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, cwd="/", **quiet)
