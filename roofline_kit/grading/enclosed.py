@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import ast
+from functools import cache
 
 CELLS = "roofline_kit.grading.cells"
 LATER = "_Later"
 
 
+@cache  # it is the same for every submission
 def enclosed(source: str) -> str:
     """A check cell as the grader runs it: in a function of its own, so that none of its names meets a student's.
 
