@@ -176,7 +176,7 @@ def thousand_copies():
 @attack((0, 7), notes="cells of this answer")
 def copies_that_loop():
     """Six copies of an answer that loop for ever, so that each way to read the file takes as long as a file may."""
-    content = answered({name: f"import time\ntime.sleep(1.5)\n{source}" for name, source in HONEST.items()})
+    content = answered({name: f"import time\ntime.sleep(2.5)\n{source}" for name, source in HONEST.items()})
     cell = cell_of(content, "flops")
     cell["source"] = "while True: pass"
     content["cells"] += [{**cell, "id": f"copy-{number}", "source": f"while {number + 1}: pass"} for number in range(6)]

@@ -43,8 +43,8 @@ def sleep():
 @attack((0, 10))
 def slow_everywhere():
     """Each cell takes just less than a cell may; together they take more than a notebook may."""
-    return {name: f"import time\ntime.sleep(1.7)\n{HONEST[name]}" for name in OF} | {
-        "kv": "import time\ntime.sleep(1.7)\ndef kv(tokens, heads):\n    time.sleep(0.4)\n    return 512 * tokens * heads",
+    return {name: f"import time\ntime.sleep(2.7)\n{HONEST[name]}" for name in OF} | {
+        "kv": "import time\ntime.sleep(2.7)\ndef kv(tokens, heads):\n    time.sleep(0.6)\n    return 512 * tokens * heads",
     }
 
 
