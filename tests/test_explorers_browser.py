@@ -465,9 +465,7 @@ def test_nothing_is_cut_or_covered(each: Shown) -> None:
         page.wait_for_function("() => document.querySelector('.rk-formulas p')")
         for width in (1000, 700, 390, 320):
             page.set_viewport_size({"width": width, "height": 800})
-            page.wait_for_function(DRAWN_AS_WIDE_AS_ITS_PLACE)
-            page.wait_for_function(WHOLE)  # formulas take their time
-            found = page.evaluate(f"() => {{ const cut = {CUT}, covered = {COVERED}; {AT_BOTH_PLACES} }}")
+            found = page.wait_for_function(FOUND_WHEN_DRAWN).json_value()
             assert found == [width, "", "", ""], "what the page is wide, and what is cut, covered, or cut after a drag"
 
 
@@ -514,6 +512,12 @@ COVERED = """() => {
   }));
   return out.join("; ");
 }"""
+# Formulas take their time.
+FOUND_WHEN_DRAWN = f"""() => {{
+  const drawn = {DRAWN_AS_WIDE_AS_ITS_PLACE}, whole = {WHOLE}, cut = {CUT}, covered = {COVERED};
+  if (!drawn() || !whole()) return null;
+  {AT_BOTH_PLACES}
+}}"""
 
 
 LIMITS = {
