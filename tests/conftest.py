@@ -28,9 +28,9 @@ collect_ignore_glob = ["*.ipynb"]  # notebooks here are submissions
 TOGETHER = {"test_install.py": "test_wheel.py", "test_models_torch.py": "test_torch.py"}
 # All processes end together if the longest work begins first. Files by their seconds; the rest is short.
 LONGEST = (
-    "test_attacks.py", "test_explorers_lab.py", "test_cluster.py", "test_explorers_browser.py", "test_site.py",
-    "test_students.py", "test_assignments.py", "test_grading_alone.py", "test_run_again.py", "test_torch.py",
-    "test_publish.py", "test_laws.py", "test_configs.py", "test_hub.py", "test_grading_commands.py",
+    "test_explorers_lab.py", "test_attacks.py", "test_cluster.py", "test_explorers_browser.py", "test_assignments.py",
+    "test_site.py", "test_grading_alone.py", "test_run_again.py", "test_torch.py", "test_publish.py", "test_hub.py",
+    "test_laws.py", "test_configs.py", "test_grading_commands.py", "test_students.py",
     "test_explorers.py", "test_wheel.py", "test_plots.py", "test_walls.py", "test_crash.py", "test_display.py",
     "test_measure.py", "test_odd_files.py", "test_gradescope.py", "test_published.py", "test_grading_limits.py",
     "test_grading_reading.py", "test_canvas_week.py", "test_build.py", "test_experts.py", "test_doorway.py",
