@@ -102,6 +102,20 @@ def same_size(a: sympy.Expr, b: sympy.Expr) -> bool:
     return a == b or (bool(a.free_symbols | b.free_symbols) and sympy.cancel(a - b) == 0)
 
 
+FINEST = 2**64
+
+
+def shortened(value: Any) -> Any:
+    """A fraction of so many digits that Python does not print it, to the nearest 1/2⁶⁴; all else as it is.
+
+    >>> shortened(sympy.Rational(1, 3)), shortened(1 - sympy.Rational(31, 32) ** 5000)
+    (1/3, 1)
+    """
+    if not isinstance(value, sympy.Rational) or value.q <= FINEST:
+        return value
+    return sympy.floor(value * FINEST + sympy.Rational(1, 2)) / FINEST
+
+
 def check_shape(what: str, shape: tuple[Any, ...], wanted: tuple[Any, ...]) -> None:
     """Raises ValueError with both shapes where they differ.
 

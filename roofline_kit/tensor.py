@@ -35,7 +35,7 @@ from array_api_compat import array_namespace, device
 
 from .masks import Causal
 from .names import choose
-from .sizes import BITS, as_exact, bits_of, bytes_of, same_size, size
+from .sizes import BITS, as_exact, bits_of, bytes_of, same_size, shortened, size
 
 ROLES = ("weight", "cache", "activation")
 """What an array is to an algorithm: weights stay from call to call, a cache grows, and all else is an activation."""
@@ -96,7 +96,8 @@ class Tensor(Notation):
     shape : sizes, each an int, a symbol or an expression; `()` is a single number.
     dtype : one of "fp64", "fp32", "tf32", "bf16", "fp16", "fp8", "nvfp4", "mxfp4", "int64", "int32", "int8", "int4".
     base : for a view, the array in memory that it looks at; None for an array of its own.
-    visible : of masked scores, how many of the last two dimensions' elements exist; None where all do.
+    visible : of masked scores, how many of the last two dimensions' elements exist; None where all do. What is
+        expected of many choices at random is a fraction, which is kept to the nearest 1/2⁶⁴.
     whole, cut : for a part of an array, that array, and which part.
     role : "weight", "cache" or "activation"; of a view or a part, its root's. What is computed has the dtype of the
         activations: weights and caches may be stored in another one, and are widened on the way.
@@ -127,6 +128,7 @@ class Tensor(Notation):
         entries: tuple[Any, ...] = (self.shape,) if single else tuple(self.shape)
         object.__setattr__(self, "shape", tuple(size(n, f"{self.name}: size {i}") for i, n in enumerate(entries)))
         object.__setattr__(self, "dtype", choose("dtype", self.dtype, BITS))
+        object.__setattr__(self, "visible", shortened(self.visible))
         role = self.role if self.root is self else self.root.role
         object.__setattr__(self, "role", choose("role", role, ROLES))
 

@@ -15,6 +15,7 @@ from interpreter import interpret
 
 import roofline_kit as rk
 from roofline_kit.experts import awake_expected, awake_fewest, awake_most
+from roofline_kit.ops import take
 
 H, M, E, K = 12, 5, 8, 3
 
@@ -254,7 +255,23 @@ def test_256_experts_of_which_32_tokens_choose_8_are_not_all_read() -> None:
     up = rk.Tensor("W1", (256, 16, 4))
     w = {"router": rk.Tensor("R", (16, 256)), "expert_up": up, "expert_down": rk.Tensor("W2", (256, 4, 16))}
     cost = rk.trace(rk.experts, rk.Tensor("X", (32, 16)), w, per_token=8, awake="expected")
-    assert cost.loads_of(up) == awake_expected(256, 8, 32) * 16 * 4 * 2
+    assert abs(cost.loads_of(up) - awake_expected(256, 8, 32) * 16 * 4 * 2) < 1e-15
+
+
+def test_what_many_tokens_are_expected_to_read_can_be_printed() -> None:
+    """As an exact fraction it has more digits than Python prints."""
+    cost = rk.model("deepseek-v3").decode(4096, 1000, awake="expected")
+    for shown in (repr(cost), cost._repr_latex_(), cost.to_latex(), *map(repr, cost.steps)):
+        assert shown
+    assert len(str(cost.bytes)) < 60
+    N = rk.symbols("N")
+    later = rk.model("deepseek-v3").decode(N, 1000, awake="expected").at(N=100)
+    assert later.bytes == rk.model("deepseek-v3").decode(100, 1000, awake="expected").bytes
+    W, chosen = rk.Tensor("W", (256, 1)), rk.Tensor("chosen", (N, 8), "int64")
+    for tokens in (1, 12, 100, 4096):
+        exact = awake_expected(256, 8, tokens)
+        read = rk.trace(take, W, chosen, exact).loads_of(W)
+        assert abs(read - 2 * exact) <= sympy.Rational(1, 2**64) and (read == 2 * exact) == (tokens < 100)
 
 
 @given(experts=st.integers(1, 5), data=st.data(), tokens=st.integers(1, 3))
