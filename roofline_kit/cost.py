@@ -18,7 +18,7 @@ from typing import Any
 import sympy
 
 from .names import unknown
-from .sizes import certain, size
+from .sizes import certain, shortened, size
 from .tensor import COUNTED, INFIX, RESOURCES, Step, Tensor, factored, leaves, notation, record
 
 
@@ -486,13 +486,18 @@ class CompiledCost:
     functions: dict[tuple[str, ...], Callable[..., Any]] = field(default_factory=dict, repr=False)
 
     def _function(self, formulas: list[sympy.Expr]) -> Callable[..., Any]:
-        numbers = [sympy.sympify(formula).xreplace(self.sizes) for formula in formulas]
+        numbers = list(map(self._put, formulas))
         import numpy as np
         from sympy.printing.numpy import NumPyPrinter
 
         # Not modules="numpy", which imports every corner of NumPy and takes ten times as long the first time.
         printer = NumPyPrinter({"fully_qualified_modules": False, "inline": True})
         return sympy.lambdify(self.symbols, numbers, modules=[vars(np)], printer=printer, cse=True)
+
+    def _put(self, formula: Any) -> sympy.Expr:
+        """A formula with the sizes that are known."""
+        known = sympy.sympify(formula).xreplace(self.sizes)
+        return known.xreplace({x: shortened(x) for x in known.atoms(sympy.Rational)})
 
     @cached_property
     def totals(self) -> Callable[..., Any]:

@@ -102,18 +102,19 @@ def same_size(a: sympy.Expr, b: sympy.Expr) -> bool:
     return a == b or (bool(a.free_symbols | b.free_symbols) and sympy.cancel(a - b) == 0)
 
 
-FINEST = 2**64
+KEPT_BITS = 128
 
 
 def shortened(value: Any) -> Any:
-    """A fraction of so many digits that Python does not print it, to the nearest 1/2⁶⁴; all else as it is.
+    """A fraction of so many digits that Python does not print it, to 128 binary ones; all else as it is.
 
     >>> shortened(sympy.Rational(1, 3)), shortened(1 - sympy.Rational(31, 32) ** 5000)
     (1/3, 1)
     """
-    if not isinstance(value, sympy.Rational) or value.q <= FINEST:
+    if not isinstance(value, sympy.Rational) or value.q.bit_length() <= KEPT_BITS:
         return value
-    return sympy.floor(value * FINEST + sympy.Rational(1, 2)) / FINEST
+    scale = sympy.Integer(2) ** (KEPT_BITS + value.q.bit_length() - abs(value.p).bit_length())
+    return sympy.floor(value * scale + sympy.Rational(1, 2)) / scale
 
 
 def check_shape(what: str, shape: tuple[Any, ...], wanted: tuple[Any, ...]) -> None:

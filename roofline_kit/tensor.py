@@ -97,7 +97,7 @@ class Tensor(Notation):
     dtype : one of "fp64", "fp32", "tf32", "bf16", "fp16", "fp8", "nvfp4", "mxfp4", "int64", "int32", "int8", "int4".
     base : for a view, the array in memory that it looks at; None for an array of its own.
     visible : of masked scores, how many of the last two dimensions' elements exist; None where all do. What is
-        expected of many choices at random is a fraction, which is kept to the nearest 1/2⁶⁴.
+        expected of many choices at random is a fraction, kept to 128 binary digits.
     whole, cut : for a part of an array, that array, and which part.
     role : "weight", "cache" or "activation"; of a view or a part, its root's. What is computed has the dtype of the
         activations: weights and caches may be stored in another one, and are widened on the way.
