@@ -19,6 +19,7 @@ import sympy
 from array_api_compat import array_namespace, device
 
 from .cost import Cost
+from .names import check_function
 from .tape import Tape, Taped, is_array, is_floating, name_of, title
 from .tensor import Tensor, leaves, primitive, record, replace_leaves
 
@@ -32,9 +33,9 @@ def backward(f: Callable[..., Any]) -> Callable[..., Any]:
     array that the result does not depend on. Keyword arguments, and arrays that `f` finds elsewhere, are constants:
     token ids, say, and frozen weights.
 
-    Raises TypeError for integers among the positional arrays, and for a gradient of another kind than the result;
-    ValueError for a result that is no single array, or no number where no gradient is given, for a gradient of another
-    shape, for a step without a derivative, and where `store` changed what is still needed.
+    Raises TypeError for what is no function, for integers among the positional arrays, and for a gradient of another
+    kind than the result; ValueError for a result that is no single array, or no number where no gradient is given, for
+    a gradient of another shape, for a step without a derivative, and where `store` changed what is still needed.
 
     >>> from roofline_kit import symbols, trace
     >>> N, K, M = symbols("N K M")
@@ -42,6 +43,7 @@ def backward(f: Callable[..., Any]) -> Callable[..., Any]:
     >>> cost.names(), cost.flops
     (['① X @ W', '② gradient @ W.T', '③ X.T @ gradient'], 6*K*M*N)
     """
+    check_function("backward(f)", f)
 
     @functools.wraps(f)
     def both(*args: Any, gradient: Any = None, **kwargs: Any) -> Any:
@@ -84,6 +86,7 @@ def passes(f: Callable[..., Any], *args: Any, gradient: Tensor | None = None, **
     >>> [x.name for x in both.saved], both.backward.matmul_flops / both.forward.matmul_flops
     (['V', 'softmax(Q @ K.T)', 'K', 'Q'], 2)
     """
+    check_function("passes(f, x)", f)
     if not all(isinstance(x, Tensor) for x in leaves(args) if is_array(x)):
         raise TypeError(
             "passes reads Tensors: describe each array by rk.Tensor(name, its shape); backward takes arrays"
@@ -102,7 +105,8 @@ def checkpoint(f: Callable[..., Any], early_stop: bool = True) -> Callable[..., 
 
     early_stop : it takes them up to the last one that is needed, as PyTorch does by default. The last product of most
     layers is not; before a norm, or the weights of experts, it is. False: all of them (PyTorch's reentrant
-    checkpoints). Nothing else about `f` changes. Of a fused step, all inputs are taken as needed.
+    checkpoints). Nothing else about `f` changes. Of a fused step, all inputs are taken as needed. Raises TypeError for
+    what is no function.
 
     Chen et al., "Training deep nets with sublinear memory cost", arXiv 1604.06174.
 
@@ -111,6 +115,7 @@ def checkpoint(f: Callable[..., Any], early_stop: bool = True) -> Callable[..., 
     >>> [x.name for x in both.saved], both.backward.matmul_flops / both.forward.matmul_flops
     (['V', 'Q', 'K'], 5/2)
     """
+    check_function("checkpoint(f)", f)
 
     @functools.wraps(f)
     def again(*args: Any, **kwargs: Any) -> Any:

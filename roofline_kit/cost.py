@@ -17,7 +17,7 @@ from typing import Any
 
 import sympy
 
-from .names import unknown
+from .names import check_function, unknown
 from .sizes import certain, shortened, size
 from .tensor import COUNTED, INFIX, RESOURCES, Step, Tensor, factored, leaves, notation, record
 
@@ -28,8 +28,8 @@ def trace(f: Callable[..., Any], *args: Any, **kwargs: Any) -> Cost:
     f : an algorithm in array notation, the same function that computes when it is given arrays.
     args, kwargs : Tensors, and whatever else `f` takes that is not an array (a number of heads, say).
 
-    Raises TypeError where arrays are mixed in, where `f` returns something that is not a Tensor, or
-    where it asks Python to decide something that depends on an open size. (`==` and `%` of an open
+    Raises TypeError for what is no function, where arrays are mixed in, where `f` returns something that is not a
+    Tensor, or where it asks Python to decide something that depends on an open size. (`==` and `%` of an open
     size cannot be caught: SymPy answers `==` by form, and takes any formula for true.)
 
     >>> from roofline_kit import symbols, tensors, softmax
@@ -42,6 +42,7 @@ def trace(f: Callable[..., Any], *args: Any, **kwargs: Any) -> Cost:
     >>> cost.flops, cost.bytes
     (N**2*(4*h + 3), 8*N**2 + 8*N*h)
     """
+    check_function("trace(f, x)", f)
     name = getattr(f, "__name__", type(f).__name__)
     for x in leaves((args, kwargs)):
         if hasattr(x, "shape") and not isinstance(x, (Tensor, Number)):

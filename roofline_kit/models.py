@@ -325,6 +325,7 @@ class Model:
         >>> model("gpt-oss-20b").kv_cache_bytes(symbols("tokens"))
         24576*tokens + 24576*Min(128, tokens)
         """
+        size(batch, f"{self.name}: batch")
         total = sympy.Integer(0)
         for count, kind in self.kinds:
             kept = size(tokens, f"{self.name}: tokens") if reserved else kind._reach(tokens)

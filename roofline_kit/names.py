@@ -57,6 +57,19 @@ def flag(what: str, given: object) -> bool:
     return given
 
 
+def check_function(call: str, f: object) -> None:
+    """Raises TypeError where the result of a function is given in place of the function. call : how it is meant.
+
+    >>> check_function("trace(f, x)", 3)
+    Traceback (most recent call last):
+    TypeError: trace(f, x) wants the function f itself, without calling it, and was given an int
+    """
+    if not callable(f):
+        kind = type(f).__name__
+        article = "an" if kind[0] in "aeiou" else "a"
+        raise TypeError(f"{call} wants the function f itself, without calling it, and was given {article} {kind}")
+
+
 MANY, FEW = 12, 5
 """A sentence lists up to so many names; of more, it gives the nearest few and says how to see the rest."""
 

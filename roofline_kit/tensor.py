@@ -34,7 +34,7 @@ import sympy
 from array_api_compat import array_namespace, device
 
 from .masks import Causal
-from .names import choose
+from .names import check_function, choose
 from .sizes import BITS, as_exact, bits_of, bytes_of, same_size, shortened, size
 
 ROLES = ("weight", "cache", "activation")
@@ -572,12 +572,15 @@ def fuse(f: Callable[..., Any]) -> Callable[..., Any]:
     FLOPs stay the same; bytes can only fall. Arrays pass through: `f` computes as before. A class of
     arrays may define `__fuse__(f, args, kwargs)` to be told where a fused step begins and ends.
 
+    Raises TypeError for what is no function.
+
     >>> from roofline_kit import exp, symbols
     >>> N = symbols("N")
     >>> y = fuse(lambda x: exp(x) * x + 1)(Tensor("x", N))
     >>> y.step.flops, y.step.loads, y.step.stores
     (3*N, 2*N, 2*N)
     """
+    check_function("fuse(f)", f)
 
     @functools.wraps(f)
     def fused(*args: Any, **kwargs: Any) -> Any:
@@ -625,6 +628,8 @@ def tiled(f: Callable[..., Any], rows: Any) -> Callable[..., Any]:
     f : a function of arrays whose first has shape (..., n, m), and whose result has a row for each of
     its rows. rows : how many rows a tile has; a trace needs a number that divides n.
 
+    Raises TypeError for what is no function, and as `size` does; a call raises ValueError where the tiles do not fit.
+
     >>> from roofline_kit import symbols
     >>> N, d, B = symbols("N d B")
     >>> by_tiles = tiled(fuse(lambda Q, K: Q @ K.T), B)
@@ -632,7 +637,7 @@ def tiled(f: Callable[..., Any], rows: Any) -> Callable[..., Any]:
     >>> sympy.expand(step.loads)
     2*N*d + 2*N**2*d/B
     """
-
+    check_function("tiled(f, rows)", f)
     rows = size(rows, f"tiles of {rows} rows: the number")
 
     @primitive

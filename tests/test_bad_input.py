@@ -522,7 +522,8 @@ NO_VALUES = ("x: fp16 (N, h)", "no values", "array operation")
 
 @refuses(
     {
-        "what is no function": (TypeError, lambda: rk.trace(3, x), ("int", "not callable")),
+        "what is no function": (TypeError, lambda: rk.trace(3, x), ("trace(f, x)", "without calling it", "an int")),
+        "what is called already": (TypeError, lambda: rk.trace(rk.exp(x)), ("trace(f, x)", "a Tensor")),
         "an array": (
             TypeError,
             lambda: rk.trace(rk.exp, np.ones((3, 4))),
@@ -585,6 +586,23 @@ def test_errors_of_the_traced_function_itself_pass_through() -> None:
         rk.trace(lambda x: 1 / 0, x)
     with pytest.raises(TypeError, match=r"^'float' object cannot be interpreted as an integer$"):
         rk.trace(lambda x: [x for _ in range(1.5)], x)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda f: rk.fuse(f),
+        lambda f: rk.tiled(f, 4),
+        lambda f: rk.backward(f),
+        lambda f: rk.checkpoint(f),
+        lambda f: rk.passes(f, x),
+        lambda f: rk.measure(f, np.ones(3)),
+    ],
+    ids=["fuse", "tiled", "backward", "checkpoint", "passes", "measure"],
+)
+def test_a_function_is_given_itself_and_not_its_result(call: Any, request: pytest.FixtureRequest) -> None:
+    name = request.node.callspec.id
+    check(TypeError, lambda: call(rk.exp(x)), (f"{name}(f", "without calling it", "was given a Tensor"))
 
 
 def test_a_trace_that_fails_leaves_no_trace_behind() -> None:

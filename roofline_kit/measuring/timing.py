@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..cost import Cost, trace
+from ..names import check_function
 from ..roofline import Roofline
 from ..tensor import Tensor
 from .machines import DTYPES, Machine, check_memory, machine_of
@@ -98,8 +99,8 @@ def measure(f: Callable[..., Any], *arrays: Any, repeats: int = REPEATS, seconds
     would fit into a cache, calls take turns with copies of them, because a layer of a model finds its weights in
     memory, too.
 
-    Raises TypeError for what is no array, ValueError for a dtype that the kit has no name for, MemoryError where a call
-    does not fit, and RuntimeError if the clock went backwards.
+    Raises TypeError for what is no function or no array, ValueError for a dtype that the kit has no name for,
+    MemoryError where a call does not fit, and RuntimeError if the clock went backwards.
 
     >>> import numpy as np
     >>> from roofline_kit import linear
@@ -107,6 +108,7 @@ def measure(f: Callable[..., Any], *arrays: Any, repeats: int = REPEATS, seconds
     >>> measure(linear, X, X.T, repeats=3, seconds=0).flops == 2 * 64 * 128 * 64
     True
     """
+    check_function("measure(f, x)", f)
     machine = machine_of(arrays)
     dtypes = {str(x.dtype).removeprefix("torch.") for x in arrays}
     names = {title: name for name, title in DTYPES.items()}
