@@ -17,7 +17,7 @@ from typing import Any
 
 import sympy
 
-from .names import check_function, unknown
+from .names import check_function, shown, unknown
 from .sizes import certain, shortened, size
 from .tensor import COUNTED, INFIX, RESOURCES, Step, Tensor, factored, leaves, notation, record
 
@@ -169,7 +169,8 @@ class Cost:
     def loads_of(self, *tensors: Tensor) -> sympy.Expr:
         """Bytes read of these arrays, in whole or in part: what a decode step reads of the KV cache, say.
 
-        Raises ValueError for an array that is not read. (Ask before `.at`, which makes arrays of its own.)
+        Raises ValueError for an array that is not read, TypeError for what is none. (Ask before `.at`, which makes
+        arrays of its own.)
 
         >>> from roofline_kit import attention, symbols, tensors
         >>> N, h = symbols("N h")
@@ -179,6 +180,8 @@ class Cost:
         """
         read = [(step.count, x) for step in self.steps for x in step.reads]
         for t in tensors:
+            if not isinstance(t, Tensor):
+                raise TypeError(f"loads_of takes arrays of the trace, as in loads_of(K, V), not {shown(t)}")
             if not any(x.root is t.root for _, x in read):
                 raise ValueError(f"{self.name} does not read {t}; the arrays of a cost.at(…) are others than cost's")
         roots = {id(t.root) for t in tensors}
@@ -535,7 +538,7 @@ def _many_sizes(values: Any, name: str) -> Any:
 
     given = np.asarray(values)
     if given.dtype.kind not in "iuf":
-        raise TypeError(f"{name} must be numbers, not {values!r}")
+        raise TypeError(f"{name} must be numbers, not {shown(values)}")
     right = (given >= 1) & (given < np.inf) & (given.dtype.kind != "f" or given == np.floor(given))
     if not right.all():
         raise ValueError(f"{name} has the value {given[~right].flat[0]}; a size must be a positive integer")

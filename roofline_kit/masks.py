@@ -7,6 +7,7 @@ from typing import Any
 
 import sympy
 
+from .names import shown
 from .sizes import size
 
 
@@ -100,5 +101,5 @@ def mask_of(causal: Any) -> Causal | None:
     if isinstance(causal, Causal):
         return causal
     if not (causal is None or isinstance(causal, bool)):
-        raise TypeError(f"causal must be True, False or a Causal, not {causal!r}")
+        raise TypeError(f"causal must be True, False or a Causal, not {shown(causal)}")
     return Causal() if causal else None

@@ -53,7 +53,7 @@ def choose(kind: str, given: object, known: Iterable[str], of: str = "", see: st
 def flag(what: str, given: object) -> bool:
     """`given`, where it is True or False. Raises TypeError for anything else: "no" and 2 are true for Python."""
     if not isinstance(given, bool):
-        raise TypeError(f"{what} must be True or False, not {given!r}")
+        raise TypeError(f"{what} must be True or False, not {shown(given)}")
     return given
 
 
@@ -65,9 +65,27 @@ def check_function(call: str, f: object) -> None:
     TypeError: trace(f, x) wants the function f itself, without calling it, and was given an int
     """
     if not callable(f):
-        kind = type(f).__name__
-        article = "an" if kind[0] in "aeiou" else "a"
-        raise TypeError(f"{call} wants the function f itself, without calling it, and was given {article} {kind}")
+        raise TypeError(f"{call} wants the function f itself, without calling it, and was given {of_kind(f)}")
+
+
+LINE = 60
+"""So many characters of what was given stand in an error: of a table or a large array, its kind says more."""
+
+
+def shown(given: object) -> str:
+    """What was given, for an error: as Python writes it, if that is a short line, or else what kind of thing it is.
+
+    >>> shown("A10"), shown(list(range(100)))
+    ("'A10'", 'a list')
+    """
+    text = repr(given)
+    return text if len(text) <= LINE and "\n" not in text else of_kind(given)
+
+
+def of_kind(given: object) -> str:
+    """The type of a thing as words: "a Cost", "an int"."""
+    kind = type(given).__name__
+    return f"{'an' if kind[0].lower() in 'aeiou' else 'a'} {kind}"
 
 
 MANY, FEW = 12, 5
@@ -87,7 +105,7 @@ def unknown(kind: str, given: object, known: Iterable[str], see: str = "") -> st
     names = list(known)
     listing = _listing(names, see)
     if not isinstance(given, str):
-        return f"{kind} must be given by its name, not as {given!r}. {listing}"
+        return f"{kind} must be given by its name, not as {shown(given)}. {listing}"
     near = _nearest(given, names, cutoff=0.5)
     if near:
         return f"unknown {kind} {given!r}; did you mean {' or '.join(map(repr, near))}? {listing}"

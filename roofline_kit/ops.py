@@ -14,7 +14,7 @@ import sympy
 from array_api_compat import array_namespace, device
 
 from .masks import Causal
-from .names import choose
+from .names import choose, shown
 from .sizes import BITS, LIBRARY_NAMES, as_exact, same_size, size
 from .tensor import (
     Step,
@@ -122,7 +122,7 @@ def concatenate(arrays: Any, axis: int = 0) -> Any:
     (concatenate(a, b): fp16 (N + 1, h), 0, 2*h*(N + 1))
     """
     if not isinstance(arrays, (tuple, list)) or not arrays:
-        raise TypeError(f"concatenate takes arrays in a tuple, as in rk.concatenate((a, b)), and not {arrays!r}")
+        raise TypeError(f"concatenate takes arrays in a tuple, as in rk.concatenate((a, b)), and not {shown(arrays)}")
     if not tracing("concatenate", *arrays):
         return array_namespace(*arrays).concat(list(arrays), axis=axis)
     parts = [x for x in arrays if isinstance(x, Tensor) and x.visible is None]

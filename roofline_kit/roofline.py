@@ -17,7 +17,7 @@ import sympy
 
 from .cost import Cost, Sweep
 from .hardware import Accelerator, accelerator
-from .names import choose
+from .names import choose, shown
 from .tensor import RESOURCES, Step
 
 
@@ -151,7 +151,7 @@ class Roofline:
         """
         overlap = choose("overlap", overlap, ("steps", "ideal"))
         if not isinstance(cost, (Cost, Step, Sweep)):
-            raise TypeError(f"time needs a Cost, one of its steps or a Sweep, not {cost!r}")
+            raise TypeError(f"time needs a Cost, one of its steps or a Sweep, not {shown(cost)}")
         whole = overlap == "ideal"
         if isinstance(cost, Sweep):
             import numpy as np

@@ -8,7 +8,7 @@ from typing import Any
 
 import sympy
 
-from .names import choose
+from .names import choose, shown
 
 BITS = {"fp64": 64, "fp32": 32, "tf32": 32, "bf16": 16, "fp16": 16, "fp8": 8}
 BITS |= {"int64": 64, "int32": 32, "int8": 8, "int4": 4, "mxfp4": 4, "nvfp4": 4}
@@ -33,7 +33,7 @@ def symbols(names: str) -> Any:
     True
     """
     if not isinstance(names, str) or not names.strip():
-        raise TypeError(f"symbols takes names in one string, as in symbols('N h'), not {names!r}")
+        raise TypeError(f"symbols takes names in one string, as in symbols('N h'), not {shown(names)}")
     return sympy.symbols(names, positive=True, integer=True)
 
 
@@ -93,8 +93,8 @@ def as_exact(value: Any, what: str) -> sympy.Expr:
     try:  # not sympify, which evaluates strings
         return value if isinstance(value, sympy.Expr) else sympy.Integer(operator.index(value))
     except TypeError:
-        kind = type(value).__name__
-        raise TypeError(f"{what} is {value!r} ({kind}); a size is an integer or a symbol from rk.symbols") from None
+        given = f"{shown(value)} ({type(value).__name__})"
+        raise TypeError(f"{what} is {given}; a size is an integer or a symbol from rk.symbols") from None
 
 
 def same_size(a: sympy.Expr, b: sympy.Expr) -> bool:

@@ -34,7 +34,7 @@ import sympy
 from array_api_compat import array_namespace, device
 
 from .masks import Causal
-from .names import check_function, choose
+from .names import check_function, choose, shown
 from .sizes import BITS, as_exact, bits_of, bytes_of, same_size, shortened, size
 
 ROLES = ("weight", "cache", "activation")
@@ -241,7 +241,7 @@ class Tensor(Notation):
         at = given.index(...) if ... in given else len(given)
         items = (*given[:at], *rest, *given[at + 1 :])
         if len(items) != self.ndim or not all(isinstance(i, slice) and i.step in (None, 1) for i in items):
-            raise TypeError(f"{self} {_NO_VALUES}. Slices such as [:, -1:] cut it, and not {index!r}")
+            raise TypeError(f"{self} {_NO_VALUES}. Slices such as [:, -1:] cut it, and not {shown(index)}")
         bounds = []
         for i, n in zip(items, self.shape, strict=True):
             given_ends = (0 if i.start is None else i.start, n if i.stop is None else i.stop)
@@ -323,7 +323,7 @@ def tensors(names: str, shape: Any, dtype: str = "fp16") -> Any:
     V: fp16 (N, h)
     """
     if not isinstance(names, str) or not names.replace(",", " ").split():
-        raise TypeError(f"tensors takes names in one string, as in tensors('Q K V', (N, h)), not {names!r}")
+        raise TypeError(f"tensors takes names in one string, as in tensors('Q K V', (N, h)), not {shown(names)}")
     made = tuple(Tensor(name, shape, dtype) for name in names.replace(",", " ").split())
     return made if len(made) > 1 or "," in names else made[0]
 

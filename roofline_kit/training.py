@@ -17,7 +17,7 @@ import sympy
 from .backward import Passes, checkpoint, passes
 from .cost import Cost, trace
 from .hardware import Accelerator, accelerator
-from .names import choose
+from .names import choose, shown
 from .ops import astype, exp, highest, log, lowered, sqrt, sum, take, widened
 from .sizes import BITS, bytes_of, check_shape, size
 from .tensor import Tensor, fuse, leaves, mean, tensors
@@ -174,7 +174,7 @@ class Training(Cost):
         if self.symbols:
             raise ValueError(f"{self.name}: {', '.join(map(str, self.symbols))} must be numbers for a utilisation")
         if not isinstance(seconds, Real) or isinstance(seconds, bool):
-            raise TypeError(f"{self.name}: the seconds that it took must be a number, not {seconds!r}")
+            raise TypeError(f"{self.name}: the seconds that it took must be a number, not {shown(seconds)}")
         if not 0 < seconds < math.inf:
             raise ValueError(f"{self.name}: it took {seconds} seconds; a time must be positive")
         card = accelerator(machine)

@@ -588,6 +588,22 @@ def test_errors_of_the_traced_function_itself_pass_through() -> None:
         rk.trace(lambda x: [x for _ in range(1.5)], x)
 
 
+def test_loads_of_takes_arrays_and_not_their_names() -> None:
+    check(TypeError, lambda: ATTENTION.loads_of("Q"), ("loads_of(K, V)", "'Q'"))
+
+
+def test_no_table_and_no_array_stands_in_an_error() -> None:
+    for call in (
+        lambda: rk.model(ATTENTION), lambda: rk.roofline(ATTENTION), lambda: A10.time([ATTENTION]),
+        lambda: rk.Tensor("x", (np.ones(100), 3)), lambda: rk.symbols(ATTENTION), lambda: rk.tensors(ATTENTION, N),
+        lambda: ATTENTION.at(N=np.ones(100)), lambda: rk.explore_roofline([ATTENTION]),
+        lambda: rk.concatenate(np.ones((100, 3))), lambda: rk.attention(x, x, x, causal=ATTENTION),
+    ):  # fmt: skip
+        with pytest.raises((TypeError, ValueError)) as raised:
+            call()
+        assert len(str(raised.value)) < 250 and "\n" not in str(raised.value)
+
+
 @pytest.mark.parametrize(
     "call",
     [

@@ -111,7 +111,7 @@ def test_a_sweep_s_axis_has_no_numbers_beyond_its_data() -> None:
 
 @pytest.mark.parametrize("bars", [{}, {"a": {}}, {"a": {"x": -1.0}}, {"a": {"x": np.nan}}])
 def test_a_stack_of_nothing_is_refused(bars: Any) -> None:
-    with pytest.raises(ValueError, match=r"plot_stack needs bars|'x' of 'a' must be 0 or more"):
+    with pytest.raises(ValueError, match=r"plot_stack.* needs (bars|parts)|'x' of 'a' must be 0 or more"):
         rk.plot_stack(bars)
 
 
@@ -361,7 +361,17 @@ def test_text_has_the_contrast_that_accessibility_asks_for(theme: str) -> None:
         (lambda: rk.plot_sweep({"c": ([1, 2], [1, 2])}, points={"p": (2, -1)}), ValueError, "'p' must be positive"),
         (lambda: rk.plot_sweep({"c": ATTENTION.compile("N", "h")([1, 2], [1, 2])}), ValueError, "one size"),
         (lambda: rk.plot_sweep({"c": ([1, 2], [1, 2])}, theme="lihgt"), ValueError, "did you mean 'light'"),
-        (lambda: rk.plot_roofline("A10", GEMM), ValueError, "label: cost"),
+        (lambda: rk.plot_roofline("A10", GEMM), ValueError, "label: cost}, not a Cost"),
+        (lambda: rk.plot_roofline(GEMM), ValueError, "by its name, not as a Cost"),
+        (lambda: rk.plot_roofline("A10", {"x": [GEMM]}), TypeError, "'x' must be a Cost.* not a list"),
+        (lambda: rk.plot_sweep(GEMM), ValueError, "needs curves .* not a Cost"),
+        (lambda: rk.plot_sweep({"c": GEMM}), ValueError, "'c' must be a Sweep or a pair .* not a Cost"),
+        (lambda: rk.plot_sweep({"c": ([1, 2], [1, 2])}, points=GEMM), ValueError, "needs points .* not a Cost"),
+        (lambda: rk.plot_sweep({"c": ([1, 2], [1, 2])}, points={"p": 3}), ValueError, "'p' must be a pair .* not 3"),
+        (lambda: rk.plot_sweep({"c": ([1, 2], [1, 2])}, limits=208.3), ValueError, "needs limits .* not 208.3"),
+        (lambda: rk.plot_stack(GEMM), ValueError, "needs bars .* not a Cost"),
+        (lambda: rk.plot_stack({"a": 3}), ValueError, "bar 'a' needs parts .* not 3"),
+        (lambda: rk.plot_stack({"a": {"b": "c"}}), ValueError, "'b' of 'a' must be 0 or more and finite, not 'c'"),
         (lambda: rk.plot_roofline("A10", {"x": ATTENTION.compile("N", "h")([1, 2], [1, 2])}), ValueError, "one size"),
     ],
 )

@@ -11,7 +11,7 @@ import sympy
 from ..cost import Cost
 from ..hardware import Accelerator
 from ..models import Model
-from ..names import unknown
+from ..names import shown, unknown
 from ..sizes import symbols
 from .formulas import (
     as_formula,
@@ -91,7 +91,7 @@ def _machines(given: Any) -> tuple[list[Control], list[Lookup], dict[str, str]]:
     """The controls for two accelerators and a dtype, the tables of both peaks, and the accelerators to begin with."""
     cards = [given] if isinstance(given, (str, Accelerator)) else list(given)
     if not 1 <= len(cards) <= 2 or cards[0] == "none":
-        raise ValueError(f"explore_roofline compares one or two accelerators, not {given!r}")
+        raise ValueError(f"explore_roofline compares one or two accelerators, not {shown(given)}")
     known = [card for card in cards if card != "none"]
     (first, dtypes), peaks = machine_controls(known)
     rates = {name: {"other_bandwidth": of["bandwidth"]} for name, of in first.sets.items()}
@@ -203,7 +203,7 @@ def _named_costs(what: Any) -> dict[str, Cost]:
         return few | {what.name: what}
     pairs = what.items() if isinstance(what, Mapping) else []
     if not pairs or not all(isinstance(label, str) and isinstance(cost, Cost) for label, cost in pairs):
-        raise TypeError(f"explore_roofline needs a Cost, {{label: Cost}} or a model, not {what!r}")
+        raise TypeError(f"explore_roofline needs a Cost, {{label: Cost}} or a model, not {shown(what)}")
     for label, cost in what.items():
         if cost.flops == 0:
             raise ValueError(f"{label!r} computes nothing, so it has no place on a roofline")

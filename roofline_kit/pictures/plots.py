@@ -23,7 +23,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import EngFormatter, FixedLocator, FuncFormatter, LogLocator, NullFormatter, NullLocator
 
 from ..cost import Cost, Sweep
-from ..names import choose
+from ..names import choose, shown
 from ..roofline import Roofline, roofline
 from ..tensor import Step
 from .labels import Placer, si
@@ -57,8 +57,9 @@ def plot_roofline(
     """
     given = machines if isinstance(machines, (list, tuple)) else [machines]
     roofs = [m if isinstance(m, Roofline) else roofline(m, dtype) for m in given]
-    if not roofs or not isinstance(points, Mapping):
-        raise ValueError(f"plot_roofline needs at least one machine and points {{label: cost}}, not {points!r}")
+    if not roofs:
+        raise ValueError("plot_roofline needs at least one machine")
+    _check_labels("plot_roofline", "points {label: cost}", points)
     tracks = {label: _track(label, what, roofs[0]) for label, what in points.items()}
     look, ax = _axes(theme, ax)
     ax.set(xscale="log", yscale="log", facecolor=look.memory_region, **_room(roofs, tracks))
@@ -103,11 +104,11 @@ def plot_sweep(
     'N'
     """
     look, ax = _axes(theme, ax)
+    _check_labels("plot_sweep", "curves {label: a Sweep or (sizes, values)}", curves, some=True)
+    _check_labels("plot_sweep", "points {label: (x, y)}", points)
     _check_limits(limits)
     tracks = {label: _curve(label, what) for label, what in curves.items()}
     marks = {label: _marks(label, what) for label, what in points.items()}
-    if not tracks:
-        raise ValueError(f"plot_sweep needs curves {{label: (sizes, values)}}, not {curves!r}")
     xs, ys = (np.concatenate([track[i] for track in (*tracks.values(), *marks.values())]) for i in (0, 1))
     ys = np.array([*ys, *map(float, limits.values())])
     ax.set(xscale="log", yscale="log", facecolor=look.page)
@@ -161,14 +162,20 @@ def plot_stack(
     return ax
 
 
+def _check_labels(who: str, wanted: str, given: Any, some: bool = False) -> None:
+    """Raises ValueError for what has no labels. some : for nothing, too."""
+    if not isinstance(given, Mapping) or (some and not given):
+        raise ValueError(f"{who} needs {wanted}, not {shown(given)}")
+
+
 def _check_bars(bars: Mapping[str, Mapping[str, float]]) -> None:
     """Raises ValueError for a bar without parts, and for a part that cannot be drawn."""
-    if not bars or not all(bars.values()):
-        raise ValueError(f"plot_stack needs bars {{label: {{part: amount}}}}, not {bars!r}")
+    _check_labels("plot_stack", "bars {label: {part: amount}}", bars, some=True)
     for label, parts in bars.items():
+        _check_labels(f"plot_stack: the bar {label!r}", "parts {part: amount}", parts, some=True)
         for part, amount in parts.items():
-            if not 0 <= amount < np.inf:
-                raise ValueError(f"{part!r} of {label!r} must be 0 or more and finite, not {amount!r}")
+            if not isinstance(amount, Real) or not 0 <= amount < np.inf:
+                raise ValueError(f"{part!r} of {label!r} must be 0 or more and finite, not {shown(amount)}")
 
 
 def _write_inside(ax: Axes, bar: Rectangle, name: str, color: str) -> None:
@@ -200,9 +207,8 @@ def _track(label: str, what: Any, roof: Roofline) -> tuple[Any, Any]:
         roof.bound(what)  # raises, with the names of the sizes, where some are open
         return np.array([float(what.intensity)]), np.array([float(what.flops) / roof.time(what)])
     if not isinstance(what, Real) or not 0 < float(what) < np.inf:
-        raise TypeError(
-            f"the point {label!r} must be a Cost, a Sweep, a Measurement or a number of FLOPs per byte, not {what!r}"
-        )
+        wanted = "a Cost, a Sweep, a Measurement or a number of FLOPs per byte"
+        raise TypeError(f"the point {label!r} must be {wanted}, not {shown(what)}")
     return np.array([float(what)]), np.array([roof.attainable(what)])
 
 
@@ -239,30 +245,39 @@ def _over_one_size(label: str, sweep: Sweep) -> tuple[Any, Any]:
 
 def _curve(label: str, what: Any) -> tuple[Any, Any]:
     """The sizes and values of a curve as floats, which logarithmic axes can show."""
-    sizes, values = _over_one_size(label, what) if isinstance(what, Sweep) else map(np.asarray, what)
-    shown = [np.all((a > 0) & (a < np.inf)) for a in (sizes, values)]
-    if sizes.ndim != 1 or sizes.shape != values.shape or not all(shown) or not sizes.size:
-        raise ValueError(f"the curve {label!r} must have positive finite sizes and as many values, not {what!r}")
+    is_sweep = isinstance(what, Sweep)
+    sizes, values = _over_one_size(label, what) if is_sweep else _pair(f"the curve {label!r}", "a Sweep or ", what)
+    in_range = [np.all((a > 0) & (a < np.inf)) for a in (sizes, values)]
+    if sizes.ndim != 1 or sizes.shape != values.shape or not all(in_range) or not sizes.size:
+        raise ValueError(f"the curve {label!r} must have positive finite sizes and as many values, not {shown(what)}")
     return sizes.astype(float), values.astype(float)
 
 
 def _check_limits(limits: Mapping[str, Any]) -> None:
     """Raises ValueError for a line that a logarithmic axis cannot show."""
+    _check_labels("plot_sweep", "limits {label: value}", limits)
     for label, value in limits.items():
         if not 0 < float(value) < np.inf:
             raise ValueError(f"{label!r} must be positive and finite on logarithmic axes, not {value!r}")
 
 
+def _pair(name: str, others: str, what: Any) -> list[Any]:
+    """Two arrays of floats. Raises ValueError for anything else. name : begins it. others : what else would do."""
+    try:
+        x, y = (np.asarray(numbers, dtype=float) for numbers in what)
+    except (TypeError, ValueError):
+        wanted = f"{others}a pair of numbers or of arrays (x, y)"
+        raise ValueError(f"{name} must be {wanted}, not {shown(what)}") from None
+    return [x, y]
+
+
 def _marks(label: str, what: Any) -> tuple[Any, Any]:
     """The places of one point or of several as floats, which logarithmic axes can show."""
-    try:
-        at, values = (np.atleast_1d(np.asarray(numbers, dtype=float)) for numbers in what)
-    except (TypeError, ValueError):
-        raise ValueError(f"the points {label!r} must be a pair of numbers or of arrays (x, y), not {what!r}") from None
+    at, values = map(np.atleast_1d, _pair(f"the points {label!r}", "", what))
     if at.ndim != 1 or at.shape != values.shape or not at.size:
-        raise ValueError(f"the points {label!r} must have one value for each size, not {what!r}")
+        raise ValueError(f"the points {label!r} must have one value for each size, not {shown(what)}")
     if not all(np.all((numbers > 0) & (numbers < np.inf)) for numbers in (at, values)):
-        raise ValueError(f"{label!r} must be positive and finite on logarithmic axes, not {what!r}")
+        raise ValueError(f"{label!r} must be positive and finite on logarithmic axes, not {shown(what)}")
     return at, values
 
 
