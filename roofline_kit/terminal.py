@@ -17,9 +17,10 @@ if isinstance(sys.stdout, io.TextIOWrapper):
 out, err = Console(), Console(stderr=True)
 
 
-def refuse(reason: object, code: int = 1) -> typer.Exit:
+def refuse(reason: Exception | str, code: int = 1) -> typer.Exit:
     """Says why a command ends, on stderr, and gives the exit to raise."""
-    err.print(f"[red]{escape(str(reason))}[/red]", highlight=False, soft_wrap=True)
+    said = reason if isinstance(reason, str) else in_words(reason)
+    err.print(f"[red]{escape(said)}[/red]", highlight=False, soft_wrap=True)
     return typer.Exit(code)
 
 

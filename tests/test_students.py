@@ -230,7 +230,11 @@ def test_a_folder_that_cannot_be_written_is_named_with_what_to_do(tmp_path: Path
 
 @pytest.mark.parametrize(
     ("name", "said"),
-    [("02_atention", "did you mean '02_attention'"), ("99", "unknown lesson '99'"), (".ipynb", "unknown lesson")],
+    [
+        ("02_atention", "did you mean '02_attention'"),
+        ("99", "unknown lesson '99'.*see notebooks/"),
+        (".ipynb", "unknown lesson"),
+    ],
 )
 def test_a_lesson_that_is_not_there_is_refused(name: str, said: str, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=said):

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from ..terminal import in_words, out, refuse
+from ..terminal import out, refuse
 
 app = typer.Typer()
 
@@ -27,7 +27,7 @@ def start(
     try:
         path, new = begin(name, into)
     except (OSError, ValueError, RuntimeError) as error:
-        raise refuse(in_words(error)) from None
+        raise refuse(error) from None
     out.print(escape(f"{path}" if new else f"{path} is there already, and was left alone"), soft_wrap=True)
 
 
@@ -46,5 +46,5 @@ def update(
     try:
         lines = bring(into)
     except (OSError, ValueError, RuntimeError) as error:
-        raise refuse(in_words(error)) from None
+        raise refuse(error) from None
     out.print(escape("\n".join(lines)), highlight=False, soft_wrap=True)

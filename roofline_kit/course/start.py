@@ -45,7 +45,7 @@ def start(name: str, into: Path | str = "work", course: Path | None = None) -> t
     if len(matching := [stem for stem in known if stem == wanted] or [s for s in known if s.startswith(wanted)]) != 1:
         raise ValueError(
             f"{name!r} could be {' or '.join(map(repr, matching))}" if wanted and matching
-            else unknown("lesson", name, known)
+            else unknown("lesson", name, known, "notebooks/")
         )  # fmt: skip
     source, target = known[matching[0]], course / Path(into).expanduser() / f"{matching[0]}.ipynb"
     if target.exists():

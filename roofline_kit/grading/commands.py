@@ -15,7 +15,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from ..alone import exposed
-from ..terminal import in_words, one_line, out, refuse
+from ..terminal import one_line, out, refuse
 from . import assignment as assignments
 from .assignment import Assignment, AssignmentError
 
@@ -94,7 +94,7 @@ def publish(
         with out.status("Releasing the assignments"):
             lines = make(folder, course_folder(), unsafe)
     except (AssignmentError, NoSandbox, OSError, ValueError, RuntimeError) as error:
-        raise refuse(in_words(error)) from None
+        raise refuse(error) from None
     out.print(escape("\n".join(lines)), highlight=False, soft_wrap=True, emoji=False)
 
 
@@ -171,7 +171,7 @@ def grade(
     except BlockingIOError:
         raise refuse(f"another grader is at work in {results}") from None
     except (AssignmentError, NoSandbox, OSError, ValueError, RuntimeError) as error:
-        raise refuse(in_words(error)) from None
+        raise refuse(error) from None
     if not part:
         _report(given, results, left)
 
@@ -258,7 +258,7 @@ def report(name: Name, results: Results = None, roster: RosterFile = None) -> No
     except BlockingIOError:
         raise refuse(f"a grader is at work in {results}") from None
     except (OSError, ValueError) as error:
-        raise refuse(in_words(error)) from None
+        raise refuse(error) from None
     _report(given, results)
 
 
@@ -281,7 +281,7 @@ def autograder(
     try:
         bundle(given, path)
     except OSError as error:
-        raise refuse(in_words(error)) from None
+        raise refuse(error) from None
     out.print(
         f"{path}: upload it to Gradescope, under Configure Autograder, on an image with Python 3.11", soft_wrap=True
     )
@@ -303,7 +303,7 @@ def _report(given: Assignment, results: Path, left: Sequence[str] = ()) -> None:
     try:
         summary = pages.write_all(given, results)
     except (AssignmentError, OSError, ValueError) as error:
-        raise refuse(in_words(error)) from None
+        raise refuse(error) from None
     absent = len(summary.rows) - len(summary.handed_in)
     title = f"{given.settings.get('title', given.name)}: {len(summary.handed_in)} submissions"
     out.print(

@@ -247,7 +247,7 @@ def status(folder: Folder = Path("measured")) -> None:
     try:
         rows = states(folder)
     except (OSError, ValueError, RuntimeError) as error:
-        raise refuse(in_words(error)) from None
+        raise refuse(error) from None
     lines = ["  ".join(filter(None, row)) for row in rows] + unfinished(results(folder)[0])
     out.print(escape("\n".join(lines)), highlight=False, soft_wrap=True)
 
@@ -261,6 +261,6 @@ def collect(folder: Folder = Path("measured")) -> None:
     try:
         lines, good = collected(folder)
     except (OSError, ValueError, RuntimeError) as error:
-        raise refuse(in_words(error)) from None
+        raise refuse(error) from None
     out.print(escape("\n".join(lines)), highlight=False, soft_wrap=True)
     raise typer.Exit(0 if good else 1)
