@@ -11,7 +11,7 @@ import re
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cache, cached_property
 from numbers import Number
 from typing import Any
 
@@ -490,18 +490,16 @@ class CompiledCost:
     functions: dict[tuple[str, ...], Callable[..., Any]] = field(default_factory=dict, repr=False)
 
     def _function(self, formulas: list[sympy.Expr]) -> Callable[..., Any]:
-        numbers = list(map(self._put, formulas))
         import numpy as np
-        from sympy.printing.numpy import NumPyPrinter
 
+        numbers = list(map(self._put, formulas))
         # Not modules="numpy", which imports every corner of NumPy and takes ten times as long the first time.
-        printer = NumPyPrinter({"fully_qualified_modules": False, "inline": True})
-        return sympy.lambdify(self.symbols, numbers, modules=[vars(np)], printer=printer, cse=True)
+        return sympy.lambdify(self.symbols, numbers, modules=[vars(np)], printer=_printer(), cse=True)
 
     def _put(self, formula: Any) -> sympy.Expr:
         """A formula with the sizes that are known."""
         known = sympy.sympify(formula).xreplace(self.sizes)
-        return known.xreplace({x: shortened(x) for x in known.atoms(sympy.Rational)})
+        return _floored_once(known.xreplace({x: shortened(x) for x in known.atoms(sympy.Rational)}))
 
     @cached_property
     def totals(self) -> Callable[..., Any]:
@@ -518,7 +516,7 @@ class CompiledCost:
     @cached_property
     def fractions(self) -> dict[sympy.Expr, Callable[..., Any]]:
         """Sizes that may come out fractional, zero or negative, such as h/heads and N - 1, as functions."""
-        return {n: self._function([n]) for n in self.cost.sizes if not certain(n)}
+        return {n: self._function([_one_division(n, "divide")]) for n in self.cost.sizes if not certain(n)}
 
     def __call__(self, *sizes: Any) -> Sweep:
         """The cost at these sizes, each a number or an array; arrays are broadcast."""
@@ -530,6 +528,32 @@ class CompiledCost:
         for n, function in self.fractions.items():
             _many_sizes(function(*arrays), str(n))
         return Sweep(self, tuple(arrays), *_evaluate(self.totals, arrays))
+
+
+def _one_division(formula: sympy.Expr, function: str) -> sympy.Expr:
+    """A fraction as a call of NumPy's: as floats, N/3 - 11/3 is less than 1 for some N for which (N - 11)/3 is 1."""
+    return sympy.Function(function, real=True)(*sympy.fraction(sympy.together(formula)))
+
+
+def _floored_once(formula: sympy.Expr) -> sympy.Expr:
+    """A formula whose floors and ceilings are of one division each, and so exact in floats."""
+    floors = {x: _one_division(_floored_once(x.args[0]), "floor_divide") for x in formula.atoms(sympy.floor)}
+    ceilings = {x: -_one_division(_floored_once(-x.args[0]), "floor_divide") for x in formula.atoms(sympy.ceiling)}
+    return formula.xreplace(floors | ceilings)
+
+
+@cache
+def _printer() -> Any:
+    """NumPy's printer, which divides last: as floats, h·(1/49) is less than 1 for h = 49."""
+    from sympy.printing.numpy import NumPyPrinter
+
+    class Printer(NumPyPrinter):  # type: ignore[misc]
+        def _print_Mul(self, product: sympy.Mul) -> str:
+            over, under = sympy.fraction(product)
+            whole = super()._print_Mul
+            return whole(product) if under == 1 else f"({self._print(over)})/({self._print(under)})"
+
+    return Printer({"fully_qualified_modules": False, "inline": True, "allow_unknown_functions": True})
 
 
 def _many_sizes(values: Any, name: str) -> Any:

@@ -334,6 +334,31 @@ def test_a_compiled_cost_equals_the_exact_one(algorithm: Algorithm, data: st.Dat
             assert np.ravel(of_step).tolist() == [float(c.steps[i].amounts[name]) for c in exact]
 
 
+@pytest.mark.parametrize("stride", [3, 5, 6, 7, 9, 10, 11])
+def test_a_compiled_number_of_windows_is_the_exact_one(stride: int) -> None:
+    """It is a floor: as floats, N/3 - 11/3 is less than 1 for some N for which (N - 11)/3 is 1."""
+    N, sizes = rk.symbols("N"), list(range(11, 300))
+    cost = rk.trace(lambda x: rk.exp(rk.windows(x, 11, stride)), rk.Tensor("x", (N, 2)))
+    assert cost.compile("N")(sizes).flops.tolist() == [float(cost.at(N=n).flops) for n in sizes]
+
+
+@pytest.mark.parametrize(("block", "stride"), [(4, 3), (8, 3), (5, 7), (7, 6)])
+def test_a_compiled_mask_of_blocks_sees_what_it_sees(block: int, stride: int) -> None:
+    T, sizes = rk.symbols("T"), list(range(block + stride, 150))
+    mask, blocks = rk.Causal(block=block, stride=stride, tokens=T), sympy.floor((T - block) / sympy.Integer(stride)) + 1
+    cost = rk.trace(lambda Q, K: rk.matmul(Q, K.T, mask), rk.Tensor("Q", (1, 4)), rk.Tensor("K", (blocks, 4)))
+    assert cost.compile("T")(sizes).flops.tolist() == [float(cost.at(T=t).flops) for t in sizes]
+
+
+def test_heads_of_a_compiled_width_are_whole_where_they_are() -> None:
+    """h·(1/49) is less than 1 for h = 49, as floats."""
+    h = rk.symbols("h")
+    cost = rk.trace(lambda X: rk.exp(rk.split_heads(X, 49)), rk.Tensor("X", (5, h)))
+    assert cost.compile("h")([49, 98]).flops.tolist() == [245.0, 490.0]
+    with pytest.raises(ValueError, match="h/49"):
+        cost.compile("h")([50])
+
+
 def test_a_sweep_broadcasts_its_sizes() -> None:
     sweep = traced(ALGORITHMS["cross attention"]).compile("N", "M", h=64, d=64)
     grid = sweep(np.array([[1], [2]]), np.array([3, 4, 5]))

@@ -123,7 +123,9 @@ def _write(formula: sympy.Expr, letters: Mapping[str, str]) -> str:
     if under or formula.is_Mul:
         return "/".join(["*".join(map(write, over)) or "1", *map(write, under)])
     if formula.is_Pow or formula.func in FUNCTIONS:
-        return f"{FUNCTIONS.get(formula.func, 'pow')}({', '.join(_write(part, letters) for part in formula.args)})"
+        # One division is exact where it can be: as floats, N/3 - 11/3 is less than 1 for some N with (N - 11)/3 = 1.
+        args = map(sympy.together, formula.args) if formula.func in (sympy.floor, sympy.ceiling) else formula.args
+        return f"{FUNCTIONS.get(formula.func, 'pow')}({', '.join(_write(part, letters) for part in args)})"
     if formula.is_Symbol:
         raise LookupError(unknown("symbol", formula.name, letters))
     raise LookupError(unknown("function", formula.func.__name__, [function.__name__ for function in FUNCTIONS]))
