@@ -50,7 +50,11 @@ class Causal:
             raise ValueError(f"Causal: chunks of {self.chunk} tokens have neither a window nor blocks of keys")
 
     def visible(self, queries: Any, keys: Any) -> sympy.Expr:
-        """How many pairs of a query and a key there are, of which the query sees the key."""
+        """How many pairs of a query and a key there are, of which the query sees the key.
+
+        Raises TypeError and ValueError for what is no size, and for more queries than tokens.
+        """
+        queries, keys = size(queries, "Causal: the queries"), size(keys, "Causal: the keys")
         tokens = self._context(queries, keys)
         if queries == 1 and self.chunk is None:
             return self._row(tokens) if self.window is None else sympy.Min(tokens, self.window)
@@ -71,8 +75,9 @@ class Causal:
         return tokens
 
     def _row(self, t: Any) -> sympy.Expr:
-        """Keys without a window that the t-th token sees."""
-        return sympy.floor((t - self.block) / sympy.sympify(self.stride)) + 1
+        """Keys without a window that the t-th token sees: none before the first block is complete."""
+        seen = sympy.floor((t - self.block) / sympy.sympify(self.stride)) + 1
+        return sympy.Max(0, seen) if seen.is_number else seen
 
     def _all(self, t: Any) -> sympy.Expr:
         """Keys that the first t tokens see: groups of `stride` tokens see 1, 2, 3, … keys."""

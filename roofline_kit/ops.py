@@ -167,12 +167,13 @@ def windows(x: Any, length: Any, stride: Any, start: Any = 0, count: Any = None)
 def _windows(x: Any, length: Any, stride: Any, start: Any, count: Any, along: str) -> Any:
     """Windows over the last dimension but one, which is called `along` in errors."""
     n = x.shape[-2]
-    count = sympy.floor((n - length) / sympy.sympify(stride)) + 1 if count is None else count
-    count = size(count, f"the number of windows of {length} in {n} {along}")
+    fit = sympy.floor((n - as_exact(start, "the start of windows") - length) / sympy.sympify(stride)) + 1
+    count = size(fit if count is None else count, f"the number of windows of {length} in {n} {along} from {start} on")
     if (size(length, "the length of windows") - size(stride, "their stride")).is_negative:
         raise ValueError(f"windows of length {length} that begin every {stride} {along} leave {along} out")
     if tracing("windows", x):
-        return x.view((*x.shape[:-2], count, length, x.shape[-1]), ".windows")
+        shape = (*x.shape[:-2], count, length, x.shape[-1])
+        return Tensor(f"{x.name}.windows", shape, x.dtype, x.array)  # of masked scores, the hidden ones are zeros there
     xp = array_namespace(x)
     rows = [start + i * stride + j for i in range(int(count)) for j in range(length)]
     inside = xp.asarray([[0 <= row < n] for row in rows], device=device(x))

@@ -35,7 +35,7 @@ from array_api_compat import array_namespace, device
 
 from .masks import Causal
 from .names import check_function, choose, shown
-from .sizes import BITS, as_exact, bits_of, bytes_of, same_size, shortened, size
+from .sizes import BITS, as_exact, bits_of, bytes_of, check_shape, same_size, shortened, size
 
 ROLES = ("weight", "cache", "activation")
 """What an array is to an algorithm: weights stay from call to call, a cache grows, and all else is an activation."""
@@ -178,8 +178,14 @@ class Tensor(Notation):
     # Views: another way to look at the same memory, so they cost nothing.
 
     def view(self, shape: tuple[Any, ...], suffix: str = "") -> Tensor:
-        """The same memory in another shape; suffix : what the name gets."""
-        return Tensor(self.name + suffix, shape, self.dtype, base=self.array)
+        """The same memory in another shape; suffix : what the name gets.
+
+        Raises ValueError for masked scores whose rows and columns would be others.
+        """
+        in_a_line = self.visible is not None and len(shape) == 1  # of those that exist
+        if self.visible is not None and not in_a_line:
+            check_shape(f"a view of the masked scores {self}: its rows and columns", tuple(shape[-2:]), self.shape[-2:])
+        return Tensor(self.name + suffix, shape, self.dtype, self.array, None if in_a_line else self.visible)
 
     @property
     def T(self) -> Tensor:
@@ -196,7 +202,7 @@ class Tensor(Notation):
         back = self.name == self.array.name + ".T"
         *lead, rows, columns = self.shape
         name = self.array.name if back else self.name + ".T"
-        return Tensor(name, (*lead, columns, rows), self.dtype, base=self.array)
+        return Tensor(name, (*lead, columns, rows), self.dtype, self.array, self.visible)
 
     def swapaxes(self, a: int, b: int) -> Tensor:
         """Dimensions `a` and `b` swapped, a free view."""
@@ -216,7 +222,8 @@ class Tensor(Notation):
         x: fp16 (H, N, d)
         """
         wanted = tuple(shape[0]) if len(shape) == 1 and isinstance(shape[0], (tuple, list)) else shape
-        rest = self.size / sympy.Mul(*(size(n, f"reshape of {self.name}") for n in wanted if n != -1))
+        elements = self.size if len(wanted) == 1 else sympy.Mul(*self.shape)
+        rest = elements / sympy.Mul(*(size(n, f"reshape of {self.name}") for n in wanted if n != -1))
         if list(wanted).count(-1) > 1:
             raise ValueError(f"reshape of {self}: only one size can be -1, not {wanted}")
         wanted = tuple((sympy.cancel(rest) if rest.has(sympy.Add) else rest) if n == -1 else n for n in wanted)
@@ -253,8 +260,25 @@ class Tensor(Notation):
         if all(start == 0 and same_size(stop, n) for (start, stop), n in zip(bounds, self.shape, strict=True)):
             return self
         name, shape = self.name + _slices(given), tuple(stop - start for start, stop in bounds)
+        if self.visible is not None:
+            check_shape(f"a part of the masked scores {self}: its rows and columns", shape[-2:], self.shape[-2:])
         cut = (self.cut if self.base is None else self, *bounds)
-        return Tensor(name, shape, self.dtype, whole=self.root, cut=cut)
+        return Tensor(name, shape, self.dtype, visible=self.visible, whole=self.root, cut=cut)
+
+    @property
+    def within(self) -> list[sympy.Expr]:
+        """What must be positive for a part to lie within its array, where open sizes leave that open."""
+        inside: list[sympy.Expr] = []
+        cut = self.array.cut
+        while cut is not None:
+            whole, *bounds = cut  # of a view, of a part, or of the array itself
+            if isinstance(whole, Tensor):
+                shape, cut = whole.shape, whole.array.cut
+            else:
+                shape = self.root.shape if whole is None else tuple(stop - start for start, stop in whole[1:])
+                cut = whole
+            inside += [room + 1 for (start, stop), n in zip(bounds, shape, strict=True) for room in (start, n - stop)]
+        return [room for room in inside if not room.is_positive]
 
     def _no_values(self, *_: Any) -> Any:
         raise TypeError(f"{self} {_NO_VALUES}")
@@ -495,7 +519,8 @@ def result_of(
     for x in inputs:
         if x.step and not any(x.root is result.root for result in x.step.writes):
             raise ValueError(f"{x} was never stored: the fused {x.step.name} must return it")
-    checked = {n for x in (*inputs, out) for n in x.shape} | {size(n, operation) for n in sizes}
+    inside = [room for x in inputs for room in x.within]
+    checked = {n for x in (*inputs, out) for n in x.shape} | {size(n, operation) for n in (*sizes, *inside)}
     read = _distinct(list(reads) or [x.array for x in inputs])
     counted = {"flops": flops, "matmul_flops": matmul_flops, "special": special}
     exact = {part: sympy.sympify(value) for part, value in counted.items()}
@@ -706,6 +731,8 @@ def elementwise(operation: str, *operands: Any, flops: int = 1) -> Any:
             raise ValueError(
                 f"{operation}: {x} meets masked scores; only numbers, columns, rows or the like of them may"
             )
+        if x.visible is not None:
+            check_shape(f"{operation}: the masked scores {x} among {shape}", x.shape[-2:], shape[-2:])
     visible = masks[0] if masks else None
     elements = _elements(shape, visible)
     special = elements if operation in SPECIAL else 0

@@ -17,6 +17,7 @@ N, h, H = rk.symbols("N h H")
 x = rk.Tensor("x", (N, h))
 ATTENTION = rk.trace(rk.attention, *rk.tensors("Q K V", (N, h)))
 A10 = rk.roofline("A10")
+MASKED = rk.matmul(rk.Tensor("Q", (6, 4)), rk.Tensor("K", (6, 4)).T, rk.Causal())
 Say = tuple[type[Exception], Callable[[], Any], tuple[str, ...]]
 
 
@@ -293,11 +294,30 @@ indices = rk.Tensor("i", (3, 2), "int64")
         "half a block": (TypeError, lambda: rk.Causal(block=2.5), ("block is 2.5", "float")),
         "a number of tokens in words": (TypeError, lambda: rk.Causal(tokens="N"), ("tokens is 'N'", "str")),
         "windows that leave rows out": (ValueError, lambda: rk.windows(y, 2, 3), ("length 2", "every 3", "leave")),
-        "windows longer than the array": (ValueError, lambda: rk.windows(y, 11, 3), ("windows of 11 in 10 rows is 0",)),
+        "windows that begin at no number": (TypeError, lambda: rk.windows(x, 2, 1, start=math.nan), ("start", "nan")),
+        "windows that begin too late": (ValueError, lambda: rk.windows(y, 4, 2, start=8), ("from 8 on is 0",)),
+        "a part of masked scores": (ValueError, lambda: MASKED[:5], ("masked scores", "(5, 6)", "(6, 6)")),
+        "masked scores in another shape": (ValueError, lambda: MASKED.reshape(3, 12), ("masked scores", "(3, 12)")),
+        "a masked row that meets a column": (
+            ValueError,
+            lambda: rk.matmul(rk.Tensor("q", (1, 4)), rk.Tensor("K", (6, 4)).T, rk.Causal()) + rk.Tensor("c", (5, 1)),
+            ("masked scores", "(1, 6)", "(5, 6)"),
+        ),
+        "pairs of a query and a key of no queries": (
+            ValueError,
+            lambda: rk.Causal().visible(-1, 5),
+            ("queries is -1",),
+        ),
+        "pairs of half a query and a key": (TypeError, lambda: rk.Causal().visible(2.5, 5), ("queries is 2.5",)),
+        "windows longer than the array": (
+            ValueError,
+            lambda: rk.windows(y, 11, 3),
+            ("windows of 11 in 10 rows from 0 on is 0",),
+        ),
         "windows longer than an array of numbers": (
             ValueError,
             lambda: rk.windows(np.ones((10, 4)), 11, 3),
-            ("windows of 11 in 10 rows is 0", "positive integer"),
+            ("windows of 11 in 10 rows from 0 on is 0", "positive integer"),
         ),
         "windows of a vector": (
             ValueError,
@@ -313,7 +333,7 @@ indices = rk.Tensor("i", (3, 2), "int64")
         "windows wider than the array": (
             ValueError,
             lambda: rk.windows(y, (3, 5), 1),
-            ("windows of 5 in 4 columns is 0", "positive integer"),
+            ("windows of 5 in 4 columns from 0 on is 0", "positive integer"),
         ),
         "windows that leave columns out": (ValueError, lambda: rk.windows(y, (2, 2), (1, 3)), ("every 3 columns",)),
         "one array to concatenate": (TypeError, lambda: rk.concatenate(y), ("rk.concatenate((a, b))", "y: fp16")),
@@ -340,7 +360,11 @@ indices = rk.Tensor("i", (3, 2), "int64")
             lambda: rk.concatenate((y, np.ones((3, 4)))),
             ("concatenate mixes", "y: fp16 (10, 4)", "ndarray"),
         ),
-        "no windows": (ValueError, lambda: rk.windows(y, 2, 1, count=0), ("2 in 10 rows is 0", "positive integer")),
+        "no windows": (
+            ValueError,
+            lambda: rk.windows(y, 2, 1, count=0),
+            ("2 in 10 rows from 0 on is 0", "positive integer"),
+        ),
         "indices that do not begin as the rows": (
             ValueError,
             lambda: rk.take(rk.Tensor("E", (2, 10, 4)), indices),

@@ -129,6 +129,44 @@ def sees(mask: rk.Causal, query: int, key: int) -> bool:
     return last <= query and (mask.window is None or query - last < mask.window)
 
 
+def test_a_view_of_masked_scores_has_the_elements_that_are_seen() -> None:
+    N = rk.symbols("N")
+    S = rk.matmul(rk.Tensor("Q", (6, 4)), rk.Tensor("K", (6, 4)).T, rk.Causal())
+    of_heads = rk.matmul(rk.Tensor("Q", (8, N, 4)), rk.Tensor("K", (8, N, 4)).mT, rk.Causal())
+    assert [rk.exp(x).step.flops for x in (S, S.T, S.T.T, rk.flip(S, 0), S.reshape(-1))] == [21] * 5
+    for x in (of_heads, of_heads.mT, of_heads.reshape(2, 4, N, N), of_heads.reshape(2, -1, N, N), of_heads[:8]):
+        assert sympy.expand(rk.exp(x).step.flops - 4 * N * (N + 1)) == 0
+    assert sympy.expand(rk.exp(of_heads[:2]).step.loads - 2 * N * (N + 1)) == 0
+
+
+def test_before_its_first_block_is_complete_a_query_sees_nothing() -> None:
+    assert rk.Causal(block=3, tokens=1).visible(1, 1) == 0 == sum(map(sum, rk.Causal(block=3, tokens=1).seen(1, 1)))
+
+
+def test_windows_that_begin_later_are_fewer() -> None:
+    x = np.arange(12.0).reshape(12, 1)
+    for start in range(8):
+        found = rk.windows(x, 4, 2, start=start)
+        assert found.shape == rk.windows(rk.Tensor("x", (12, 1)), 4, 2, start=start).shape
+        assert (
+            found.shape[0] == len(range(start, 12 - 4 + 1, 2)) and (found[-1, :, 0] == found[-1, 0, 0] + range(4)).all()
+        )
+
+
+def test_a_part_with_an_open_end_lies_within_its_array() -> None:
+    N, k = rk.symbols("N k")
+    x = rk.Tensor("x", N)
+    cost = rk.trace(lambda x: rk.exp(x[:k]), x)
+    assert cost.at(N=10, k=10).bytes == 40 and cost.compile("N", "k")([10], [10]).bytes == [40.0]
+    for part in (cost, rk.trace(lambda x: rk.exp(x[1:][: k - 1]), x)):
+        with pytest.raises(ValueError, match="positive"):
+            part.at(N=10, k=20)
+        with pytest.raises(ValueError, match="positive"):
+            part.compile("N", "k")([10], [20])
+    with pytest.raises(ValueError, match="N - 2"):
+        rk.trace(lambda x: rk.exp(x[:3]), x).at(N=2)
+
+
 @given(mask=masks, queries=small, more=st.integers(0, 12), apart=st.booleans())
 def test_the_number_of_visible_pairs_is_the_number_of_pairs_seen(
     mask: rk.Causal, queries: int, more: int, apart: bool
