@@ -489,6 +489,10 @@ class CompiledCost:
     sizes: dict[sympy.Symbol, sympy.Expr]
     functions: dict[tuple[str, ...], Callable[..., Any]] = field(default_factory=dict, repr=False)
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Functions cannot be copied; they are compiled again."""
+        return {"cost": self.cost, "symbols": self.symbols, "sizes": self.sizes, "functions": {}}
+
     def _function(self, formulas: list[sympy.Expr]) -> Callable[..., Any]:
         import numpy as np
 

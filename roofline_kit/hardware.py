@@ -8,8 +8,8 @@ numbers are shown.
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from functools import cache
+from dataclasses import dataclass, field, fields, replace
+from functools import cache, partial
 from numbers import Real
 from textwrap import wrap
 from types import MappingProxyType
@@ -18,6 +18,7 @@ from typing import Any
 import sympy
 
 from .names import choose, data, letters, unknown
+from .sizes import whole
 
 ON_CHIP = ("cache", "shared", "registers")
 """What is kept on a chip: its last cache, shared memory and registers, in bytes."""
@@ -83,13 +84,22 @@ class Accelerator:
             checked = {dtype: _exact(rate, f"{self.name}: {what}, {dtype},", "FLOP/s", least) for dtype, rate in rates}
             object.__setattr__(self, what, MappingProxyType(checked))
         self._check_what_may_be_missing(min(least, 10**6))
-        object.__setattr__(self, "answers", tuple(self.answers))
+        names = (self.answers,) if isinstance(self.answers, str) else tuple(self.answers)
+        object.__setattr__(self, "answers", names)
+
+    def __reduce__(self) -> Any:
+        """What pickle and copy.deepcopy make it of again: they cannot take dictionaries that cannot be changed."""
+        given = {field.name: getattr(self, field.name) for field in fields(self)}
+        plain: Any = {name: dict(x) if isinstance(x, MappingProxyType) else x for name, x in given.items()}
+        return partial(type(self), **plain), ()
 
     def _check_what_may_be_missing(self, least: int) -> None:
         """Numbers that are 0 or None where no source says them."""
         for what, unit in (("exp", "op/s"), *dict.fromkeys(ON_CHIP, "bytes").items(), ("link", "bytes/s")):
             if getattr(self, what) != 0:
                 object.__setattr__(self, what, _exact(getattr(self, what), f"{self.name}: {what}", unit, least))
+        if whole(self.node) is None or self.node < 0:
+            raise ValueError(f"{self.name}: node is how many of them are in one, 0 if not known, not {self.node!r}")
         for what in ("watts", "dollars_per_hour"):
             if getattr(self, what) is not None:
                 _positive(getattr(self, what), f"{self.name}: {what}")
@@ -126,7 +136,11 @@ class Accelerator:
         >>> accelerator("A10").peak("fp16")
         125000000000000
         """
-        return self.peaks[choose("dtype", dtype, self.peaks, f"{self.name} has no {dtype} peak: ")]
+        return self.peaks[self.spelled(dtype)]
+
+    def spelled(self, dtype: str) -> str:
+        """The name of a dtype as it stands in `peaks`, "fp16" for "FP16". Raises ValueError as `peak` does."""
+        return choose("dtype", dtype, self.peaks, f"{self.name} has no {dtype} peak: ")
 
     def ridge(self, dtype: str = "fp16") -> sympy.Rational:
         """Ridge point in FLOPs per byte, peak / bandwidth, exact [a10-ridge].
@@ -147,14 +161,16 @@ class Accelerator:
         >>> accelerator("A10").rates()["vector"], accelerator("A10").rates()["memory"]
         (31200000000000, 600000000000)
         """
+        dtype = self.spelled(dtype)
         vector = self.vector.get(dtype) or self.peaks.get("fp32")
-        known = {"compute": self.peak(dtype), "matrix": self.peak(dtype), "vector": vector, "exp": self.exp}
+        known = {"compute": self.peaks[dtype], "matrix": self.peaks[dtype], "vector": vector, "exp": self.exp}
         return {name: rate for name, rate in (known | {"memory": self.bandwidth}).items() if rate}
 
     def joules(self, seconds: Any) -> Any:
         """Energy in joules of `seconds` at the board's power limit: an upper bound, and of the board alone.
 
-        seconds : a number, an array or a formula. Raises ValueError where `watts` is not known.
+        seconds : a number, an array or a formula. Raises ValueError where `watts` is not known, and for a number that
+        is no time.
 
         Energy and money for each token of a decode step, with a batch of 8:
 
@@ -165,18 +181,19 @@ class Accelerator:
         >>> f"{card.dollars(roofline(card).time(step)) / 8 * 1e6:.2f} dollars for a million"
         '0.78 dollars for a million'
         """
-        return self._known("watts") * seconds
+        return self._known("watts") * _time(seconds)
 
     def dollars(self, seconds: Any) -> Any:
         """What `seconds` of renting one cost, in dollars, by `dollars_per_hour`; example: `joules`.
 
-        seconds : a number, an array or a formula. Raises ValueError where there is no price. One of your own:
+        seconds : a number, an array or a formula. Raises ValueError as `joules` does, where there is no price. One of
+        your own:
 
         >>> from dataclasses import replace
         >>> replace(accelerator("H200"), dollars_per_hour=3.60).dollars(seconds=1)
         0.001
         """
-        return self._known("dollars_per_hour") * seconds / 3600
+        return self._known("dollars_per_hour") * _time(seconds) / 3600
 
     def _known(self, what: str) -> float:
         """A number that a card may lack."""
@@ -217,6 +234,13 @@ def _positive(value: object, what: str) -> Any:
     if isinstance(value, bool) or not isinstance(value, Real) or not 0 < value < math.inf:  # type: ignore[operator]
         raise ValueError(f"{what} must be a positive finite number, not {value!r}")
     return value
+
+
+def _time(seconds: Any) -> Any:
+    """Seconds as they are. Raises ValueError for a number that is no time."""
+    if isinstance(seconds, (str, bool)) or (isinstance(seconds, Real) and not 0 <= seconds < math.inf):  # type: ignore[operator]
+        raise ValueError(f"the seconds must be a finite number, 0 or more, not {seconds!r}")
+    return seconds
 
 
 def _exact(value: object, what: str, unit: str, least: int) -> int:

@@ -44,6 +44,7 @@ class Roofline:
         limits = tuple(choose("resource", name, RESOURCES) for name in given)
         if not limits or len(set(limits)) < len(limits):
             raise ValueError(f"limits are one or more resources, each once, not {self.limits!r}")
+        object.__setattr__(self, "dtype", self.accelerator.spelled(self.dtype))
         there = self.accelerator.rates(self.dtype)
         for name in limits:
             if name not in there:
@@ -84,6 +85,7 @@ class Roofline:
     def attainable(self, intensity: Any) -> Any:
         """The performance that the roofline allows, min(peak, intensity · bandwidth), in FLOP/s.
 
+        Of compute and memory, whatever else the limits are: an intensity says nothing of others.
         intensity : FLOPs per byte, a number or an array. Raises ValueError for a negative intensity or
         one that is not a number.
 
@@ -93,9 +95,11 @@ class Roofline:
         """
         import numpy as np
 
-        values = np.asarray(intensity, dtype=float)
+        given = np.asarray(intensity)
+        values = given.astype(float) if given.dtype.kind in "iufO" else np.array(np.nan)  # SymPy's numbers are objects
         if not np.all(values >= 0):
-            raise ValueError(f"an arithmetic intensity is a number of FLOPs per byte, 0 or more, not {intensity}")
+            wanted = "a number of FLOPs per byte, 0 or more"
+            raise ValueError(f"an arithmetic intensity is {wanted}, not {shown(intensity)}")
         lower = np.minimum(self.peak, values * self.bandwidth)
         return lower if lower.ndim else float(lower)
 
@@ -169,7 +173,7 @@ class Roofline:
         It solves intensity = ridge over the real numbers, so it is exact and rarely whole: on one side of
         it the cost is compute-bound, which is the larger one where intensity grows with the size.
         Raises ValueError for missing or unknown sizes, and where the intensity never reaches the ridge
-        (it then says what it does reach) or never leaves it.
+        (it then says what it does reach) or never leaves it, and with other limits than compute and memory.
 
         >>> from roofline_kit import attention, symbols, tensors, trace
         >>> N, h = symbols("N h")
@@ -177,6 +181,9 @@ class Roofline:
         >>> float(roofline("A10").crossing(cost, "N", h=4096))
         463.7576...
         """
+        if set(self.limits) != {"compute", "memory"}:
+            limits = ", ".join(self.limits)
+            raise ValueError(f"a crossing is where compute and memory meet, and the limits here are {limits}")
         (open_size,), fixed = cost.match(symbol, **sizes)
         x = sympy.Dummy(symbol, positive=True)  # not an integer: solve would drop 463.8
         intensity = cost.intensity.xreplace(fixed).xreplace({open_size: x})

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import json
+import pickle
 import re
 import tomllib
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sympy
@@ -375,3 +378,20 @@ def test_what_is_not_known_of_a_card_says_how_to_give_it(ask: str, name: str, wh
         getattr(rk.accelerator(name), ask)(1)
     told = f"{name}: {what} is not known here; give yours by dataclasses.replace(card, {what}=…)"
     assert told in str(raised.value)
+
+
+@pytest.mark.parametrize("way", [copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))], ids=["deepcopy", "pickle"])
+def test_machines_and_rooflines_can_be_copied(way: Any) -> None:
+    """Processes beside each other get what they work with as a copy."""
+    for name in rk.accelerators():
+        card = rk.accelerator(name)
+        again = way(card)
+        assert again == card and hash(again) == hash(card) and repr(again) == repr(card)
+    assert way(rk.roofline("A10")) == rk.roofline("A10")
+
+
+def test_a_dtype_has_one_rate_however_it_is_spelled() -> None:
+    for spelled in ("fp16", "FP16", "fp-16"):
+        roof = rk.roofline("A100-40GB", spelled, limits=("vector", "memory"))
+        assert roof.rates["vector"] == 78e12 and roof == rk.roofline("A100-40GB", limits=("vector", "memory"))
+        assert rk.accelerator("A100-40GB").rates(spelled) == rk.accelerator("A100-40GB").rates()

@@ -397,6 +397,14 @@ def test_heads_of_a_compiled_width_are_whole_where_they_are() -> None:
         cost.compile("h")([50])
 
 
+@pytest.mark.parametrize("way", [copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))], ids=["deepcopy", "pickle"])
+def test_a_compiled_cost_and_its_sweep_can_be_copied(way: Any) -> None:
+    compiled = traced(ALGORITHMS["cross attention"]).compile("N", M=8, h=64, d=64)
+    sweep = compiled([1, 2, 3])
+    roof = rk.roofline("A10")
+    assert roof.time(sweep).tolist() == roof.time(way(sweep)).tolist() == roof.time(way(compiled)([1, 2, 3])).tolist()
+
+
 def test_a_sweep_broadcasts_its_sizes() -> None:
     sweep = traced(ALGORITHMS["cross attention"]).compile("N", "M", h=64, d=64)
     grid = sweep(np.array([[1], [2]]), np.array([3, 4, 5]))
