@@ -18,7 +18,7 @@ from typing import Any
 import sympy
 
 from .names import check_function, shown, unknown
-from .sizes import certain, shortened, size
+from .sizes import certain, shortened, size, whole
 from .tensor import COUNTED, INFIX, RESOURCES, Step, Tensor, factored, leaves, notation, record
 
 
@@ -331,9 +331,9 @@ class Cost:
             number = numbered(i)
             operands = []
             for x in step.operands:
-                whole = x.root.name if isinstance(x, Tensor) else str(x)
-                view = x.name[len(whole) :] if isinstance(x, Tensor) else ""
-                name = x.written[: len(x.written) - len(view)] if isinstance(x, Tensor) else whole
+                root = x.root.name if isinstance(x, Tensor) else str(x)
+                view = x.name[len(root) :] if isinstance(x, Tensor) else ""
+                name = x.written[: len(x.written) - len(view)] if isinstance(x, Tensor) else root
                 operands.append((numbers.get(id(getattr(x, "root", x)), name), view))
             times = "" if step.count == 1 else f"  (× {step.count})"
             texts.append((number, show(step.operation, operands) + times))
@@ -554,8 +554,8 @@ def _printer() -> Any:
     class Printer(NumPyPrinter):  # type: ignore[misc]
         def _print_Mul(self, product: sympy.Mul) -> str:
             over, under = sympy.fraction(product)
-            whole = super()._print_Mul
-            return whole(product) if under == 1 else f"({self._print(over)})/({self._print(under)})"
+            product_as_it_is = super()._print_Mul
+            return product_as_it_is(product) if under == 1 else f"({self._print(over)})/({self._print(under)})"
 
     return Printer({"fully_qualified_modules": False, "inline": True, "allow_unknown_functions": True})
 
@@ -565,6 +565,8 @@ def _many_sizes(values: Any, name: str) -> Any:
     import numpy as np
 
     given = np.asarray(values)
+    if given.dtype.kind == "O" and all(whole(n) is not None for n in given.flat):
+        given = given.astype(float)  # integers from 2⁶⁴ on
     if given.dtype.kind not in "iuf":
         raise TypeError(f"{name} must be numbers, not {shown(values)}")
     right = (given >= 1) & (given < np.inf) & (given.dtype.kind != "f" or given == np.floor(given))

@@ -190,7 +190,8 @@ def take(x: Any, indices: Any, distinct: Any = None) -> Any:
     distinct : where a row that is asked for twice is read once, how many different ones are asked for: a size, or an
     exact expression that need not be whole, such as an expectation. Arrays have the rows that they have.
 
-    Raises ValueError where the shapes do not fit, and for more distinct rows than there are or are asked for.
+    Raises ValueError where the shapes do not fit, and for more distinct rows than there are or are asked for; TypeError
+    for indices that are no integers.
 
     >>> from roofline_kit import symbols
     >>> N, h = symbols("N h")
@@ -205,6 +206,8 @@ def take(x: Any, indices: Any, distinct: Any = None) -> Any:
     if len(x.shape) < 2 or len(given) < len(lead) or not alike:
         raise ValueError(f"take: the indices {tuple(indices.shape)} must begin with {lead}, as {tuple(x.shape)} does")
     if tracing("take", x, indices):
+        if not indices.dtype.startswith("int"):
+            raise TypeError(f"take: the indices {indices} must be integers")
         shape = (*indices.shape, x.shape[-1])
         rows, room = Tensor(f"{x.name}[{indices.name}]", shape, x.dtype, whole=x.root, cut=(indices,)), ()
         if distinct is not None:

@@ -124,6 +124,8 @@ class Tensor(Notation):
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not self.name:
             raise TypeError(f"a Tensor needs a name, not {self.name!r}")
+        if isinstance(self.shape, (set, frozenset, dict)):
+            raise TypeError(f"{self.name}: a shape is a tuple of sizes in their order, not {shown(self.shape)}")
         single = isinstance(self.shape, str) or not hasattr(self.shape, "__iter__")  # N alone is a vector, as in NumPy
         entries: tuple[Any, ...] = (self.shape,) if single else tuple(self.shape)
         object.__setattr__(self, "shape", tuple(size(n, f"{self.name}: size {i}") for i, n in enumerate(entries)))

@@ -294,6 +294,12 @@ indices = rk.Tensor("i", (3, 2), "int64")
         "half a block": (TypeError, lambda: rk.Causal(block=2.5), ("block is 2.5", "float")),
         "a number of tokens in words": (TypeError, lambda: rk.Causal(tokens="N"), ("tokens is 'N'", "str")),
         "windows that leave rows out": (ValueError, lambda: rk.windows(y, 2, 3), ("length 2", "every 3", "leave")),
+        "indices that are no integers": (
+            TypeError,
+            lambda: rk.take(rk.Tensor("E", (8, 4)), rk.Tensor("i", 3, "fp16")),
+            ("indices i: fp16 (3,)", "integers"),
+        ),
+        "a shape without an order": (TypeError, lambda: rk.Tensor("x", {3, 4}), ("x: a shape", "{3, 4}")),
         "windows that begin at no number": (TypeError, lambda: rk.windows(x, 2, 1, start=math.nan), ("start", "nan")),
         "windows that begin too late": (ValueError, lambda: rk.windows(y, 4, 2, start=8), ("from 8 on is 0",)),
         "a part of masked scores": (ValueError, lambda: MASKED[:5], ("masked scores", "(5, 6)", "(6, 6)")),

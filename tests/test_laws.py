@@ -412,6 +412,11 @@ def test_a_sweep_broadcasts_its_sizes() -> None:
     assert grid.flops[1, 2] == sweep(2, 5).flops
 
 
+def test_a_sweep_takes_integers_of_any_length() -> None:
+    sweep = traced(ALGORITHMS["cross attention"]).compile("N", M=1, h=1, d=1)
+    assert sweep([2**70]).flops == [2.0**50 * sweep([2**20]).flops[0]]
+
+
 def test_a_sweep_does_not_wrap_around_where_integers_would() -> None:
     cost = traced(ALGORITHMS["attention"])
     exact = cost.at(N=10**8, h=10**8).flops
