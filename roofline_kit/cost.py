@@ -554,8 +554,9 @@ def _printer() -> Any:
     class Printer(NumPyPrinter):  # type: ignore[misc]
         def _print_Mul(self, product: sympy.Mul) -> str:
             over, under = sympy.fraction(product)
-            product_as_it_is = super()._print_Mul
-            return product_as_it_is(product) if under == 1 else f"({self._print(over)})/({self._print(under)})"
+            if under == 1:
+                return str(super()._print_Mul(product))
+            return f"({self._print(over)})/({self._print(under)})"
 
     return Printer({"fully_qualified_modules": False, "inline": True, "allow_unknown_functions": True})
 
