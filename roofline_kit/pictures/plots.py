@@ -406,7 +406,7 @@ def _dress(ax: Axes, look: Theme, names: tuple[str, str], title: str, note: str,
                     ha="right", va="top", fontsize=10, color=look.faint)  # fmt: skip
     ax.set_xlabel(names[0], color=look.ink, fontsize=13)
     ax.set_ylabel(names[1], color=look.ink, fontsize=13)
-    # Of no y, Matplotlib would measure all ticks in each drawing, to find that none is in the title's way.
+    # Without a y, Matplotlib measures all ticks in each drawing, to see that none is in the title's way.
     ax.set_title(fill(title, 74), color=look.ink, fontsize=15, fontweight="bold", loc="left", pad=12, y=1)
     for axis, name in ((ax.xaxis, names[0]), (ax.yaxis, names[1]))[: 1 if amounts else 2]:
         with_prefix = EngFormatter(_unit(name).replace("FLOP/s", ""), sep=" ")
