@@ -340,9 +340,10 @@ def _as_measurements(operation: str, rows: list[Row], fused: bool) -> list[Publi
     for dtypes, places in kinds.items() if shapes is not None else ():
         amounts = _amounts(_compiled(operation, *dtypes, fused), [rows[i] for i in places])
         steps |= dict(zip(places, amounts, strict=True))
+    names = [name for name in rows[0] if name not in (*TEXT, "seconds")]
     found = []
     for i, row in enumerate(rows):
-        sizes = {name: row[name] for name in row if name not in (*TEXT, "seconds")}
+        sizes = {name: row[name] for name in names}
         arrays = tuple(shapes(row).values()) if shapes is not None and known(row) else ()
         whose, dtype = (row["software"], row.get("kernel", "")), OPERANDS[row["dtype"]][0]
         taken = Published(operation, row["gpu"], dtype, arrays, (row["seconds"],), steps.get(i, ()), sizes, *whose)

@@ -92,19 +92,27 @@ class Placer:
     def _free_place(self, at: np.ndarray, half: np.ndarray) -> np.ndarray | None:
         """Centre of the nearest free place for a label of size 2·half; right and below win ties."""
         x0, y0, x1, y1 = self.box + np.array([*half, *-half])
-        grid = np.stack(np.meshgrid(np.arange(x0, x1, 3), np.arange(y0, y1, 4)), axis=-1).reshape(-1, 2)
-        boxes = np.hstack([grid - half, grid + half])
-        free = np.ones(len(grid), dtype=bool)
-        left, low, right, high = boxes.T.copy()  # each on its own: there may be a hundred points to keep off
+        columns, rows = np.arange(x0, x1, 3), np.arange(y0, y1, 4)
+        grid = np.stack(np.meshgrid(columns, rows), axis=-1)
+        free = np.ones((len(rows), len(columns)), dtype=bool)
+
+        def meets(low: np.ndarray, high: np.ndarray) -> Any:
+            """The part of the grid whose boxes meet that box."""
+            across = (columns - half[0] < high[0]) & (columns + half[0] > low[0])
+            return np.ix_((rows - half[1] < high[1]) & (rows + half[1] > low[1]), across)
+
         for other in self.taken:
-            free &= ~((left < other[2]) & (low < other[3]) & (right > other[0]) & (high > other[1]))
+            free[meets(other[:2], other[2:])] = False
         for segment in self.segments:
-            free[free] = ~crosses(segment, boxes[free])
-        grid, boxes = grid[free], boxes[free]
+            part = meets(segment.min(axis=0), segment.max(axis=0))
+            centres = grid[part].reshape(-1, 2)
+            free[part] &= ~crosses(segment, np.hstack([centres - half, centres + half])).reshape(free[part].shape)
+        grid = grid[free]
+        boxes = np.hstack([grid - half, grid + half])
         near = np.clip(at, boxes[:, :2], boxes[:, 2:])
         cost = np.hypot(*(near - at).T) + 0.02 * (grid - at) @ [-1, 1]
-        columns = {round(x) for x, _ in self.points if abs(x - at[0]) > self.pt}
-        for x in columns:  # a label above or below another point is in the way of that point's label
+        beside = {round(x) for x, _ in self.points if abs(x - at[0]) > self.pt}
+        for x in beside:  # a label above or below another point is in the way of that point's label
             cost += 25 * self.pt * ((boxes[:, 0] - 6 < x) & (x < boxes[:, 2] + 6))
         order = np.argsort(cost, kind="stable")
         others = np.array([box for box in self.taken if not ((box[:2] < at) & (at < box[2:])).all()]).reshape(-1, 4)

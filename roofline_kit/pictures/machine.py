@@ -69,7 +69,7 @@ def plot_machine(
     ax.set(xlim=(-1, 104), ylim=(0, 58))
     ax.set_axis_off()
     if title:
-        ax.set_title(title, color=look.ink, fontsize=15, fontweight="bold", loc="left", pad=10)
+        ax.set_title(title, color=look.ink, fontsize=15, fontweight="bold", loc="left", pad=10, y=1)
     _draw_chip(ax, look, card.name)
     shown = {part: numbers[part]} if small else numbers
     _draw_arrows(ax, look, part == "bytes", shown.get("bytes", []))
