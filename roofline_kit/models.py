@@ -390,7 +390,9 @@ class Model:
         """
         size(context, f"{self.name}: tokens")  # Min would hide what is no size
         if self.chunk is not None and causal:
-            return sympy.Min(context, new + sympy.Mod(context - new, self.chunk))
+            first = context - new + sympy.Rational(1, 2)  # with a half, no rounded quotient is in another chunk
+            past = sympy.floor(first / self.chunk) * self.chunk
+            return context - sympy.Max(0, past)  # below 0, `store` has no room for so many new tokens
         reach = self.window if self.chunk is None else self.chunk
         return context if reach is None else sympy.Min(context, reach - 1 + new)
 

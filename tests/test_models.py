@@ -268,11 +268,18 @@ def test_new_tokens_of_chunks_see_their_own_chunks_and_read_nothing_before_them(
             assert pairs_and_keys(model.decode(1, context, new=new, fused=True), model) == (new * keys, keys)
         with pytest.raises(ValueError, match="must be a positive integer"):
             opened.at(c=context, n=context + 1)
-    for new in (1, 2) if chunk > 1 else ():  # of chunks of one token, the context does not matter
+    for new in (1, 2):
         contexts = list(range(new, 60))
         swept = model.decode(1, c, new=new, causal=True).compile("c")(contexts)
         exact = [float(model.decode(1, context, new=new, causal=True).flops) for context in contexts]
         np.testing.assert_allclose(swept.flops, exact, rtol=1e-14)
+
+
+def test_an_explorer_shows_chunks_that_are_counted_causally() -> None:
+    explorer = rk.explore_batch("llama-4-scout", causal=True)
+    for context in (8192, 8193):
+        step = rk.model("llama-4-scout").decode(1, context, causal=True)
+        assert explorer.values(batch=1, context=context)["whole_flops"] == float(step.flops)
 
 
 def test_a_step_of_llama_4_at_the_beginning_of_a_chunk_multiplies_little_in_its_chunked_layers() -> None:
