@@ -707,6 +707,7 @@ class Model:
     def _layer(self, X: Any, w: Any, awake: Any = "most", absorbed: bool = False, **how: Any) -> Any:
         how |= {"heads": self.heads, "activation": self.activation, "eps": self.norm_eps, "parallel": self.parallel}
         how |= {"residual": self.residual_scale, "scale": self.score_scale}
+        flag(f"{self.name}: absorbed", absorbed)
         if self.kv_latent is not None:
             how["absorbed"] = absorbed
         else:

@@ -268,7 +268,7 @@ def test_new_tokens_of_chunks_see_their_own_chunks_and_read_nothing_before_them(
             assert pairs_and_keys(model.decode(1, context, new=new, fused=True), model) == (new * keys, keys)
         with pytest.raises(ValueError, match="must be a positive integer"):
             opened.at(c=context, n=context + 1)
-    for new in (1, 2):
+    for new in (1, 2) if chunk > 1 else ():  # of chunks of one token, the context does not matter
         contexts = list(range(new, 60))
         swept = model.decode(1, c, new=new, causal=True).compile("c")(contexts)
         exact = [float(model.decode(1, context, new=new, causal=True).flops) for context in contexts]
