@@ -234,8 +234,6 @@ class Model:
             )
         if self.rotary_dim is not None and sympy.sympify(self.head_dim - self.rotary_dim).is_negative:
             raise ValueError(f"{self.name}: rotary_dim is {self.rotary_dim}, more than the head_dim of {self.head_dim}")
-        if self.positions == "rotary" and sympy.sympify(self._turning).is_odd:
-            raise ValueError(f"{self.name}: rotary positions turn pairs, and {self._turning} numbers of a head are odd")
 
     def _check_pattern(self) -> None:
         if not isinstance(self.pattern, (tuple, list)) or not all(isinstance(row, Mapping) for row in self.pattern):

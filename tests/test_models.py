@@ -755,7 +755,6 @@ OWN = {"layers": 2, "hidden": 8, "heads": 4, "vocabulary": 11, "position_rows": 
         ({"position_offset": "2"}, TypeError, "mine: position_offset must be a whole number, not '2'"),
         ({"position_offset": -1}, ValueError, "mine: position_offset is -1, and must be 0 or more"),
         ({"rotary_dim": 999}, ValueError, "mine: rotary_dim is 999, more than the head_dim of 2"),
-        ({"positions": "rotary", "head_dim": 5}, ValueError, "mine: rotary positions turn pairs, and 5 numbers"),
         ({"pattern": {"window": 4}}, TypeError, "mine: pattern must be mappings, one for a layer"),
         ({"pattern": ({"widnow": 4},)}, ValueError, "mine, pattern: unknown field 'widnow'; did you mean 'window'"),
         ({"pattern": ({"layers": 3}, {})}, ValueError, "mine, pattern: layers is of the whole model"),
