@@ -11,6 +11,7 @@ from typing import Any
 
 from .experts import experts
 from .latent import latent_attention
+from .names import flag
 from .tensor import fuse
 from .transformer import mlp, multi_head_attention, norm
 
@@ -43,7 +44,7 @@ def decoder_layer(
     """
     normed = _normed(X, w, "attention_norm", eps)
     attended = _normed(_attention(normed, w, heads, eps, **attention), w, "attention_post_norm", eps)
-    if not parallel:
+    if not flag("parallel", parallel):
         X = _sum(X, attended, residual)
     normed = normed if parallel and "mlp_norm" not in w else _normed(X, w, "mlp_norm", eps)
     out = _normed(_mlp(normed, w, activation, routing or {}), w, "mlp_post_norm", eps)

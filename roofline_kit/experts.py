@@ -13,7 +13,7 @@ from typing import Any
 import sympy
 from array_api_compat import array_namespace, device
 
-from .names import choose
+from .names import choose, flag
 from .ops import exp, hide, max, softmax, sum, take, top, widened
 from .sizes import as_exact, check_shape, size
 from .tensor import Tensor, discrete, elementwise, fuse
@@ -96,7 +96,7 @@ def route(
     weights = _at(score, chosen)
     if scores == "softmax of the chosen":
         weights = softmax(weights)
-    elif normalise:
+    elif flag("normalise", normalise):
         total = sum(weights, keepdims=True)
         weights = weights / (total + 1e-20 if scores == "sigmoid" else total)  # sigmoids may all be 0
     return chosen, weights if scale == 1 else weights * scale
@@ -175,7 +175,7 @@ def experts(
         return expert_product(X, *weight_and_bias(w[name]), chosen, number)
 
     X_each = X.reshape(*X.shape[:-1], 1, X.shape[-1])
-    if inputs_scaled:
+    if flag("inputs_scaled", inputs_scaled):
         X_each = scaled(X_each, weights)
     if "expert_gate" not in w:
         hidden = ACTIVATIONS[act](product(X_each, "expert_up"))

@@ -9,6 +9,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
+from numbers import Real
 from typing import Any
 
 import sympy
@@ -16,12 +17,12 @@ from array_api_compat import array_namespace, device
 
 from .cost import Cost, trace
 from .decoder import decoder_layer
-from .experts import group_size
+from .experts import AWAKE, group_size
 from .hardware import Accelerator, accelerator
 from .masks import Causal
-from .names import choose, letters
+from .names import choose, flag, letters, shown
 from .ops import astype, take
-from .sizes import BITS, bits_of, size, whole
+from .sizes import BITS, as_exact, bits_of, size, whole
 from .tensor import Tensor, fuse, leaves
 from .training import Stage, Training, Widths, cross_entropy, training_step
 from .transformer import ACTIVATIONS, alibi, capped, linear, norm
@@ -40,6 +41,16 @@ CHOICES = {
 }  # fmt: skip
 ATTENTION, MLP = ("query", "key", "value", "output"), ("up", "down", "gate")
 BIASED = {"none": (), "qkv": ATTENTION[:3], "attention": ATTENTION, "mlp": MLP}
+OF_LATENT = ("nope_head_dim", "rope_head_dim", "value_head_dim")
+LATENT_HAS: dict[str, tuple[Any, ...]] = {
+    "head_dim": (None,), "rotary_dim": (None,), "score_cap": (None,), "sinks": (False,), "query_key_norm": ("none",),
+    "positions": ("rotary",), "bias": ("none", "mlp", "all"),
+}  # fmt: skip
+OF_THE_WHOLE = {
+    "name", "layers", "hidden", "vocabulary", "position_rows", "position_offset", "rope_scaled", "tied", "head_bias",
+    "embedding_norm", "embedding_scale", "logits_scale", "logits_cap", "pattern", "not_run", "published", "title",
+    "source", "note", "provenance",
+}  # fmt: skip
 ACTIVE = ("all", "without embedding", "without embedding and head")
 
 
@@ -71,8 +82,8 @@ class Model:
     published : the number of parameters as its makers print it. source, note : where it all comes from. provenance :
     of each name, where a config.json's value came from.
 
-    Raises ValueError or TypeError for what is no size, no such choice or neither True nor False, and for heads,
-    experts or a pattern that do not fit.
+    Raises ValueError or TypeError for what is no size, no such choice, neither True nor False or no positive number,
+    for heads, experts or a pattern that do not fit, and for what latent attention is not modelled with.
 
     >>> from roofline_kit import model
     >>> llama = model("llama-2-7b")
@@ -145,13 +156,12 @@ class Model:
     def __post_init__(self) -> None:
         self._fill_sizes()
         self._check_words()
+        self._check_numbers()
         self._check_heads()
+        self._check_latent()
         self._check_experts()
         self._check_positions()
-        for what in {what for row in self.pattern for what in row}:
-            choose("field", what, [x.name for x in fields(self)], f"{self.name}, pattern: ")
-        if self.pattern and not isinstance(self.layers, int):
-            raise ValueError(f"{self.name}: layers that differ have a number, and layers is {self.layers}")
+        self._check_pattern()
         self.kinds  # noqa: B018 (raises for what one of them cannot be)
 
     def _fill_sizes(self) -> None:
@@ -170,22 +180,41 @@ class Model:
         for what, choices in CHOICES.items():
             object.__setattr__(self, what, choose(what, getattr(self, what), choices, f"{self.name}: "))
         for x in fields(self):
-            value = getattr(self, x.name)
-            if x.type == "bool" and not isinstance(value, bool):
-                raise TypeError(f"{self.name}: {x.name} must be True or False, not {value!r}")
+            if x.type == "bool":
+                flag(f"{self.name}: {x.name}", getattr(self, x.name))
         for what in ("layer_dtype", "expert_dtype"):
             if getattr(self, what):
                 choose("dtype", getattr(self, what), BITS, f"{self.name}, {what}: ")
 
+    def _check_numbers(self) -> None:
+        for x in fields(self):
+            value = getattr(self, x.name)
+            if "float" in str(x.type) and not (value is None and "None" in str(x.type)):
+                _check_positive(value, f"{self.name}: {x.name}")
+        if whole(self.position_offset) is None:
+            raise TypeError(f"{self.name}: position_offset must be a whole number, not {shown(self.position_offset)}")
+        if self.position_offset < 0:
+            raise ValueError(f"{self.name}: position_offset is {self.position_offset}, and must be 0 or more")
+
     def _check_heads(self) -> None:
         if isinstance(self.heads, int) and isinstance(self.kv_heads, int) and self.heads % self.kv_heads:
             raise ValueError(f"{self.name}: {self.heads} heads cannot share {self.kv_heads} kv_heads")
-        wanted = ("nope_head_dim", "rope_head_dim", "value_head_dim")
-        missing = [what for what in wanted if getattr(self, what) is None]
-        if self.kv_latent is not None and missing:
-            raise TypeError(f"{self.name}: latent attention needs {missing[0]} as well")
         if self.window is not None and self.chunk is not None:
             raise ValueError(f"{self.name}: a layer has a window of {self.window} or chunks of {self.chunk}, not both")
+
+    def _check_latent(self) -> None:
+        if self.kv_latent is None:
+            given = [what for what in ("query_latent", *OF_LATENT) if getattr(self, what) is not None]
+            if given:
+                raise TypeError(f"{self.name}: {given[0]} is {getattr(self, given[0])}, and there is no kv_latent")
+            return
+        missing = [what for what in OF_LATENT if getattr(self, what) is None]
+        if missing:
+            raise TypeError(f"{self.name}: latent attention needs {missing[0]} as well")
+        for what, modelled in (LATENT_HAS | {"kv_heads": (None, self.heads)}).items():
+            if getattr(self, what) not in modelled:
+                wanted = f"and with latent attention it must be {' or '.join(map(repr, modelled))}"
+                raise ValueError(f"{self.name}: {what} is {getattr(self, what)!r}, {wanted}")
 
     def _check_experts(self) -> None:
         given = [what for what in ("experts_per_token", "expert_hidden", "shared_hidden") if getattr(self, what)]
@@ -203,6 +232,19 @@ class Model:
                 f"{self.name}: positions are 'learned' (the default), and the rows of their table are missing: give "
                 "position_rows=1024, say; or positions='rotary', which needs no table; or vocabulary=None, layers alone"
             )
+        if self.rotary_dim is not None and sympy.sympify(self.head_dim - self.rotary_dim).is_negative:
+            raise ValueError(f"{self.name}: rotary_dim is {self.rotary_dim}, more than the head_dim of {self.head_dim}")
+
+    def _check_pattern(self) -> None:
+        if not isinstance(self.pattern, (tuple, list)) or not all(isinstance(row, Mapping) for row in self.pattern):
+            raise TypeError(f"{self.name}: pattern must be mappings, one for a layer, not {shown(self.pattern)}")
+        known = [x.name for x in fields(self)]
+        rows = [{choose("field", x, known, f"{self.name}, pattern: "): row[x] for x in row} for row in self.pattern]
+        object.__setattr__(self, "pattern", tuple(rows))
+        for what in (what for row in rows for what in row if what in OF_THE_WHOLE):
+            raise ValueError(f"{self.name}, pattern: {what} is of the whole model, and cannot differ between layers")
+        if rows and not isinstance(self.layers, int):
+            raise ValueError(f"{self.name}: layers that differ have a number, and layers is {self.layers}")
 
     def __repr__(self) -> str:
         return f"Model({self.name}: {self.layers} layers, hidden {self.hidden}, {self.heads} heads)"
@@ -221,11 +263,16 @@ class Model:
             return ((self.layers, self),)
         rows = [dict(self.pattern[i % len(self.pattern)]) for i in range(self.layers)]
         different = [row for i, row in enumerate(rows) if row not in rows[:i]]
-        return tuple((rows.count(row), replace(self, pattern=(), **row)) for row in different)
+        return tuple((rows.count(row), self._like(row)) for row in different)
 
     def like_layer(self, i: int) -> Model:
         """A model whose layers are all like the i-th, from 0 on."""
-        return replace(self, pattern=(), **self.pattern[i % len(self.pattern)]) if self.pattern else self
+        return self._like(self.pattern[i % len(self.pattern)]) if self.pattern else self
+
+    def _like(self, row: Mapping[str, Any]) -> Model:
+        """A model whose layers are all like a row of the pattern: with latent attention, without the others' heads."""
+        heads = {} if row.get("kv_latent") is None else {"kv_heads": None, "head_dim": None, "rotary_dim": None}
+        return replace(self, pattern=(), **{**heads, **row})
 
     # --- arrays ---
 
@@ -315,8 +362,8 @@ class Model:
     def kv_cache_bytes(self, tokens: Any, batch: Any = 1, dtype: str = "fp16", reserved: bool = False) -> sympy.Expr:
         """Bytes of the KV cache of all layers for `batch` contexts of `tokens` tokens.
 
-        A layer with a window keeps no more than that. reserved : what an engine takes that reserves room for the whole
-        context in every layer.
+        A layer with a window or chunks keeps no more tokens than these have. reserved : what an engine takes that
+        reserves room for the whole context in every layer.
 
         >>> from roofline_kit import model
         >>> model("llama-2-70b").kv_cache_bytes(tokens=4096, batch=8)
@@ -326,18 +373,29 @@ class Model:
         24576*tokens + 24576*Min(128, tokens)
         """
         size(batch, f"{self.name}: batch")
+        whole_context = flag(f"{self.name}: reserved", reserved)
         total = sympy.Integer(0)
         for count, kind in self.kinds:
-            kept = size(tokens, f"{self.name}: tokens") if reserved else kind._reach(tokens)
+            kept = size(tokens, f"{self.name}: tokens") if whole_context else kind._reach(tokens)
             total += count * sympy.Add(*(t.nbytes for t in kind.cache(kept, batch, dtype)))
         return total
 
-    def _reach(self, context: Any, new: Any = 1) -> Any:
-        """How many tokens of a context the last `new` can attend to: all, or those in their windows."""
+    def _reach(self, context: Any, new: Any = 1, causal: bool = False) -> Any:
+        """How many tokens of a context the last `new` are multiplied with: all, or what a window's cache holds.
+
+        A cache of chunks holds as many as one of a window, as in transformers; causal : of them, only those from the
+        beginning of the first new token's chunk on, so that a `Causal` of these keys has its chunks where they are.
+        """
         size(context, f"{self.name}: tokens")  # Min would hide what is no size
-        if self.chunk is not None:
-            return sympy.Min(context, self.chunk)
-        return context if self.window is None else sympy.Min(context, self.window - 1 + new)
+        if self.chunk is not None and causal:
+            past = sympy.floor((context - new) / sympy.sympify(self.chunk)) * self.chunk
+            return context - sympy.Max(0, past)  # below 0, `store` has no room for so many new tokens
+        reach = self.window if self.chunk is None else self.chunk
+        return context if reach is None else sympy.Min(context, reach - 1 + new)
+
+    def _mask(self, new: Any) -> Causal:
+        """Which of these keys the last `new` tokens see; a single one sees all of its chunk."""
+        return Causal(self.window, chunk=None if new == 1 else self.chunk)
 
     def weight_bytes(self, dtype: str = "fp16", weights: str | None = None) -> sympy.Expr:
         """Bytes of all parameters: stored as the model says, and in `dtype` otherwise; or all in `weights`.
@@ -379,6 +437,7 @@ class Model:
         50
         """
         card = accelerator(machine)
+        self._check_known(self.memory_bytes(tokens, 1, dtype, weights, cache), "a largest batch")
         room = card.memory - self.weight_bytes(dtype, weights)
         batch = int(room // self.kv_cache_bytes(tokens, 1, cache or dtype))
         if batch < 1:
@@ -396,6 +455,7 @@ class Model:
         """
         card = accelerator(machine)
         needed = self.memory_bytes(tokens, batch, dtype, weights, cache)
+        self._check_known(needed, "whether it fits")
         if needed > card.memory:
             largest = 0 if batch == 1 else self.largest_batch(card, tokens, dtype, weights, cache)
             fits = f"the largest batch that fits is {largest}" if largest else "not even a batch of 1 fits"
@@ -404,6 +464,12 @@ class Model:
             what = f"{self.name} in {dtype}{apart} with a batch of {batch} and {tokens} tokens each needs {_GB(needed)}"
             more = f"{_GB(needed - card.memory)} more than the {_GB(card.memory)} of {card.name}"
             raise ValueError(f"{what}, {more}; {fits}")
+
+    def _check_known(self, nbytes: sympy.Expr, what: str) -> None:
+        """Raises ValueError with the names of open sizes, where there are any."""
+        if not nbytes.is_number:
+            names = ", ".join(sorted(map(str, nbytes.free_symbols)))
+            raise ValueError(f"{self.name}: {names} must be numbers for {what}")
 
     # --- costs ---
 
@@ -415,7 +481,7 @@ class Model:
 
         batch, seq : sizes, or symbols. logits : of "all" positions or of the "last". causal : count only
         the scores that a token sees; PyTorch's counter, and this by default, counts all of them, in layers with a
-        window as well. More tokens than a table of learned positions has rows are counted like any others.
+        window or chunks as well. More tokens than a table of learned positions has rows are counted like any others.
         fused : scores stay on chip, as in FlashAttention; standard attention otherwise. dtype : of activations, in
         which is computed, and of weights and cache, unless these have their own, or the model stores some narrower.
         K and V are used at once, as activations; a cache that is narrower changes what later steps read. Without a
@@ -441,6 +507,8 @@ class Model:
         context : tokens that the new one attends to, itself included; the others' K and V are in the cache.
         new : so many new tokens at once, the last of the context: a draft that is checked (speculative decoding), or a
         piece of a prompt (chunked prefill). Of each, the logits are computed.
+        Without causal, layers with a window or chunks of c tokens read the last c - 1 of those before, as many as there
+        are, whichever of them a new one sees; with it, layers with chunks read from the first new token's chunk on.
         All else, and what it raises : as in `prefill`; and ValueError for more new tokens than the context has.
 
         >>> from roofline_kit import model
@@ -545,9 +613,7 @@ class Model:
             raise TypeError(f"{self.name}: the largest batch is looked for, so none is given")
         card = accelerator(machine)
         one, two = (self.training(batch, seq, **how).memory_bytes for batch in (1, 2))
-        if not one.is_number:
-            names = ", ".join(sorted(map(str, one.free_symbols)))
-            raise ValueError(f"{self.name}: {names} must be numbers for a largest batch")
+        self._check_known(one, "a largest batch")
         if one > card.memory:
             more = f"{_GB(one - card.memory)} more than the {_GB(card.memory)} of {card.name}"
             raise ValueError(f"{self.name}: a step on 1 context of {seq} tokens needs {_GB(one)}, {more}")
@@ -577,12 +643,13 @@ class Model:
         dtype, weights = widths["activations"], widths["weights"]
         for what, value in (("batch", batch), ("seq", seq)):
             size(value, f"{self.name}: {what}")
+        self._check_how(causal=causal, **how)
         X = Tensor("X", (batch, seq, self.hidden), dtype)
         stages: list[Stage] = []
         rotations: dict[Any, tuple[Tensor, ...]] = {}  # the same ones for all layers
         for count, kind in self.kinds:
-            layer = {"causal": Causal(kind.window, chunk=kind.chunk) if causal is True else causal, **how}
-            keys = seq if context is None else kind._reach(context, seq)
+            layer = {"causal": kind._mask(seq) if causal else False, **how}
+            keys = seq if context is None else kind._reach(context, seq, causal)
             if context is not None:
                 layer["cache"] = kind.cache(keys, batch, widths["cache"])
             if kind.positions == "rotary":
@@ -604,6 +671,15 @@ class Model:
         first["wide"] = dtype if weights not in (None, dtype) else None
         embed, head = Stage(1, self._embed, (ends,), first), Stage(1, self._logits, (X, ends), {"logits": logits})
         return [embed, *stages, head]
+
+    def _check_how(self, awake: Any, **flags: Any) -> None:
+        """Of a model without experts, or without latent attention, what is asked of them as well."""
+        for what, given in flags.items():
+            flag(f"{self.name}: {what}", given)
+        if isinstance(awake, str):
+            choose("awake", awake, AWAKE, f"{self.name}: ")
+        elif awake is not None:
+            as_exact(awake, f"{self.name}: awake")
 
     @property
     def _turning(self) -> Any:
@@ -628,6 +704,7 @@ class Model:
     def _layer(self, X: Any, w: Any, awake: Any = "most", absorbed: bool = False, **how: Any) -> Any:
         how |= {"heads": self.heads, "activation": self.activation, "eps": self.norm_eps, "parallel": self.parallel}
         how |= {"residual": self.residual_scale, "scale": self.score_scale}
+        flag(f"{self.name}: absorbed", absorbed)
         if self.kv_latent is not None:
             how["absorbed"] = absorbed
         else:
@@ -776,6 +853,14 @@ def _asleep(m: Model) -> sympy.Expr:
         return sympy.Integer(0)
     routed = {name: w for name, w in m.layer_weights().items() if name.startswith("expert_")}
     return _elements(routed) * (m.experts - m.experts_per_token) / m.experts
+
+
+def _check_positive(value: Any, what: str) -> None:
+    """Raises TypeError for what is no number, nor open, and ValueError for one that is not positive and finite."""
+    if isinstance(value, bool) or not isinstance(value, (Real, sympy.Expr)):
+        raise TypeError(f"{what} must be a positive number, not {shown(value)}")
+    if not (value.is_positive if isinstance(value, sympy.Expr) else 0 < float(value) < math.inf):
+        raise ValueError(f"{what} is {value}, and must be a positive number")
 
 
 def _GB(value: Any) -> str:

@@ -12,8 +12,9 @@ import sympy
 from array_api_compat import array_namespace, device
 
 from .masks import Causal
+from .names import flag
 from .ops import hide, softmax, sum, take, top, windows
-from .sizes import size
+from .sizes import check_shape, size
 from .tensor import Tensor, discrete, fuse, matmul
 from .transformer import attention, by_kv_head, mlp
 
@@ -32,7 +33,7 @@ def compress(X: Any, positions: Any, W_up: Any, W_down: Any, *, stride: Any = 16
     [511, 512]
     """
     block = positions.shape[0]
-    count = sympy.ceiling(sympy.sympify(X.shape[-2]) / stride) if partial else None
+    count = sympy.ceiling(sympy.sympify(X.shape[-2]) / stride) if flag("partial", partial) else None
     blocks = windows(X, block, stride, count=count)
     return mlp((blocks + positions).reshape(*blocks.shape[:-2], block * blocks.shape[-1]), W_up, W_down)
 
@@ -62,6 +63,9 @@ def sparse_attention(
     ['compressed_branch', 'selected_branch', 'window_branch', 'mix']
     """
     T, N = K.shape[-2], Q.shape[-2]
+    check_shape("sparse attention: gates", tuple(gates.shape), (*Q.shape[:-1], 3))
+    for x in near or ():
+        check_shape("sparse attention: near", tuple(x.shape), (*x.shape[:-2], T, x.shape[-1]))
     blocks = _blocks_to_select(T, block, stride, select_block, selected, window)
 
     @fuse

@@ -15,7 +15,7 @@ import sympy
 from .masks import Causal, mask_of
 from .names import choose, flag
 from .ops import concatenate, flip, gelu, hide, layer_norm, relu, rms_norm, silu, softmax, squared_relu, store, tanh
-from .sizes import same_size, size
+from .sizes import check_shape, same_size, size
 from .tensor import fuse, matmul
 
 ACTIVATIONS: dict[str, Callable[[Any], Any]] = {
@@ -46,9 +46,15 @@ def attention(
     if cap is not None:
         S = hide(capped(S, cap), mask, -math.inf)
     if bias is not None:
-        S = S + bias
-    P = softmax(S, sinks=sinks)
+        S = _like(S, S + bias, "a bias")
+    P = softmax(S, sinks=sinks) if sinks is None else _like(S, softmax(S, sinks=sinks), "sinks")
     return P @ V
+
+
+def _like(S: Any, scores: Any, added: str) -> Any:
+    """The scores S with something added, which must not make more of them."""
+    check_shape(f"attention: what {added} makes of the scores", tuple(scores.shape), tuple(S.shape))
+    return scores
 
 
 @fuse
@@ -169,12 +175,15 @@ def rotary(X: Any, cos: Any, sin: Any, columns: Any = None) -> Any:
     the sines, the first time negated. 3 FLOPs per element. Su et al., "RoFormer", arXiv 2104.09864. columns : how many
     numbers of a head turn, the first of them, and as many as cos and sin have (GPT-NeoX, arXiv 2204.06745); None: all.
 
-    Raises ValueError where the columns that turn are odd or more than head_dim, or the shapes do not match.
+    Raises ValueError where the columns that turn are odd or more than head_dim, or cos and sin are not of X's rows.
 
     >>> from roofline_kit import Tensor
     >>> rotary(*(Tensor(x, (10, 128)) for x in ("X", "cos", "sin"))).step.flops
     3840
     """
+    wanted = (*X.shape[-2:-1], X.shape[-1] if columns is None else columns)
+    for what, table in (("cos", cos), ("sin", sin)):
+        check_shape(f"rotary: {what}", tuple(table.shape), wanted)
     if columns is None or same_size(sympy.sympify(columns), sympy.sympify(X.shape[-1])):
         return turned(X, cos, sin)
     return concatenate((turned(X[..., :columns], cos, sin), X[..., columns:]), axis=-1)
@@ -209,7 +218,7 @@ def multi_head_attention(
     length once they are turned (Llama 4). eps : of these norms. cap : as of `attention`. bias (heads, 1, T) and sinks
     (heads, 1, 1): its bias and sinks, of each head.
 
-    Raises ValueError where heads do not divide the width, or kv_heads the heads.
+    Raises ValueError where heads do not divide the width, or kv_heads the heads, and where shapes do not fit.
 
     >>> from roofline_kit import Tensor, symbols, trace
     >>> N, h = symbols("N h")
@@ -223,7 +232,7 @@ def multi_head_attention(
     width = weight_and_bias(W_q)[0].shape[-1]
     head_dim = equal_share(width, heads, f"{width} columns cannot be split into {heads} heads")
     scale = head_dim**-0.5 if scale is None else scale
-    late = scale if norms[0] is not None or unit else None  # a norm takes an earlier scale away again
+    late = scale if flag("unit", unit) or norms[0] is not None else None  # a norm takes an earlier scale away again
     Q = queries(X, *weight_and_bias(W_q), scale) if late is None else linear(X, *weight_and_bias(W_q))
     Q = _heads(Q, heads, norms[0], eps, None if unit else late)
     K = _heads(linear(X, *weight_and_bias(W_k)), kv_heads, norms[1], eps)
@@ -238,6 +247,9 @@ def multi_head_attention(
     if cache is not None:
         K, V = store(K, into=cache[0]), store(V, into=cache[1])
     mask = mask_of(causal)
+    for what, x, wanted in (("bias", bias, (heads, 1, K.shape[-2])), ("sinks", sinks, (heads, 1, 1))):
+        if x is not None:
+            check_shape(f"multi_head_attention: {what}", tuple(x.shape), wanted)
     added = {name: None if x is None else by_kv_head(x, group) for name, x in {"bias": bias, "sinks": sinks}.items()}
     attend = fuse(attention) if flag("fused", fused) else attention
     out = attend(by_kv_head(Q, group), by_kv_head(K, 1), by_kv_head(V, 1), mask, cap=cap, **added)

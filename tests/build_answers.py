@@ -465,7 +465,7 @@ WRONG["07.layer"] = [
     (lambda *five: kits_parts(*five, causal=False), "where is the mask"),
     (lambda *five: kits_parts(*five, rotation=None), "The positions are missing"),
     (scores_scaled, "more bytes than wanted"),
-    (lambda X, w, heads, cos, sin: kits_parts(X, w, 1, cos, sin), "broadcast"),
+    (lambda X, w, heads, cos, sin: kits_parts(X, w, 1, cos, sin), "cos has the shape (N, d), and must have (N, H*d)"),
     (lambda X, w, heads, cos, sin: kits_parts(X, w, heads, sin, cos), "wrong in"),
     (lambda X, w, heads, cos, sin: X @ w["Query"], "KeyError: 'Query'"),
 ]

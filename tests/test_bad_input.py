@@ -458,10 +458,14 @@ def numbers(name: str, shape: tuple[int, ...]) -> Any:
     return np.ones(shape)
 
 
-def sparse(make: Any = rk.Tensor, queries: int = 1, tokens: int = 24, keys: int = 11, **sizes: Any) -> Any:
-    options = {"block": 4, "stride": 2, "select_block": 4, "selected": 3, "window": 5} | sizes
+def sparse(
+    make: Any = rk.Tensor, queries: int = 1, tokens: int = 24, keys: int = 11, gates: Any = None, near: Any = None,
+    **sizes: Any,
+) -> Any:  # fmt: skip
+    options: dict[str, Any] = {"block": 4, "stride": 2, "select_block": 4, "selected": 3, "window": 5} | sizes
     shapes = {"Q": (2, 3, queries, 5), "K": (2, tokens, 5), "V": (2, tokens, 5), "C": (2, keys, 5), "D": (2, keys, 5)}
-    shapes["gates"] = (2, 3, queries, 3)
+    shapes["gates"] = gates or (2, 3, queries, 3)
+    options["near"] = near and tuple(make(name, near) for name in ("K_near", "V_near"))
     return rk.sparse_attention(*(make(name, shape) for name, shape in shapes.items()), **options)
 
 
@@ -498,6 +502,9 @@ TRANSFORMER: dict[str, tuple[Callable[..., Any], dict[str, Any], type[Exception]
     "no stride": (sparse, {"stride": 0}, ValueError, ("stride is 0", "positive integer")),
     "no window": (sparse, {"window": 0}, ValueError, ("window is 0", "positive integer")),
     "fewer compressed keys than the context has": (sparse, {"keys": 7}, ValueError, ("24 tokens", "11 keys", "not 7")),
+    "gates for five branches": (sparse, {"gates": (2, 3, 1, 5)}, ValueError, ("gates", "(2, 3, 1, 5)", "(2, 3, 1, 3)")),
+    "gates of more rows": (sparse, {"gates": (2, 3, 5, 3)}, ValueError, ("gates", "(2, 3, 5, 3)", "(2, 3, 1, 3)")),
+    "near keys of another context": (sparse, {"near": (2, 30, 5)}, ValueError, ("near", "(2, 30, 5)", "(2, 24, 5)")),
     "more queries than tokens": (sparse, {"queries": 25}, ValueError, ("25 queries", "context of 24")),
 }
 

@@ -87,10 +87,45 @@ def test_a_rotation_turns_the_first_columns_and_leaves_the_others(columns: int) 
     np.testing.assert_allclose(out, written_out(normed=turned), rtol=1e-10)
 
 
-def test_a_narrow_rotation_is_refused_unless_it_is_asked_for() -> None:
-    cos = np.ones((TOKENS, 4))
-    with pytest.raises(ValueError, match="broadcast"):
-        computed(rotation=(cos, cos))
+@pytest.mark.parametrize("shape", [(TOKENS, 4), (1, HEAD_DIM), (TOKENS + 1, HEAD_DIM), (HEADS, TOKENS, HEAD_DIM)])
+def test_a_rotation_is_of_the_rows_and_as_wide_as_is_asked_for(shape: Any) -> None:
+    right = np.ones((TOKENS, HEAD_DIM))
+    for what, tables in (("cos", (np.ones(shape), right)), ("sin", (right, np.ones(shape)))):
+        with pytest.raises(ValueError, match=rf"rotary: {what} has the shape .*, and must have \(7, 6\)"):
+            computed(rotation=tables)
+
+
+def test_one_token_is_not_turned_into_as_many_as_a_table_has() -> None:
+    cos, cache = np.ones((10, HEAD_DIM)), tuple(np.ones((2, HEADS, 10, HEAD_DIM)) for _ in "KV")
+    with pytest.raises(ValueError, match=r"cos has the shape \(10, 6\), and must have \(1, 6\)"):
+        rk.multi_head_attention(X[:, :1], *W.values(), heads=HEADS, rotation=(cos, cos), cache=cache)
+    x, *tables = (rk.Tensor("x", shape) for shape in ((4, 1, 64), (10, 64), (10, 64)))
+    with pytest.raises(ValueError, match=r"cos has the shape \(10, 64\), and must have \(1, 64\)"):
+        rk.rotary(x, *tables)
+
+
+@pytest.mark.parametrize(
+    ("how", "error", "message"),
+    [
+        ({"sinks": np.ones(4)}, ValueError, r"sinks has the shape \(4,\), and must have \(4, 1, 1\)"),
+        ({"bias": np.ones(4)}, ValueError, r"bias has the shape \(4,\), and must have \(4, 1, 7\)"),
+        ({"bias": np.ones((4, 5, 7))}, ValueError, r"bias has the shape \(4, 5, 7\), and must have \(4, 1, 7\)"),
+        ({"unit": 1}, TypeError, "unit must be True or False, not 1"),
+        ({"unit": "no", "norms": (np.ones(6), np.ones(6))}, TypeError, "unit must be True or False, not 'no'"),
+    ],
+)
+def test_what_is_added_to_attention_has_its_shape(how: Any, error: Any, message: str) -> None:
+    with pytest.raises(error, match=message):
+        computed(**how)
+
+
+@pytest.mark.parametrize(
+    ("added", "shape"), [("bias", (5, 9)), ("bias", (3, 1, 9)), ("sinks", (5, 1)), ("sinks", (3, 1, 1))]
+)
+def test_what_is_added_to_scores_does_not_make_more_of_them(added: str, shape: Any) -> None:
+    for make in (np.ones, lambda shape: rk.Tensor("x", shape)):
+        with pytest.raises(ValueError, match=rf"attention: .*{added} makes of the scores has the shape"):
+            rk.attention(make((1, 6)), make((9, 6)), make((9, 6)), **{added: make(shape)})
 
 
 @pytest.mark.parametrize("width", [HEAD_DIM, WIDTH])
@@ -161,6 +196,11 @@ def test_what_is_added_is_scaled() -> None:
     half = X + 0.22 * attended(rms(X) * NORMS["attention_norm"])
     expected = half + 0.22 * squared(rms(half) * NORMS["mlp_norm"])
     np.testing.assert_allclose(layer(["attention_norm", "mlp_norm"], residual=0.22), expected, rtol=1e-10)
+
+
+def test_side_by_side_is_yes_or_no() -> None:
+    with pytest.raises(TypeError, match="parallel must be True or False, not 'no'"):
+        layer(["attention_norm"], parallel="no")
 
 
 def test_a_layer_of_experts_and_latent_attention_is_its_parts() -> None:

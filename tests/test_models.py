@@ -245,6 +245,74 @@ def test_a_decode_step_reads_every_weight_matrix_and_the_kv_cache_once_and_write
     assert sum(weights) == 2 * model.parameters - looked_up
 
 
+def pairs_and_keys(cost: rk.Cost, model: rk.Model) -> tuple[Any, Any]:
+    """Pairs of a query and a key of one layer, and how many rows of the cache it reads."""
+    (kernel,) = (step for step in cost.steps if step.operation == "attention")
+    (K,) = (x for x in kernel.reads if x.root.name == "K_cache")
+    return kernel.matmul_flops / (4 * model.hidden), K.shape[-2]
+
+
+@pytest.mark.parametrize("chunk", [1, 3, 4])
+def test_new_tokens_of_chunks_see_their_own_chunks_and_read_nothing_before_them(chunk: int) -> None:
+    model = rk.Model("mine", layers=1, hidden=2, heads=1, positions="none", chunk=chunk)
+    n = rk.symbols("n")
+    opened = model.decode(1, c, new=n, causal=True, fused=True)
+    for context in range(1, 10):
+        for new in range(1, context + 1):
+            seen = np.array(rk.Causal(chunk=chunk).seen(new, context))
+            cost = model.decode(1, context, new=new, causal=True, fused=True)
+            assert pairs_and_keys(cost, model) == (seen.sum(), seen.any(axis=0).sum())
+            assert figures(opened.at(c=context, n=new)) == figures(cost)
+            # Without a mask, as transformers: what a cache of chunk - 1 earlier tokens holds, and the new ones.
+            keys = min(context, chunk - 1 + new)
+            assert pairs_and_keys(model.decode(1, context, new=new, fused=True), model) == (new * keys, keys)
+        with pytest.raises(ValueError, match="must be a positive integer"):
+            opened.at(c=context, n=context + 1)
+    for new in (1, 2) if chunk > 1 else ():  # of chunks of one token, the context does not matter
+        contexts = list(range(new, 60))
+        swept = model.decode(1, c, new=new, causal=True).compile("c")(contexts)
+        exact = [float(model.decode(1, context, new=new, causal=True).flops) for context in contexts]
+        np.testing.assert_allclose(swept.flops, exact, rtol=1e-14)
+
+
+def test_an_explorer_shows_chunks_that_are_counted_causally() -> None:
+    explorer = rk.explore_batch("llama-4-scout", causal=True)
+    for context in (8192, 8193):
+        step = rk.model("llama-4-scout").decode(1, context, causal=True)
+        assert explorer.values(batch=1, context=context)["whole_flops"] == float(step.flops)
+
+
+def test_a_step_of_llama_4_at_the_beginning_of_a_chunk_multiplies_little_in_its_chunked_layers() -> None:
+    scout = rk.model("llama-4-scout")
+    full = sum(count for count, kind in scout.kinds if kind.chunk is None)
+    hidden = (scout.layers - full) * scout.heads * 8191 * 4 * scout.head_dim  # pairs of the chunk before
+    plain, causal = (scout.decode(1, 8193, causal=causal).matmul_flops for causal in (False, True))
+    assert plain - causal == hidden and round(float(causal) / 1e9, 2) == 34.29
+    assert scout.decode(1, 20_000, new=9000).matmul_flops > scout.decode(1, 20_000, new=9000, causal=True).matmul_flops
+
+
+@pytest.mark.torch
+def test_new_tokens_of_chunks_multiply_what_pytorch_counts_in_transformers(
+    torch: Any, transformers: Any, tmp_path: Path
+) -> None:
+    from torch.utils.flop_counter import FlopCounterMode
+
+    config = {
+        "model_type": "llama4_text", "hidden_size": 16, "num_hidden_layers": 4, "num_attention_heads": 2,
+        "num_key_value_heads": 1, "head_dim": 8, "intermediate_size": 12, "intermediate_size_mlp": 20, "vocab_size": 9,
+        "num_local_experts": 1, "attention_chunk_size": 5,
+    }  # fmt: skip
+    kind = transformers.AutoConfig.for_model(**config, attn_implementation="eager")
+    theirs, ours = transformers.AutoModelForCausalLM.from_config(kind).eval(), rk.model(config_file(tmp_path, config))
+    for past, new in ((4, 1), (5, 1), (5, 3), (12, 3), (12, 7), (3, 9)):
+        cache = transformers.DynamicCache(config=kind)
+        with torch.no_grad():
+            theirs(torch.ones((2, past), dtype=torch.long), past_key_values=cache)
+            with FlopCounterMode(display=False) as counter:
+                theirs(torch.ones((2, new), dtype=torch.long), past_key_values=cache)
+        assert ours.decode(2, past + new, new=new).matmul_flops == counter.get_total_flops() > 0
+
+
 @pytest.mark.parametrize("stage", ["prefill", "decode"])
 @each_kind
 def test_the_cost_is_that_of_tracing_all_layers_one_by_one(kind: str, stage: str) -> None:
@@ -626,6 +694,17 @@ GPT2 = rk.model("gpt2")
         (lambda: GPT2.memory_bytes(5, dtype="half"), ValueError, "unknown dtype 'half'"),
         (lambda: GPT2.check_memory("A10", 5, batch=0), ValueError, "is 0; a size must be a positive integer"),
         (lambda: GPT2.largest_batch("A11", 5), ValueError, "unknown accelerator 'A11'; did you mean 'A10'"),
+        (lambda: GPT2.largest_batch("A10", c), ValueError, "gpt2: c must be numbers for a largest batch"),
+        (lambda: GPT2.largest_training_batch("A10", c), ValueError, "gpt2: c must be numbers for a largest batch"),
+        (lambda: GPT2.check_memory("A10", c, b), ValueError, "gpt2: b, c must be numbers for whether it fits"),
+        (lambda: GPT2.decode(1, 5, absorbed="yes"), TypeError, "gpt2: absorbed must be True or False, not 'yes'"),
+        (lambda: GPT2.decode(1, 5, fused=1), TypeError, "gpt2: fused must be True or False, not 1"),
+        (lambda: GPT2.decode(1, 5, awake="nonsense"), ValueError, "gpt2: unknown awake 'nonsense'"),
+        (lambda: GPT2.training(1, 5, awake=1.5), TypeError, r"gpt2: awake is 1\.5"),
+        (lambda: GPT2.kv_cache_bytes(5, reserved="no"), TypeError, "gpt2: reserved must be True or False, not 'no'"),
+        (lambda: GPT2.prefill(1, 5, causal=rk.Causal()), TypeError, "gpt2: causal must be True or False, not a Causal"),
+        (lambda: GPT2.decode(1, 5, causal=rk.Causal()), TypeError, "gpt2: causal must be True or False, not a Causal"),
+        (lambda: GPT2.training(1, 5, causal=None), TypeError, "gpt2: causal must be True or False, not None"),
     ],
 )
 def test_a_question_that_has_no_answer_is_refused(
@@ -635,6 +714,7 @@ def test_a_question_that_has_no_answer_is_refused(
         asked()
 
 
+LATENT = {"kv_latent": 6, "nope_head_dim": 2, "rope_head_dim": 4, "value_head_dim": 3, "positions": "rotary"}
 OWN = {"layers": 2, "hidden": 8, "heads": 4, "vocabulary": 11, "position_rows": 16}
 
 
@@ -663,6 +743,37 @@ OWN = {"layers": 2, "hidden": 8, "heads": 4, "vocabulary": 11, "position_rows": 
         ),
         ({"position_rows": 0}, ValueError, "mine: position_rows is 0"),
         ({"layers": None}, TypeError, "mine: layers is None"),
+        ({"norm_eps": 0}, ValueError, "mine: norm_eps is 0, and must be a positive number"),
+        ({"score_cap": 0}, ValueError, "mine: score_cap is 0"),
+        ({"score_cap": float("nan")}, ValueError, "mine: score_cap is nan"),
+        ({"score_cap": "30"}, TypeError, "mine: score_cap must be a positive number, not '30'"),
+        ({"logits_cap": float("inf")}, ValueError, "mine: logits_cap is inf"),
+        ({"score_scale": True}, TypeError, "mine: score_scale must be a positive number, not True"),
+        ({"residual_scale": float("nan")}, ValueError, "mine: residual_scale is nan"),
+        ({"embedding_scale": None}, TypeError, "mine: embedding_scale must be a positive number, not None"),
+        ({"rope_theta": -1}, ValueError, "mine: rope_theta is -1"),
+        ({"position_offset": "2"}, TypeError, "mine: position_offset must be a whole number, not '2'"),
+        ({"position_offset": -1}, ValueError, "mine: position_offset is -1, and must be 0 or more"),
+        ({"rotary_dim": 999}, ValueError, "mine: rotary_dim is 999, more than the head_dim of 2"),
+        ({"pattern": {"window": 4}}, TypeError, "mine: pattern must be mappings, one for a layer"),
+        ({"pattern": ({"widnow": 4},)}, ValueError, "mine, pattern: unknown field 'widnow'; did you mean 'window'"),
+        ({"pattern": ({"layers": 3}, {})}, ValueError, "mine, pattern: layers is of the whole model"),
+        ({"pattern": ({"tied": True}, {})}, ValueError, "mine, pattern: tied is of the whole model"),
+        ({"pattern": ({"vocabulary": 3}, {})}, ValueError, "mine, pattern: vocabulary is of the whole model"),
+        ({"query_latent": 5}, TypeError, "mine: query_latent is 5, and there is no kv_latent"),
+        *(
+            (LATENT | {what: wrong}, ValueError, f"mine: {what} is {wrong!r}, and with latent attention it must be ")
+            for what, wrong in {
+                "score_cap": 50.0,
+                "sinks": True,
+                "query_key_norm": "head",
+                "positions": "none",
+                "kv_heads": 2,
+                "head_dim": 2,
+                "rotary_dim": 2,
+                "bias": "qkv",
+            }.items()
+        ),
     ],
 )
 def test_an_own_model_that_cannot_be_is_refused_when_it_is_made(
@@ -685,6 +796,19 @@ def test_an_own_model_is_as_good_as_a_listed_one() -> None:
     mine = rk.Model("mine", **fields)
     assert mine.parameters == rk.model("llama-2-7b").parameters and mine.source == "own"
     assert figures(mine.decode(2, 100)) == figures(rk.model("llama-2-7b").decode(2, 100))
+
+
+def test_some_layers_may_have_latent_attention_and_the_others_heads_of_their_own() -> None:
+    mine = rk.Model("mine", 2, 8, 4, positions="rotary", kv_heads=2, head_dim=6, pattern=(LATENT, {"Window": 4}))
+    latent, windowed = (kind for _, kind in mine.kinds)
+    assert (latent.kv_heads, latent.head_dim) == (None, None)
+    assert (windowed.kv_heads, windowed.head_dim, windowed.window) == (2, 6, 4)
+    assert mine.decode(1, 9).matmul_flops == sum(kind.decode(1, 9).matmul_flops / 2 for kind in (latent, windowed))
+
+
+def test_a_scale_of_scores_may_be_open() -> None:
+    h = rk.symbols("h")
+    assert rk.Model("mine", layers=1, hidden=h, heads=4, score_scale=h**-0.5).decode(1, 9).matmul_flops != 0
 
 
 def test_an_own_model_may_have_open_sizes() -> None:

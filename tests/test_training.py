@@ -388,7 +388,7 @@ def test_six_flops_a_parameter_and_token_are_what_the_matrices_take() -> None:
         ({"checkpoint": (False,)}, "checkpoint is False"),
         ({"checkpoint": (13,)}, "13 checkpoints are more than the 12 layers"),
         ({"fused": "no"}, "fused must be True or False, not 'no'"),
-        ({"causal": 1}, "causal must be True, False or a Causal, not 1"),
+        ({"causal": 1}, "gpt2: causal must be True or False, not 1"),
         ({"dtype": "bf8"}, "training, dtype: unknown dtype 'bf8'; did you mean 'fp8' or 'bf16'"),
         ({"master": "none"}, "training, master: unknown dtype 'none'. Known: ''"),
         ({"dtype": "bf61"}, "did you mean 'bf16'"),
