@@ -17,6 +17,7 @@ from typing import Any
 
 from .models import Model
 from .names import choose, data
+from .sizes import whole
 
 LARGEST = 5_000_000  # bytes: a config.json has some thousand
 STRUCTURAL = re.compile(
@@ -24,6 +25,9 @@ STRUCTURAL = re.compile(
     "chunk|k_eq_v|kv_shared|per_layer|partial_rotary|rotary_pct|cross_attention|sparse|qk_|softcap|multiplier|alibi|"
     "mlp_only|output_gate|bias$|hybrid|encoder|pruned|kv_heads|multi_query"
 )
+NEVER_QUANTIZED = re.compile(r"(^|\.)(lm_head|embed\w*|\w*norm\w*|gate|router|shared_expert_gate)(\.|$)")
+EXPERTS_ALONE = re.compile(NEVER_QUANTIZED.pattern + r"|self_attn")
+"""Names of parts that have the model's own dtype anyway: of all ways of quantizing, and where it is of experts alone."""
 ROTARY = {
     "type", "rope_type", "rope_theta", "factor", "attention_factor", "original_max_position_embeddings", "beta_fast",
     "beta_slow", "short_factor", "long_factor", "low_freq_factor", "high_freq_factor", "mscale", "mscale_all_dim",
@@ -113,6 +117,10 @@ class _Config:
         theirs = self.kind["fields"][ours]
         names = [theirs] if isinstance(theirs, str) else theirs
         given = [name for name in names if self.values.get(name) is not None]
+        for other in given[1:]:
+            if self.values[other] != self.values[given[0]]:
+                both = " and ".join(f"{name} is {self.values[name]!r}" for name in (given[0], other))
+                raise ValueError(f"{self.path}: {both}, which are names of the same")
         if given:
             self.where[ours] = f"read: {given[0]}"
             return self._checked(ours, given[0], self.values[given[0]])
@@ -318,12 +326,12 @@ def _experts(found: _Config, made: dict[str, Any]) -> dict[str, Any]:
         return made
     for name, numbers in {"mlp_only_layers": without, "moe_layers": among or []}.items():
         for x in numbers:
-            if not isinstance(x, int):
+            if whole(x) is None:
                 raise ValueError(f"{found.path}: {name} has {x!r}, and must have whole numbers")
     layers, width = range(made["layers"]), made.get("expert_hidden", made["mlp_hidden"])
     made |= {"expert_hidden": width} | ({"shared_hidden": shared * width} if shared else {})
     with_experts = [i >= first and i not in without and (i + 1) % step == 0 for i in layers]
-    with_experts = [i in among for i in layers] if among else with_experts
+    with_experts = [i in among for i in layers] if among is not None else with_experts
     if dense_hidden:
         made["mlp_hidden"] = dense_hidden
     if all(with_experts):
@@ -393,6 +401,7 @@ def _storage(path: str, values: Mapping[str, Any]) -> dict[str, str]:
     if not isinstance(how, dict):
         raise ValueError(f"{path}: quantization_config is {how!r}, and must be an object")
     method, bits = how.get("quant_method"), how.get("bits")
+    _refuse_exceptions(path, how)
     if method == "mxfp4":
         return {"expert_dtype": "mxfp4"}
     if method == "fp8":
@@ -403,6 +412,18 @@ def _storage(path: str, values: Mapping[str, Any]) -> dict[str, str]:
         f"{path}: quantization_config has quant_method {method!r} with bits {bits} and group_size "
         f"{how.get('group_size')}, and only mxfp4, fp8, and awq or gptq with 4 or 8 bits and groups of 128 are modelled"
     )
+
+
+def _refuse_exceptions(path: str, how: Mapping[str, Any]) -> None:
+    """Raises ValueError where some matrices of layers are quantized and others are not."""
+    as_ever = EXPERTS_ALONE if how.get("quant_method") == "mxfp4" else NEVER_QUANTIZED
+    for what in ("modules_to_not_convert", "ignored_layers"):
+        for name in how.get(what) or ():
+            if not as_ever.search(str(name)):
+                raise ValueError(f"{path}: quantization_config has {name!r} in {what}, which is not modelled")
+    for what in ("lm_head", "dynamic"):
+        if how.get(what):
+            raise ValueError(f"{path}: quantization_config has {what} = {how[what]!r}, which is not modelled")
 
 
 def _scaled(values: Mapping[str, Any]) -> bool:

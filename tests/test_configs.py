@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 import roofline_kit as rk
+from roofline_kit.configs import merged
 from roofline_kit.names import data
 
 SIZES: dict[str, Any] = {
@@ -271,6 +272,7 @@ def test_a_nearly_empty_gemma_3_is_its_class_s_default(tmp_path: Path) -> None:
 
 LLAMA = {**SIZES, "model_type": "llama"}
 MOE = with_type("deepseek_v3")
+AWQ, FP8 = {"quant_method": "awq", "bits": 4, "group_size": 128}, {"quant_method": "fp8"}
 V3 = "DeepseekV3"
 
 
@@ -344,6 +346,14 @@ V3 = "DeepseekV3"
         (LLAMA | {"quantization_config": {"quant_method": "gptq", "bits": 3}}, "with bits 3"),
         (LLAMA | {"quantization_config": {"quant_method": "awq", "bits": 4, "group_size": 32}}, "group_size 32"),
         (LLAMA | {"quantization_config": "awq"}, "quantization_config is 'awq'"),
+        (LLAMA | {"quantization_config": AWQ | {"modules_to_not_convert": ["lm_head", "mlp"]}}, "'mlp' in modules_to"),
+        (LLAMA | {"quantization_config": FP8 | {"ignored_layers": ["model.layers.0.self_attn"]}}, "in ignored_layers"),
+        (LLAMA | {"quantization_config": AWQ | {"quant_method": "gptq", "lm_head": True}}, "lm_head = True"),
+        (LLAMA | {"quantization_config": AWQ | {"quant_method": "gptq", "dynamic": {"-:": {}}}}, "dynamic = "),
+        # what was taken in silence
+        (with_type("gemma3_text") | {"use_bidirectional_attention": True}, "use_bidirectional_attention is True"),
+        (with_type("qwen3_moe") | {"mlp_only_layers": [True]}, "mlp_only_layers has True"),
+        (with_type("gpt2") | {"n_embd": 48, "hidden_size": 24}, "n_embd is 48 and hidden_size is 24"),
         # files
         ("[" * 100_000 + "]" * 100_000, "nested too deep|no JSON"),
         ('{"a":' * 10_000 + "1" + "}" * 10_000, "nested too deep|not modelled"),
@@ -448,6 +458,31 @@ def test_files_as_they_are_published_give_the_published_count(name: str, tmp_pat
 # --- how weights are stored ----------------------------------------------------------------------------
 
 
+@pytest.mark.torch
+@pytest.mark.parametrize(
+    "name", sorted(set(data("huggingface.toml")) - {"common", "kimi_k2", "RefinedWeb", "RefinedWebModel"})
+)
+def test_what_a_file_may_be_without_is_nothing_for_transformers_either(name: str, transformers: Any) -> None:
+    """Or else it would be a default, which is counted."""
+    kind, theirs = merged(name), transformers.CONFIG_MAPPING[name]
+    left_out = {what for what in kind["optional"] if what not in kind["defaults"]}
+    unused = {"num_key_value_heads"} if name == "deepseek_v3" else set()  # latent attention has none
+    assert not {what for what in left_out - unused if getattr(theirs, what, None) is not None}
+
+
+@pytest.mark.parametrize("name", ["qwen2", "qwen3", "qwen3_moe"])
+def test_a_window_that_is_on_has_the_size_that_transformers_takes(name: str, tmp_path: Path) -> None:
+    config = with_type(name) | {"use_sliding_window": True, "max_window_layers": 0}
+    config.pop("sliding_window", None)
+    assert {kind.window for _, kind in rk.model(written(tmp_path, config)).kinds} == {4096}
+    assert {kind.window for _, kind in rk.model(written(tmp_path, config | {"sliding_window": None})).kinds} == {None}
+
+
+def test_no_layer_has_experts_where_none_is_listed(tmp_path: Path) -> None:
+    found = rk.model(written(tmp_path, with_type("llama4_text") | {"moe_layers": []}))
+    assert [kind.experts for _, kind in found.kinds] == [None] * len(found.kinds)
+
+
 @pytest.mark.parametrize(
     ("name", "how", "narrow", "bits"),
     [
@@ -455,6 +490,14 @@ def test_files_as_they_are_published_give_the_published_count(name: str, tmp_pat
         ("llama", {"quant_method": "gptq", "bits": 8, "group_size": 128}, ("output", "down"), 8),
         ("deepseek_v3", {"quant_method": "fp8", "weight_block_size": [128, 128]}, ("kv_up", "expert_up"), 8),
         ("gpt_oss", {"quant_method": "mxfp4"}, ("expert_up", "expert_gate"), 4.25),
+        ("llama", {**AWQ, "modules_to_not_convert": ["lm_head", "model.embed_tokens"]}, ("query", "up"), 4.125),
+        ("deepseek_v3", {**FP8, "modules_to_not_convert": ["model.layers.0.mlp.gate", "lm_head"]}, ("kv_up",), 8),
+        (
+            "gpt_oss",
+            {"quant_method": "mxfp4", "modules_to_not_convert": ["model.layers.*.self_attn", "model.embed_tokens"]},
+            ("expert_up",),
+            4.25,
+        ),
     ],
 )
 def test_memory_and_bytes_follow_the_widths_that_a_file_names(
