@@ -27,7 +27,7 @@ STRUCTURAL = re.compile(
 )
 NEVER_QUANTIZED = re.compile(r"(^|\.)(lm_head|embed\w*|\w*norm\w*|gate|router|shared_expert_gate)(\.|$)")
 EXPERTS_ALONE = re.compile(NEVER_QUANTIZED.pattern + r"|self_attn")
-"""Names of parts that have the model's own dtype anyway: of all ways of quantizing, and where it is of experts alone."""
+"""Names of parts that are never quantized: by no method, and by one that quantizes experts alone."""
 ROTARY = {
     "type", "rope_type", "rope_theta", "factor", "attention_factor", "original_max_position_embeddings", "beta_fast",
     "beta_slow", "short_factor", "long_factor", "low_freq_factor", "high_freq_factor", "mscale", "mscale_all_dim",
