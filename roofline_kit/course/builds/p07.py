@@ -150,8 +150,9 @@ QUESTIONS = {
         asks="""*X* is (*N*, *H*·*d*), and `w` is a dict of the weights, as in
 `w["query"]`: `attention_norm`, `query`, `key`, `value`, `output`, `mlp_norm`, `gate`, `up`, `down`. Add causal
 attention of the normed *X* to *X*, with *H* `heads`, and then the gated MLP of the normed sum: your functions from
-page 3 do most of it. The queries, not the scores, are divided by √*d*; `rk.norm(X, weight)`, `rk.rotary(Q, cos,
-sin)`, for queries and keys of each head, `rk.split_heads(Q, heads)` and `rk.merge_heads` are the kit's.""",
+page 3 do most of it. The queries, not the scores, are divided by √*d*; `rk.norm(X, weight)` (here it is
+the `rms_norm` of above), `rk.rotary(Q, cos, sin)`, for queries and keys of each head, `rk.split_heads(Q, heads)` and
+`rk.merge_heads` are the kit's.""",
         call="llama_layer(X, w, heads, cos, sin)",
         takes=lambda: (Tensor("X", (N, H * d)), weights(), H, *tensors("cos sin", (N, d))),
         right=layer,
@@ -180,8 +181,8 @@ sin)`, for queries and keys of each head, `rk.split_heads(Q, heads)` and `rk.mer
     "07.logits": Build(
         title="The logits of the last token",
         asks="""To generate, only the last token of each prompt needs logits. *X* is (*b*, *N*,
-*h*), *weight* (*h*) belongs to the last norm, `rk.norm(X, weight)`, and *W* (*h*, *vocabulary*) makes a logit for
-each token of the vocabulary. Return them as (*b*, 1, *vocabulary*), with as little work as possible.""",
+*h*), *weight* (*h*) belongs to the last norm, `rk.norm(X, weight)` (`rms_norm` again), and *W* (*h*, *vocabulary*) makes
+a logit for each token of the vocabulary. Return them as (*b*, 1, *vocabulary*), with as little work as possible.""",
         call="logits(X, weight, W)",
         takes=lambda: (
             Tensor("X", (b, N, h)),
