@@ -182,7 +182,8 @@ the `rms_norm` of above), `rk.rotary(Q, cos, sin)`, for queries and keys of each
         title="The logits of the last token",
         asks="""To generate, only the last token of each prompt needs logits. *X* is (*b*, *N*,
 *h*), *weight* (*h*) belongs to the last norm, `rk.norm(X, weight)` (`rms_norm` again), and *W* (*h*, *vocabulary*)
-makes a logit for each token of the vocabulary. Return them as (*b*, 1, *vocabulary*), with as little work as possible.""",
+makes a logit for each token of the vocabulary. Return them as (*b*, 1, *vocabulary*), with as little work as
+possible.""",
         call="logits(X, weight, W)",
         takes=lambda: (
             Tensor("X", (b, N, h)),
