@@ -186,8 +186,8 @@ class Accelerator:
     def dollars(self, seconds: Any) -> Any:
         """What `seconds` of renting one cost, in dollars, by `dollars_per_hour`; example: `joules`.
 
-        seconds : a number, an array or a formula. Raises ValueError as `joules` does, where there is no price. One of
-        your own:
+        seconds : a number, an array or a formula. Raises ValueError where there is no price, and for a number that is
+        no time. A price of your own:
 
         >>> from dataclasses import replace
         >>> replace(accelerator("H200"), dollars_per_hour=3.60).dollars(seconds=1)
