@@ -61,7 +61,8 @@ def _column_sum(g: Any) -> Any:
 def broadcast(x: Any, shape: Any, visible: Any = None) -> Any:
     """x in a larger shape, in which it stands many times; a free view."""
     if isinstance(x, Tensor):
-        return replace(x.view(tuple(shape)), visible=visible)
+        view = x.repeated(tuple(shape))
+        return view if visible is None else replace(view, visible=visible)
     return array_namespace(x).broadcast_to(x, tuple(shape))
 
 

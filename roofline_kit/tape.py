@@ -379,19 +379,33 @@ class Entry:
 
 
 def _sum_of_tiles(step: Any, rows: Any, x: Any, g: Any, others: list[Any], shared: list[Any]) -> list[Any]:
-    """One tile of rows of x and g after the other; the gradients of what is shared grow in memory."""
+    """One tile of rows of x and g after the other; the gradients of what is shared grow in memory.
+
+    None for an array that no tile depends on.
+    """
     if isinstance(x, Tensor):
-        sums = [result_of("zeros", (), a.shape, 0, dtype=a.dtype) for a in shared]
-        (first, *rest), steps = record(step, x[..., :rows, :], g[..., :rows, :], others, sums)
-        for one in steps:
-            note_step(one * (x.shape[-2] / rows))
-        return [Tensor(first.name, x.shape, first.dtype), *(Tensor(a.name, a.shape, a.dtype) for a in rest)]
+        return _sum_of_traced_tiles(step, rows, x, g, others, shared)
     xp, firsts = array_namespace(x), []
-    sums = [xp.zeros_like(a) for a in shared]
+    zeros = [xp.zeros_like(a) for a in shared]
+    sums = zeros
     for i in range(0, x.shape[-2], int(rows)):
         first, *sums = step(x[..., i : i + int(rows), :], g[..., i : i + int(rows), :], others, sums)
         firsts.append(first)
-    return [xp.concat(firsts, axis=-2), *sums]
+    joined = None if firsts[0] is None else xp.concat(firsts, axis=-2)
+    return [joined, *(None if a is zero else a for a, zero in zip(sums, zeros, strict=True))]
+
+
+def _sum_of_traced_tiles(step: Any, rows: Any, x: Tensor, g: Tensor, others: list[Any], shared: list[Any]) -> list[Any]:
+    """The same of Tensors: one tile's steps, so many times as there are tiles."""
+    zeros, begin = record(lambda: [result_of("zeros", (), a.shape, 0, dtype=a.dtype) for a in shared])
+    (first, *sums), steps = record(step, x[..., :rows, :], g[..., :rows, :], others, zeros)
+    used = [a is not zero for a, zero in zip(sums, zeros, strict=True)]
+    for one in itertools.compress(begin, used):
+        note_step(one)
+    for one in steps:
+        note_step(one * (x.shape[-2] / rows))
+    joined = None if first is None else Tensor(first.name, x.shape, first.dtype)
+    return [joined, *(Tensor(a.name, a.shape, a.dtype) if use else None for a, use in zip(sums, used, strict=True))]
 
 
 # --- small things -------------------------------------------------------------------------------------

@@ -120,6 +120,7 @@ class Tensor(Notation):
     cut: Any = None
     role: str = "activation"
     _made_by: ClassVar[Step | None] = None  # no field, or whoever walks over the fields of a step walks in a circle
+    _repeats: ClassVar[Tensor | None] = None  # of a view in which something stands many times, that
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not self.name:
@@ -188,6 +189,12 @@ class Tensor(Notation):
         if self.visible is not None and not in_a_line:
             check_shape(f"a view of the masked scores {self}: its rows and columns", tuple(shape[-2:]), self.shape[-2:])
         return Tensor(self.name + suffix, shape, self.dtype, self.array, None if in_a_line else self.visible)
+
+    def repeated(self, shape: tuple[Any, ...]) -> Tensor:
+        """A view in a larger shape of as many dimensions, in which it stands many times where its own size is 1."""
+        view = self.view(shape)
+        object.__setattr__(view, "_repeats", self)
+        return view
 
     @property
     def T(self) -> Tensor:
@@ -264,6 +271,10 @@ class Tensor(Notation):
         name, shape = self.name + _slices(given), tuple(stop - start for start, stop in bounds)
         if self.visible is not None:
             check_shape(f"a part of the masked scores {self}: its rows and columns", shape[-2:], self.shape[-2:])
+        if self._repeats is not None:  # cut first, and then repeated: a part has no more in memory than it repeats
+            ends = zip(self._repeats.shape, bounds, strict=True)
+            once = tuple(slice(0, 1) if n == 1 else slice(*bound) for n, bound in ends)
+            return self._repeats[once].repeated(shape)
         cut = (self.cut if self.base is None else self, *bounds)
         return Tensor(name, shape, self.dtype, visible=self.visible, whole=self.root, cut=cut)
 
@@ -643,6 +654,8 @@ def _fuse_steps(f: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, 
     def stored(x: Any) -> Any:
         if not isinstance(x, Tensor) or id(x.array) not in results:
             return x
+        if x._repeats is not None:
+            return stored(x._repeats).repeated(x.shape)
         array = results[id(x.array)]
         return array if x.base is None else array.view(x.shape, x.name[len(x.array.name) :])
 

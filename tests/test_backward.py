@@ -267,3 +267,37 @@ def test_tensors_need_a_gradient_only_in_a_run() -> None:
     X, W, g = rk.Tensor("X", (4, 3)), rk.Tensor("W", (3, 2)), rk.Tensor("dY", (4, 2), "fp32")
     cost = rk.trace(rk.backward(rk.linear), X, W, gradient=g)
     assert cost.steps[-1].operands[1] is g
+
+
+@pytest.mark.parametrize(
+    ("loss", "read"),
+    [
+        (lambda x, y: rk.concatenate((x * 2, y), axis=-1).sum(), 1),
+        (lambda x, y: rk.concatenate((x * 2, y), axis=-1).mean(), 1),
+        (lambda x, y: rk.concatenate((x * 2, y), axis=-1).sum(axis=0), 3),
+        (lambda x, y: rk.concatenate((x * 2, y), axis=-1).mean(axis=-1), 6),
+        (lambda x, y: rk.tiled(lambda x, y: x * 2, 3)(x, y).sum(), 2),
+    ],
+)
+def test_a_part_of_a_gradient_that_many_share_reads_no_more_than_there_is(loss: Callable[..., Any], read: int) -> None:
+    both = rk.passes(loss, rk.Tensor("x", (6, 3)), rk.Tensor("y", (6, 2)))
+    assert both.backward.steps[-1].operation == "*"
+    assert both.backward.steps[-1].loads == 2 * read
+
+
+@pytest.mark.parametrize("wrap", [lambda f: f, rk.fuse])
+def test_an_array_that_no_tile_depends_on_has_no_gradient(wrap: Callable[..., Any]) -> None:
+    def of_second(x: Any, w: Any) -> Any:
+        return w * 2
+
+    def of_first(x: Any, w: Any) -> Any:
+        return x * 2
+
+    x, w = np.ones((4, 3)), np.ones((2, 3))
+    for f, expected in ((of_second, [None, np.full((2, 3), 4.0)]), (of_first, [np.full((4, 3), 2.0), None])):
+        loss = lambda x, w, f=f: rk.tiled(wrap(f), 2)(x, w).sum()  # noqa: E731
+        _, found = rk.backward(loss)(x, w)
+        for ours, wanted in zip(found, expected, strict=True):
+            np.testing.assert_array_equal(ours, wanted)
+        steps = rk.passes(loss, rk.Tensor("x", (4, 3)), rk.Tensor("w", (2, 3))).backward.steps
+        assert [step.operation for step in steps].count("zeros") == (f is of_second)
