@@ -21,7 +21,7 @@ from .experts import AWAKE, group_size
 from .hardware import Accelerator, accelerator
 from .masks import Causal
 from .names import choose, flag, letters, shown
-from .ops import astype, take
+from .ops import take, widened
 from .sizes import BITS, as_exact, bits_of, size, whole
 from .tensor import Tensor, fuse, leaves
 from .training import Stage, Training, Widths, cross_entropy, training_step
@@ -692,7 +692,7 @@ class Model:
         """wide : the dtype of the activations, where the tables have another."""
 
         def rows(table: Any, places: Any) -> Any:
-            return take(table, places) if wide is None else astype(take(table, places), wide)
+            return take(table, places) if wide is None else widened(take(table, places), wide)
 
         if wide is not None:
             rows = fuse(rows)

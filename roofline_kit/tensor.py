@@ -272,9 +272,8 @@ class Tensor(Notation):
         if self.visible is not None:
             check_shape(f"a part of the masked scores {self}: its rows and columns", shape[-2:], self.shape[-2:])
         if self._repeats is not None:  # cut first, and then repeated: a part has no more in memory than it repeats
-            ends = zip(self._repeats.shape, bounds, strict=True)
-            once = tuple(slice(0, 1) if n == 1 else slice(*bound) for n, bound in ends)
-            return self._repeats[once].repeated(shape)
+            cuts = zip(self._repeats.shape, bounds, strict=True)
+            return self._repeats[tuple(slice(0, 1) if n == 1 else slice(*ends) for n, ends in cuts)].repeated(shape)
         cut = (self.cut if self.base is None else self, *bounds)
         return Tensor(name, shape, self.dtype, visible=self.visible, whole=self.root, cut=cut)
 

@@ -76,10 +76,13 @@ def adam(
         raise ValueError(f"adam: step {step} must be 1 or more, and the betas {betas} at least 0 and below 1")
     for name, x in (("g", g), ("m", m), ("v", v)):
         check_shape(f"adam: {name}", tuple(x.shape), tuple(w.shape))
-    m = widened(m * betas[0] + g * (1 - betas[0]), m.dtype)
-    v = widened(v * betas[1] + g * g * (1 - betas[1]), v.dtype)
+    stored_as = (m.dtype, v.dtype)
+    g, m, v = (widened(x, w.dtype) for x in (g, m, v))  # all is computed in the dtype of w
+    m = m * betas[0] + g * (1 - betas[0])
+    v = v * betas[1] + g * g * (1 - betas[1])
     change = m / (1 - betas[0] ** step) / (sqrt(v / (1 - betas[1] ** step)) + eps)
-    w = widened(w * (1 - rate * decay) - change * rate, w.dtype)
+    w = w * (1 - rate * decay) - change * rate
+    m, v = (widened(x, dtype) for x, dtype in zip((m, v), stored_as, strict=True))
     return (w, m, v, astype(w, stored)) if stored else (w, m, v)
 
 
@@ -91,8 +94,10 @@ def sgd(w: Any, g: Any, *m: Any, rate: float = 1e-3, momentum: float = 0.9, stor
     >>> [trace(sgd, *tensors(names, 1000, "fp32")).flops for names in ("w g", "w g m")]
     [2000, 4000]
     """
-    m = tuple(widened(x * momentum + g, x.dtype) for x in m)
-    w = widened(w - (m[0] if m else g) * rate, w.dtype)
+    g, *means = (widened(x, w.dtype) for x in (g, *m))
+    means = [x * momentum + g for x in means]
+    w = w - (means[0] if m else g) * rate
+    m = tuple(widened(x, old.dtype) for x, old in zip(means, m, strict=True))
     return (w, *m, astype(w, stored)) if stored else (w, *m)
 
 

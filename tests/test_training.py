@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import math
 from collections.abc import Callable
 from dataclasses import replace
@@ -307,6 +308,28 @@ def test_a_matrix_that_is_embedding_and_head_has_two_gradients_to_add() -> None:
     one, two = (model.training(1, 16).backward for model in (tied, apart))
     assert one.flops - two.flops == tied.vocabulary * tied.hidden
     assert one.bytes - two.bytes == 3 * 2 * tied.vocabulary * tied.hidden
+
+
+@pytest.mark.parametrize("weights", ["bf16", "fp32", "fp8", "mxfp4"])
+def test_the_gradient_of_an_embedding_is_as_wide_as_the_others_whatever_its_table_is_stored_in(weights: str) -> None:
+    tied = rk.model("gpt2")
+    table = (tied.vocabulary, tied.hidden)
+    for model in (tied, replace(tied, tied=False)):
+        steps = model.training(1, 16, weights=weights).backward.steps
+        of_table = [x for step in steps for x in step.writes if x.shape in (table, table[::-1])]
+        assert {x.dtype for x in of_table} == {"bf16"} and len(of_table) == 2 + model.tied
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "momentum", "adam"])
+def test_an_update_takes_numbers_of_any_widths_and_reads_and_writes_each_in_its_own(optimizer: str) -> None:
+    width = {"fp32": 4, "bf16": 2, "fp16": 2, "fp8": 1}
+    kept = {"sgd": 0, "momentum": 1, "adam": 2}[optimizer]
+    for weights, gradients, master, states in itertools.product(width, width, ["", *width], width):
+        cost, memory = optimizer_step(1000, optimizer, Widths("bf16", weights, gradients, master, states))
+        updated, of_states = width[master or weights], kept * width[states]
+        assert cost.loads == 1000 * (updated + width[gradients] + of_states)
+        assert cost.stores == 1000 * (updated + of_states + (width[weights] if master else 0))
+        assert memory == 1000 * (of_states + (updated if master else 0))
 
 
 def test_gradients_of_another_width_are_written_in_it() -> None:
