@@ -8,6 +8,7 @@ them, exact at every size. `.at` puts numbers in, `.compile` makes a NumPy funct
 from __future__ import annotations
 
 import re
+import sys
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -242,7 +243,7 @@ class Cost:
         """The sizes in `values` by symbol. Raises ValueError for a name that is unknown or given twice."""
         symbol, given = {str(s): s for s in self.symbols}, [*keep, *values]
         for name in given:
-            if name not in symbol:
+            if not isinstance(name, str) or name not in symbol:
                 raise ValueError(f"{self.name}: {unknown('symbol', name, symbol, see='its .symbols')}")
             if given.count(name) > 1:
                 raise ValueError(f"{self.name}: the symbol {name} is named twice")
@@ -567,6 +568,8 @@ def _many_sizes(values: Any, name: str) -> Any:
 
     given = np.asarray(values)
     if given.dtype.kind == "O" and all(whole(n) is not None for n in given.flat):
+        if max(map(int, given.flat)) > sys.float_info.max:
+            raise ValueError(f"{name} is larger than floats can be; .at(…) is exact at any size")
         given = given.astype(float)  # integers from 2⁶⁴ on
     if given.dtype.kind not in "iuf":
         raise TypeError(f"{name} must be numbers, not {shown(values)}")
@@ -581,7 +584,11 @@ def _evaluate(function: Callable[..., Any], sizes: Sequence[Any]) -> list[Any]:
     import numpy as np
 
     shape = np.shape(sizes[0]) if sizes else ()
-    return [np.broadcast_to(np.asarray(value, dtype=float), shape) for value in function(*sizes)]
+    with np.errstate(over="ignore", invalid="ignore"):
+        found = [np.broadcast_to(np.asarray(value, dtype=float), shape) for value in function(*sizes)]
+    if not all(np.isfinite(values).all() for values in found):
+        raise ValueError("at these sizes the numbers are larger than floats can be; .at(…) is exact at any size")
+    return found
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,7 +15,7 @@ from array_api_compat import array_namespace, device
 
 from .masks import Causal
 from .names import choose, shown
-from .sizes import BITS, LIBRARY_NAMES, as_exact, same_size, size
+from .sizes import BITS, LIBRARY_NAMES, as_exact, check_shape, same_size, size
 from .tensor import (
     Step,
     Tensor,
@@ -103,8 +103,8 @@ def flip(x: Any, axis: int) -> Any:
     """
     if not tracing("flip", x):
         return array_namespace(x).flip(x, axis=axis)
-    axis_of(x, axis)
-    return x.view(x.shape, ".flip")
+    from_end, view = axis_of(x, axis) - x.ndim, x.view(x.shape, ".flip")
+    return view if from_end < -2 else view.turned(f"flip({from_end})")
 
 
 @fuse
@@ -167,9 +167,10 @@ def windows(x: Any, length: Any, stride: Any, start: Any = 0, count: Any = None)
 def _windows(x: Any, length: Any, stride: Any, start: Any, count: Any, along: str) -> Any:
     """Windows over the last dimension but one, which is called `along` in errors."""
     n = x.shape[-2]
-    fit = sympy.floor((n - as_exact(start, "the start of windows") - length) / sympy.sympify(stride)) + 1
+    long, apart = size(length, "the length of windows"), size(stride, "the stride of windows")
+    fit = sympy.floor((n - as_exact(start, "the start of windows") - long) / apart) + 1
     count = size(fit if count is None else count, f"the number of windows of {length} in {n} {along} from {start} on")
-    if (size(length, "the length of windows") - size(stride, "their stride")).is_negative:
+    if (long - apart).is_negative:
         raise ValueError(f"windows of length {length} that begin every {stride} {along} leave {along} out")
     if tracing("windows", x):
         shape = (*x.shape[:-2], count, length, x.shape[-1])
@@ -200,6 +201,7 @@ def take(x: Any, indices: Any, distinct: Any = None) -> Any:
     >>> take(Tensor("E", (32000, h)), Tensor("tokens", 100, "int64"), distinct=80).step.loads
     160*h + 800
     """
+    _refuse_masked("take", x)
     lead = x.shape[:-2]
     given = tuple(indices.shape[: len(lead)])
     alike = all(map(same_size, map(sympy.sympify, given), map(sympy.sympify, lead)))
@@ -216,6 +218,13 @@ def take(x: Any, indices: Any, distinct: Any = None) -> Any:
         return result_of("take", (x, indices), shape, 0, reads=[indices.array, rows], dtype=x.dtype, sizes=room)
     gather = _each_row if distinct is None else _each_row_once
     return gather(x, indices.reshape(*lead, -1, 1)).reshape(*indices.shape, x.shape[-1])
+
+
+def _refuse_masked(operation: str, *arrays: Any) -> None:
+    """Raises TypeError for masked scores, of whose rows only some elements are in memory."""
+    for x in arrays:
+        if getattr(x, "visible", None) is not None:
+            raise TypeError(f"{operation} takes arrays without a mask, and not the masked scores {x}")
 
 
 def _distinct_rows(distinct: Any, rows: Any, asked: Any) -> tuple[sympy.Expr, tuple[Any, ...]]:
@@ -274,6 +283,8 @@ def top(x: Any, n: Any) -> Any:
     >>> top(Tensor("x", (3, 100)), 16)
     top(x, 16): int64 (3, 16)
     """
+    if len(x.shape) < 1:
+        raise ValueError("top: a single number has no largest elements")
     if (x.shape[-1] - size(n, "top: the number")).is_negative:
         raise ValueError(f"top: {n} is more than the {x.shape[-1]} elements of a row of {tuple(x.shape)}")
     if not tracing("top", x):
@@ -294,6 +305,7 @@ def store(x: Any, into: Any) -> Any:
     same_rows = (*x.shape[:-2], *x.shape[-1:]) == (*into.shape[:-2], *into.shape[-1:]) and len(x.shape) > 1
     if not same_rows or sympy.sympify(into.shape[-2] - x.shape[-2]).is_extended_negative:
         raise ValueError(f"store: {tuple(x.shape)} does not fit into {tuple(into.shape)}")
+    _refuse_masked("store", x, into)
     part = into[..., into.shape[-2] - x.shape[-2] :, :]
     if tracing("store", x, into):
         zero, sizes = sympy.Integer(0), frozenset((*x.shape, *into.shape, into.shape[-2] - x.shape[-2] + 1))
@@ -340,7 +352,9 @@ def softmax(x: Any, axis: int = -1, sinks: Any = None) -> Any:
     e = exp(lowered(x, most))
     total = sum(e, axis, keepdims=True)
     if sinks is not None:
+        rows = tuple(total.shape)
         total = total + exp(lowered(sinks, most))
+        check_shape("softmax: a sum for each row, with these sinks,", tuple(total.shape), rows)
     return e / total
 
 

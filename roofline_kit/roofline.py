@@ -40,6 +40,8 @@ class Roofline:
     limits: tuple[str, ...] = ("compute", "memory")
 
     def __post_init__(self) -> None:
+        if not isinstance(self.limits, (str, tuple, list)):
+            raise TypeError(f"limits are resources in a tuple, as in ('compute', 'memory'), not {shown(self.limits)}")
         given = (self.limits,) if isinstance(self.limits, str) else tuple(self.limits)
         limits = tuple(choose("resource", name, RESOURCES) for name in given)
         if not limits or len(set(limits)) < len(limits):
@@ -96,7 +98,10 @@ class Roofline:
         import numpy as np
 
         given = np.asarray(intensity)
-        values = given.astype(float) if given.dtype.kind in "iufO" else np.array(np.nan)  # SymPy's numbers are objects
+        try:
+            values = given.astype(float) if given.dtype.kind in "iufO" else np.array(np.nan)  # SymPy's are objects
+        except TypeError:  # a formula with open sizes
+            values = np.array(np.nan)
         if not np.all(values >= 0):
             wanted = "a number of FLOPs per byte, 0 or more"
             raise ValueError(f"an arithmetic intensity is {wanted}, not {shown(intensity)}")

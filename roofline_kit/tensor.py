@@ -35,7 +35,7 @@ from array_api_compat import array_namespace, device
 
 from .masks import Causal
 from .names import check_function, choose, shown
-from .sizes import BITS, as_exact, bits_of, bytes_of, check_shape, same_size, shortened, size
+from .sizes import BITS, as_exact, bits_of, bytes_of, check_shape, same_size, shortened, size, whole
 
 ROLES = ("weight", "cache", "activation")
 """What an array is to an algorithm: weights stay from call to call, a cache grows, and all else is an activation."""
@@ -98,6 +98,7 @@ class Tensor(Notation):
     base : for a view, the array in memory that it looks at; None for an array of its own.
     visible : of masked scores, how many of the last two dimensions' elements exist; None where all do. What is
         expected of many choices at random is a fraction, kept to 128 binary digits.
+    pattern : of masked scores, which elements exist: the mask, and how views turned it; None where that is not known.
     whole, cut : for a part of an array, that array, and which part.
     role : "weight", "cache" or "activation"; of a view or a part, its root's. What is computed has the dtype of the
         activations: weights and caches may be stored in another one, and are widened on the way.
@@ -119,6 +120,7 @@ class Tensor(Notation):
     whole: Tensor | None = None
     cut: Any = None
     role: str = "activation"
+    pattern: tuple[Any, ...] | None = None
     _made_by: ClassVar[Step | None] = None  # no field, or whoever walks over the fields of a step walks in a circle
     _repeats: ClassVar[Tensor | None] = None  # of a view in which something stands many times, that
 
@@ -188,7 +190,15 @@ class Tensor(Notation):
         in_a_line = self.visible is not None and len(shape) == 1  # of those that exist
         if self.visible is not None and not in_a_line:
             check_shape(f"a view of the masked scores {self}: its rows and columns", tuple(shape[-2:]), self.shape[-2:])
-        return Tensor(self.name + suffix, shape, self.dtype, self.array, None if in_a_line else self.visible)
+        visible, pattern = (None, None) if in_a_line else (self.visible, self.pattern)
+        return Tensor(self.name + suffix, shape, self.dtype, self.array, visible, pattern=pattern)
+
+    def turned(self, how: str) -> Tensor:
+        """The same view, which of masked scores turned which of them exist; twice the same way turns it back."""
+        before = self.pattern
+        if before is None:
+            return self
+        return replace(self, pattern=before[:-1] if before[-1] == how else (*before, how))
 
     def repeated(self, shape: tuple[Any, ...]) -> Tensor:
         """A view in a larger shape of as many dimensions, in which it stands many times where its own size is 1."""
@@ -211,14 +221,18 @@ class Tensor(Notation):
         back = self.name == self.array.name + ".T"
         *lead, rows, columns = self.shape
         name = self.array.name if back else self.name + ".T"
-        return Tensor(name, (*lead, columns, rows), self.dtype, self.array, self.visible)
+        view = Tensor(name, (*lead, columns, rows), self.dtype, self.array, self.visible, pattern=self.pattern)
+        return view.turned("T")
 
     def swapaxes(self, a: int, b: int) -> Tensor:
         """Dimensions `a` and `b` swapped, a free view."""
         order = list(self.shape)
         a, b = (axis_of(self, axis) for axis in (a, b))
         order[a], order[b] = order[b], order[a]
-        return self.view(tuple(order))
+        view, (first, last) = self.view(tuple(order)), sorted((a - self.ndim, b - self.ndim))
+        if last < -2 or first == last:  # of heads, which are masked alike
+            return view
+        return view.turned("T" if first == -2 else f"swapaxes({first}, {last})")
 
     def reshape(self, *shape: Any) -> Tensor:
         """The same elements in another shape (one size may be -1), a free view: this splits heads.
@@ -275,7 +289,7 @@ class Tensor(Notation):
             cuts = zip(self._repeats.shape, bounds, strict=True)
             return self._repeats[tuple(slice(0, 1) if n == 1 else slice(*ends) for n, ends in cuts)].repeated(shape)
         cut = (self.cut if self.base is None else self, *bounds)
-        return Tensor(name, shape, self.dtype, visible=self.visible, whole=self.root, cut=cut)
+        return Tensor(name, shape, self.dtype, None, self.visible, self.root, cut, pattern=self.pattern)
 
     @property
     def within(self) -> list[sympy.Expr]:
@@ -518,16 +532,19 @@ def note_step(step: Step) -> None:
 
 def result_of(
     operation: str, operands: tuple[Any, ...], shape: Any, flops: Any, *, matmul_flops: Any = 0, special: Any = 0,
-    dtype: str = "", visible: Any = None, reads: Sequence[Tensor] = (), sizes: Iterable[Any] = (),
+    dtype: str = "", visible: Any = None, pattern: Any = None, reads: Sequence[Tensor] = (), sizes: Iterable[Any] = (),
 ) -> Tensor:  # fmt: skip
     """The result of one step, recorded in the trace that is in progress.
 
-    matmul_flops, special : of the step. dtype, visible : of the result; the widest of the operands' unless given.
+    matmul_flops, special : of the step. dtype, visible, pattern : of the result; the widest of the operands' dtypes and
+    the pattern of the masked one unless given.
     reads : what it reads, where these are not the operands. sizes : what must be positive besides the shapes.
     """
     inputs = [x for x in operands if isinstance(x, Tensor)]
+    if visible is not None and pattern is None:
+        pattern = next((x.pattern for x in inputs if x.pattern is not None), None)
     name = notation(operation, [x.written if isinstance(x, Tensor) else str(x) for x in operands])
-    out = Tensor(name, shape, dtype or _common_dtype(operation, inputs), visible=visible)
+    out = Tensor(name, shape, dtype or _common_dtype(operation, inputs), visible=visible, pattern=pattern)
     for x in inputs:
         if x.step and not any(x.root is result.root for result in x.step.writes):
             raise ValueError(f"{x} was never stored: the fused {x.step.name} must return it")
@@ -640,9 +657,12 @@ def _fuse_steps(f: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, 
     operands = tuple(x for x in leaves((args, kwargs)) if isinstance(x, Tensor))
     name = notation(operation, [x.written for x in operands])
 
-    # By the array they are (a view of): what is returned twice is written once.
+    # By the array or part that they are (a view of): what is returned twice is written once.
     made_here = [x.array for x in leaves(out) if isinstance(x, Tensor) and id(x.root) in on_chip]
-    results = {id(x): Tensor(name, x.shape, x.dtype, visible=x.visible) for x in _distinct(made_here)}
+    results = {
+        (id(x.root), x.cut): Tensor(name, x.shape, x.dtype, visible=x.visible, pattern=x.pattern)
+        for x in _distinct(made_here)
+    }
     counted = {part: sympy.Add(*(getattr(step, part) for step in steps)) for part in COUNTED}
     sizes = frozenset[sympy.Expr]().union(*(step.sizes for step in steps))
     whole = Step(operation, operands, read, tuple(results.values()), sizes=sizes, **counted)
@@ -651,12 +671,14 @@ def _fuse_steps(f: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, 
     note_step(whole)
 
     def stored(x: Any) -> Any:
-        if not isinstance(x, Tensor) or id(x.array) not in results:
+        if not isinstance(x, Tensor) or id(x.root) not in on_chip:
             return x
         if x._repeats is not None:
             return stored(x._repeats).repeated(x.shape)
-        array = results[id(x.array)]
-        return array if x.base is None else array.view(x.shape, x.name[len(x.array.name) :])
+        array = results.get((id(x.root), x.array.cut))
+        if array is None:  # a part of what is stored as a whole
+            array = replace(x.array, name=name + x.array.name[len(x.root.name) :], whole=results[id(x.root), None])
+        return array if x.base is None else replace(x, name=array.name + x.name[len(x.array.name) :], base=array)
 
     return replace_leaves(out, stored)
 
@@ -681,11 +703,15 @@ def tiled(f: Callable[..., Any], rows: Any) -> Callable[..., Any]:
 
     @primitive
     def by_tiles(x: Any, *others: Any) -> Any:
+        if len(x.shape) < 2:
+            raise ValueError(f"tiled goes over rows, and {tuple(x.shape)} has none; reshape(-1, 1) makes rows")
         n = x.shape[-2]
         if not tracing("tiled", x, *others):
             tiles = [f(x[..., i : i + int(rows), :], *others) for i in range(0, n, int(rows))]
             return array_namespace(*tiles).concat(tiles, axis=-2)
         times = size(n / rows, f"the number of tiles of {rows} rows in {x}")
+        if times == 1:
+            return f(x, *others)
         out, steps = record(f, x[..., :rows, :], *others)
         if getattr(out, "shape", ())[-2:-1] != (rows,) or out.visible is not None:
             raise ValueError(f"tiled: the result must have a row for each of the {rows} rows of a tile, not be {out}")
@@ -713,9 +739,10 @@ def tracing(operation: str, *operands: Any) -> bool:
 
 def axis_of(x: Tensor, axis: Any) -> int:
     """`axis` of `x` counted from the front."""
-    if not isinstance(axis, int) or not -x.ndim <= axis < x.ndim:
+    number = whole(axis)
+    if number is None or not -x.ndim <= number < x.ndim:
         raise ValueError(f"axis {axis!r} does not exist in {x}")
-    return axis % x.ndim
+    return number % x.ndim
 
 
 def _broadcast(operation: str, inputs: list[Tensor], shapes: list[tuple[Any, ...]]) -> tuple[Any, ...]:
@@ -739,6 +766,7 @@ def elementwise(operation: str, *operands: Any, flops: int = 1) -> Any:
     inputs = [x for x in operands if isinstance(x, Tensor)]
     shape = _broadcast(operation, inputs, [x.shape for x in inputs])
     masks = [x.visible for x in inputs if x.visible is not None]
+    patterns = {x.pattern for x in inputs if x.pattern is not None}
     for x in inputs:
         one_line = x.visible is None and (x.ndim < 2 or 1 in x.shape[-2:])
         if masks and x.visible != masks[0] and not one_line:
@@ -747,6 +775,8 @@ def elementwise(operation: str, *operands: Any, flops: int = 1) -> Any:
             )
         if x.visible is not None:
             check_shape(f"{operation}: the masked scores {x} among {shape}", x.shape[-2:], shape[-2:])
+    if len(patterns) > 1:
+        raise ValueError(f"{operation}: {' and '.join(map(str, inputs))} are masked differently")
     visible = masks[0] if masks else None
     elements = _elements(shape, visible)
     special = elements if operation in SPECIAL else 0
@@ -800,10 +830,11 @@ def matmul(a: Any, b: Any, mask: Causal | None = None) -> Any:
     if b.visible is not None or (a.visible is not None and mask is not None):
         raise ValueError(f"matmul: masked scores such as {b if b.visible is not None else a} stand on the left, once")
     visible, context = mask.counts(a.shape[-2], b.shape[-1]) if mask else (None, ())
+    pattern = (mask,) if mask else None
     flops = 2 * inner * _elements(shape, visible)
-    if a.array.visible is not None:  # of masked scores, also transposed, each element that exists meets each column
-        flops = 2 * a.array.size * sympy.Mul(*lead, *cols) / sympy.Mul(*a.shape[:-2])
-    return result_of("@", (a, b), shape, flops, matmul_flops=flops, visible=visible, sizes=context)
+    if a.visible is not None:  # of masked scores, also transposed, each element that exists meets each column
+        flops = 2 * a.size * sympy.Mul(*lead, *cols) / sympy.Mul(*a.shape[:-2])
+    return result_of("@", (a, b), shape, flops, matmul_flops=flops, visible=visible, pattern=pattern, sizes=context)
 
 
 @fuse
@@ -824,5 +855,5 @@ def mean(x: Any, axis: int | None = -1, keepdims: bool = False) -> Any:
     >>> mean(Tensor("x", (N, h))).step.flops
     N*h + N
     """
-    count = math.prod(x.shape) if axis is None else x.shape[axis]
-    return reduction("sum", x, axis, keepdims) / count
+    total = reduction("sum", x, axis, keepdims)
+    return total / (math.prod(x.shape) if axis is None else x.shape[axis])

@@ -77,8 +77,8 @@ class Machine:
       never left the chip: it is neither stored nor loaded.
     * Views are other ways to walk over the same addresses: they do nothing. A slice is a view too. Where a
       window sticks out of its array, there are zeros of the program, which are loaded from nowhere.
-    * What a mask hides is no number: it is not computed, not stored, and skipped by what comes next. Only
-      through a view (a transpose, say) it is a zero like any other.
+    * What a mask hides is no number: it is not computed, not stored, and skipped by what comes next, also
+      through a view. Only a window sees zeros there.
     * A gather loads a row for each of its indices, also where two of them are equal: queries that choose
       the same block do not share it, unless it says that they do. What the step has on chip is not loaded.
       To find the n largest of a row, each number is looked at once.
@@ -246,22 +246,17 @@ class Array:
         """The same addresses in another order."""
         return type(self)(self.machine, places.shape, [self.cells[i] for i in places.flat])
 
-    def _view(self, places: np.ndarray) -> Array:
-        view = self._walk(places)
-        view.cells = [cell or constant(0.0) for cell in view.cells]
-        return view
-
     def reshape(self, *shape: Any) -> Array:
         wanted = shape[0] if isinstance(shape[0], tuple) else shape
-        return self._view(self._places().reshape([int(n) for n in wanted]))
+        return self._walk(self._places().reshape([int(n) for n in wanted]))
 
     def swapaxes(self, a: int, b: int) -> Array:
-        return self._view(self._places().swapaxes(a, b))
+        return self._walk(self._places().swapaxes(a, b))
 
     mT = T = property(lambda self: self.swapaxes(-1, -2))
 
     def __getitem__(self, index: Any) -> Array:
-        return self._view(self._places()[index])
+        return self._walk(self._places()[index])
 
     def __setitem__(self, index: Any, new: Array) -> None:
         """A step that writes into memory: what it stores are the cells of the part."""
@@ -306,7 +301,7 @@ def choose(where: np.ndarray, one: Any, other: Any) -> Array:
     machine = next(x.machine for x in (one, other) if isinstance(x, Array))
     cells = []
     for x in (one, other):
-        kept = [*map(constant, x.flat)] if isinstance(x, np.ndarray) else x.cells
+        kept = [*map(constant, x.flat)] if isinstance(x, np.ndarray) else [cell or constant(0.0) for cell in x.cells]
         places = np.arange(len(kept)).reshape(x.shape)
         cells.append([kept[i] for i in np.broadcast_to(places, np.broadcast_shapes(one.shape, other.shape)).flat])
     shape = np.broadcast_shapes(one.shape, other.shape)
@@ -330,7 +325,7 @@ def concatenate(arrays: list[Array], axis: int) -> Array:
     cells = [cell for x in arrays for cell in x.cells]
     starts = np.cumsum([0, *(len(x.cells) for x in arrays)])
     places = np.concat([start + x._places() for start, x in zip(starts, arrays, strict=False)], axis)
-    return Array(arrays[0].machine, (len(cells),), cells)._view(places)
+    return Array(arrays[0].machine, (len(cells),), cells)._walk(places)
 
 
 def joined(arrays: tuple[Array, ...], axis: int = 0) -> Array:
@@ -448,11 +443,11 @@ class Namespace:
     exp, sqrt, tanh = (staticmethod(lambda x, f=f: x.apply(f, x)) for f in (exp, sqrt, tanh))
     sum, max = staticmethod(reduction(add_up)), staticmethod(reduction(largest))
     argsort = staticmethod(lambda x, axis, descending, stable: Ranking(x))
-    take = staticmethod(lambda x, rows, axis: x._view(x._places().take(rows, axis)))  # the program says which
+    take = staticmethod(lambda x, rows, axis: x._walk(x._places().take(rows, axis)))  # the program says which
     take_along_axis, where, flip = (
         staticmethod(gather),
         staticmethod(choose),
-        staticmethod(lambda x, axis: x._view(np.flip(x._places(), axis))),
+        staticmethod(lambda x, axis: x._walk(np.flip(x._places(), axis))),
     )
     asarray, arange = staticmethod(np.asarray), staticmethod(np.arange)
     clip = staticmethod(lambda x, low, high: x.apply(lambda y: y.apply(lambda z: min(max(z, low), high), y), x))
@@ -460,7 +455,7 @@ class Namespace:
     full_like = staticmethod(lambda x, value: np.full(x.shape, value))
     concat = staticmethod(concatenate)
     sign = staticmethod(lambda x: x.apply(lambda y: y.apply(lambda z: (z > 0) - (z < 0), y), x))
-    broadcast_to = staticmethod(lambda x, shape: x._view(np.broadcast_to(x._places(), shape)))
+    broadcast_to = staticmethod(lambda x, shape: x._walk(np.broadcast_to(x._places(), shape)))
     astype = staticmethod(lambda x, dtype: x)
     isdtype = staticmethod(lambda dtype, kind: dtype is float and kind == "real floating")
 

@@ -18,6 +18,7 @@ x = rk.Tensor("x", (N, h))
 ATTENTION = rk.trace(rk.attention, *rk.tensors("Q K V", (N, h)))
 A10 = rk.roofline("A10")
 MASKED = rk.matmul(rk.Tensor("Q", (6, 4)), rk.Tensor("K", (6, 4)).T, rk.Causal())
+FOUR = rk.tensors("A B", (4, 4))
 Say = tuple[type[Exception], Callable[[], Any], tuple[str, ...]]
 
 
@@ -265,6 +266,40 @@ indices = rk.Tensor("i", (3, 2), "int64")
             lambda: WEIGHTS * rk.matmul(q, y.mT, rk.Causal(window=2)),
             ("*", "masked scores"),
         ),
+        "masked scores plus their transpose": (ValueError, lambda: MASKED + MASKED.T, ("masked differently",)),
+        "masked scores times themselves in reverse": (
+            ValueError,
+            lambda: rk.exp(MASKED) * rk.flip(MASKED, -1),
+            ("masked differently",),
+        ),
+        "as many masked scores as others that are elsewhere": (  # 7 of 16
+            ValueError,
+            lambda: (
+                rk.matmul(FOUR[0], FOUR[1].T, rk.Causal(window=2)) + rk.matmul(FOUR[0], FOUR[1].T, rk.Causal(chunk=3))
+            ),
+            ("+", "masked differently"),
+        ),
+        "masked scores to store": (TypeError, lambda: rk.store(MASKED, into=rk.Tensor("S", (9, 6))), ("store", "mask")),
+        "rows of masked scores": (
+            TypeError,
+            lambda: rk.take(MASKED, rk.Tensor("i", 3, "int64")),
+            ("take", "without a mask"),
+        ),
+        "a sink for each key": (
+            ValueError,
+            lambda: rk.softmax(q @ y.mT, sinks=rk.Tensor("s", 10)),
+            ("sinks", "(5, 10)", "(5, 1)"),
+        ),
+        "a sink for each key of arrays": (
+            ValueError,
+            lambda: rk.softmax(np.ones((5, 10)), sinks=np.ones(10)),
+            ("sinks", "(5, 10)", "(5, 1)"),
+        ),
+        "sinks of more heads than there are": (
+            ValueError,
+            lambda: rk.softmax(q @ y.mT, sinks=rk.Tensor("s", (8, 1, 1))),
+            ("sinks", "(8, 5, 1)", "(5, 1)"),
+        ),
         "a sum over columns of masked scores": (
             ValueError,
             lambda: rk.sum(WEIGHTS, axis=0),
@@ -341,6 +376,17 @@ indices = rk.Tensor("i", (3, 2), "int64")
             lambda: rk.windows(y, (3, 5), 1),
             ("windows of 5 in 4 columns from 0 on is 0", "positive integer"),
         ),
+        "an intensity that depends on a size": (ValueError, lambda: A10.attainable(N / 4), ("number", "not N/4")),
+        "limits that are none": (TypeError, lambda: rk.roofline("A10", limits=None), ("('compute', 'memory')", "None")),
+        "names of sizes in a list": (ValueError, lambda: ATTENTION.compile(["N"], h=4), ("by its name", "['N']")),
+        "a size beyond floats": (ValueError, lambda: ATTENTION.compile("N", h=4)([10**400]), ("N", "floats", ".at(")),
+        "a cost beyond floats": (ValueError, lambda: ATTENTION.compile("N", h=4)([1e200]), ("floats", ".at(")),
+        "windows that do not move": (ValueError, lambda: rk.windows(y, 2, 0), ("stride of windows is 0",)),
+        "a mean along a dimension that is not there": (ValueError, lambda: rk.mean(y, axis=2), ("axis 2", "y: fp16")),
+        "layer norm of a number": (ValueError, lambda: rk.layer_norm(rk.Tensor("x", ())), ("axis -1", "x: fp16 ()")),
+        "True for an axis": (ValueError, lambda: rk.sum(y, True), ("axis True",)),
+        "the largest of a number": (ValueError, lambda: rk.top(rk.Tensor("x", ()), 1), ("top", "single number")),
+        "tiles of a vector": (ValueError, lambda: rk.tiled(rk.exp, 2)(rk.Tensor("v", 4)), ("(4,)", "reshape(-1, 1)")),
         "windows that leave columns out": (ValueError, lambda: rk.windows(y, (2, 2), (1, 3)), ("every 3 columns",)),
         "one array to concatenate": (TypeError, lambda: rk.concatenate(y), ("rk.concatenate((a, b))", "y: fp16")),
         "nothing to concatenate": (TypeError, lambda: rk.concatenate(()), ("rk.concatenate((a, b))", "not ()")),

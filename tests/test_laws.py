@@ -33,7 +33,7 @@ from algorithms import (
     totals,
     traced,
 )
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from needed import installed
 
@@ -96,6 +96,41 @@ def test_a_fused_step_stores_a_result_once_that_is_returned_twice() -> None:
     assert rk.trace(rk.fuse(twice), x).stores == x.nbytes
 
 
+def test_a_fused_step_may_return_an_array_and_its_parts() -> None:
+    def parts(x: Any) -> Any:
+        y = rk.exp(x)
+        return y, y[1:], y[1:].T, y[:1]
+
+    whole, *cut = rk.fuse(parts)(rk.Tensor("x", (5, 3)))
+    assert whole.step.stores == whole.nbytes and all(x.step is whole.step for x in cut)
+    assert [rk.exp(x).step.loads for x in (whole, *cut)] == [30, 24, 24, 6]
+
+
+def test_a_fused_step_may_return_the_same_part_twice() -> None:
+    def twice(x: Any) -> Any:
+        y = rk.exp(x)
+        return y[1:], y[1:]
+
+    x, y = rk.fuse(twice)(rk.Tensor("x", (5, 3)))
+    assert x is y and x.step.stores == 24 and (x + y).step.loads == 24
+
+
+def test_a_fused_step_may_return_a_view_of_masked_scores() -> None:
+    Q, K = rk.Tensor("Q", (3, 2)), rk.Tensor("K", (5, 2))
+    fused = rk.fuse(lambda Q, K, view: view(rk.matmul(Q, K.T, rk.Causal())))
+    transposed, cut = fused(Q, K, lambda S: S.T), fused(Q, K, lambda S: rk.windows(S, 2, 1))
+    assert transposed.step.stores == cut.step.stores == 2 * (3 + 4 + 5)
+    assert (rk.exp(transposed).step.flops, rk.exp(cut).step.flops) == (12, 2 * 2 * 5)
+
+
+def test_one_tile_is_the_function_itself_in_a_fused_step_too() -> None:
+    x = rk.Tensor("x", (4, 3))
+    one = rk.fuse(lambda x: rk.tiled(rk.exp, 4)(x) + 1)(x)
+    assert totals(one.step) == totals(rk.fuse(lambda x: rk.exp(x) + 1)(x).step)
+    assert rk.fuse(lambda x: rk.tiled(rk.exp, 4)(x))(x).step.stores == 24
+    assert rk.tiled(rk.exp, 4)(x).step.flops == 12
+
+
 def test_a_fused_step_moves_neither_intermediates_nor_inputs_that_it_returns_nor_views() -> None:
     x = rk.Tensor("x", rk.symbols("N h"))
     cost = rk.trace(rk.fuse(lambda x: (rk.exp(rk.exp(x)), x, x.T)), x)
@@ -137,6 +172,80 @@ def test_a_view_of_masked_scores_has_the_elements_that_are_seen() -> None:
     for x in (of_heads, of_heads.mT, of_heads.reshape(2, 4, N, N), of_heads.reshape(2, -1, N, N), of_heads[:8]):
         assert sympy.expand(rk.exp(x).step.flops - 4 * N * (N + 1)) == 0
     assert sympy.expand(rk.exp(of_heads[:2]).step.loads - 2 * N * (N + 1)) == 0
+
+
+def test_masked_scores_meet_others_that_are_masked_alike() -> None:
+    def scores(lead: tuple[int, ...] = ()) -> Any:
+        return rk.matmul(rk.Tensor("Q", (*lead, 6, 4)), rk.Tensor("K", (*lead, 6, 4)).mT, rk.Causal())
+
+    one, other, heads = scores(), scores(), scores((2, 3))
+    turned = rk.exp(one.T) + other.swapaxes(0, 1), rk.flip(rk.flip(one, 0), 0) + rk.softmax(other).T.T
+    assert [x.step.flops for x in (one + other, *turned)] == [21] * 3
+    alike = heads + rk.flip(heads, 0).reshape(3, 2, 6, 6).swapaxes(0, 1), heads[:1] + heads[:1].mT.mT, heads + one
+    assert [x.step.flops for x in alike] == [21 * 6, 21 * 3, 21 * 6]
+
+
+def test_a_window_over_masked_scores_sees_zeros_where_there_are_none() -> None:
+    S = rk.matmul(rk.Tensor("Q", (4, 2)), rk.Tensor("K", (4, 2)).T, rk.Causal())
+    assert (rk.windows(S, 2, 1) @ rk.Tensor("V", (4, 3))).step.flops == 2 * (3 * 2) * 4 * 3
+
+
+# Of the scores of (A, B) heads. On arrays, views take what exists along: 1 for what is seen, and 0 for what is hidden.
+VIEWS = (
+    "x.mT", "x.swapaxes(0, 1)", "x.reshape(1, -1, *x.shape[-2:])", "rk.flip(x, 0)", "rk.flip(x, -1)", "rk.flip(x, -2)",
+    "x[:, :1]", "x[-1:]",
+)  # fmt: skip
+USES: dict[str, Any] = {  # the FLOPs of each, and how many elements the result has
+    "rk.exp(x)": lambda seen: (seen.sum(), seen.sum()),
+    "x * x": lambda seen: (seen.sum(), seen.sum()),
+    "rk.exp(x.reshape(-1))": lambda seen: (seen.sum(), seen.sum()),
+    "x / column": lambda seen: (seen.sum(), seen.sum()),
+    "x @ V": lambda seen: (2 * 3 * seen.sum(), seen[..., 0].size * 3),
+    "rk.sum(x)": lambda seen: (seen.sum(), seen[..., 0].size),
+    "rk.max(x, axis=0)": lambda seen: (seen.sum(), seen.any(axis=0).sum()),
+    "rk.softmax(x)": lambda seen: (3 * seen.sum(), seen.sum()),
+    "rk.exp(rk.windows(x, 2, 1))": lambda seen: (rk.windows(seen, 2, 1).size, rk.windows(seen, 2, 1).size),
+    "rk.windows(x, 2, 1) @ V": lambda seen: (6 * rk.windows(seen, 2, 1).size, 3 * rk.windows(seen, 2, 1)[..., 0].size),
+}  # a window sees zeros where nothing exists
+
+
+def _written(text: str) -> Any:
+    return eval(f"lambda x, column=None, V=None: {text}", {"rk": rk})
+
+
+@settings(max_examples=20)
+@given(
+    mask=st.builds(rk.Causal, window=st.none() | small) | st.builds(rk.Causal, chunk=small),
+    views=st.lists(st.sampled_from(VIEWS), max_size=4),
+    use=st.sampled_from(sorted(USES)), sizes=st.tuples(*[st.integers(1, 3)] * 3, st.integers(2, 5)), fuse=st.booleans(),
+)  # fmt: skip
+def test_views_and_parts_of_masked_scores_are_used_for_what_exists_of_them(
+    mask: rk.Causal, views: list[str], use: str, sizes: tuple[int, ...], fuse: bool
+) -> None:
+    """Traced at numbers, in symbols and compiled, and where a fused step returns the view."""
+
+    def viewed(x: Any) -> Any:
+        for text in views:
+            x = _written(text)(x)
+        return x
+
+    def steps(A: Any, B: Any, h: Any, N: Any) -> rk.Cost:
+        look = lambda Q, K: viewed(rk.matmul(Q, K.mT, mask))  # noqa: E731
+        x = (rk.fuse(look) if fuse else look)(*rk.tensors("Q K", (A, B, N, h)))
+        column, V = rk.Tensor("c", (N, 1)), rk.Tensor("V", (N, 3))
+        return rk.trace(_written(use), x, column, V)
+
+    names = dict(zip("ABhN", sizes, strict=True))
+    A, B, _, N = sizes
+    seen = viewed(np.tile(np.array(mask.seen(N, N)), (A, B, 1, 1)))
+    flops, stored = USES[use](seen)
+    loaded = seen.sum() + ("column" in use) * N + ("V" in use) * 3 * N
+    cost, formula = steps(*sizes), steps(*rk.symbols("A B h N"))
+    put, used = at(formula, names), [s.name for s in formula.symbols]
+    compiled = formula.compile(*used)(*(names[name] for name in used))
+    assert (cost.flops, cost.loads, cost.stores) == (flops, 2 * loaded, 2 * stored)
+    assert (put.flops, put.loads, put.stores) == (flops, 2 * loaded, 2 * stored)
+    assert (compiled.flops, compiled.bytes) == (flops, 2 * (loaded + stored))
 
 
 def test_before_its_first_block_is_complete_a_query_sees_nothing() -> None:
