@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import re
 from dataclasses import replace
@@ -179,3 +180,17 @@ def test_results_of_an_assignment_as_it_was_are_not_mixed_in(tmp_path: Path) -> 
         "what changes no result needs no run"
     )
     assert table(tmp_path / "grades.csv")["ada"]["points"] == "4.5"
+
+
+@pytest.mark.parametrize("delimiter", [",", ";"])
+def test_no_table_has_a_formula_of_a_students_wherever_a_spreadsheet_sees_a_cell_begin(
+    delimiter: str, tmp_path: Path
+) -> None:
+    names = ("=1+1", "a;=1+1;b", "a; @SUM(A1);b", "\uff1d1+1", "-1", "ada")
+    stored(tmp_path, *[of(GRADED, name, {"flops": 3}, f"{name}.txt is a notebook;=1+1;") for name in names])
+    report.write_all(GRADED, tmp_path)
+    for file in ("grades.csv", "canvas.csv"):
+        with (tmp_path / file).open(encoding="utf-8", newline="") as text:
+            cells = [cell.strip() for row in csv.reader(text, delimiter=delimiter) for cell in row]
+        assert not [cell for cell in cells if cell.startswith(("=", "+", "-", "@", "\uff1d"))]
+    assert {*table(tmp_path / "grades.csv")} == {"'=1+1", "a;'=1+1;b", "a;' @SUM(A1);b", "'\uff1d1+1", "'-1", "ada"}

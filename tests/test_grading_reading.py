@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import re
+import time
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -209,6 +211,7 @@ DEEP = (
     "(" * 9000, "-" * 9000 + "1", "not " * 4000 + "1", "x" + "()" * 5000, "a" + "+a" * 5000, "[" * 9000, "a.b" * 5000,
     "lambda:" * 2000 + "1", "f'{" * 3000, "a=" * 5000 + "1", "\0", "\ud800", "x = '\\d'", "%%time\nx = 1", "!ls\nx = 1",
     "x?", "return 1", "await x", "nonlocal x", "global x; x = 1", "from os import *", "del x", "x: int", "*a, = b",
+    "x = 0x" + "f" * 9000, "x = 0b" + "1" * 18_000, "x = y = " + "-" * 900 + "1",
 )  # fmt: skip
 
 
@@ -231,10 +234,23 @@ def test_no_text_ends_or_warns_who_reads_it(text: str) -> None:
         ("%matplotlib inline\na = [b for b in c]", "a", "c"),
         ("def f():\n    def g():\n        return h\n    return g", "f", "h"),
         ("a = (", "", ""),
+        ("a = 0x" + "f" * 9000, "a", ""),
     ],
 )
 def test_names_of_a_text(text: str, binds: str, needs: str) -> None:
     assert (set(source.bound(text)), source.used(text)) == (set(binds.split()), set(needs.split()))
+
+
+def test_thousands_of_names_cost_no_minutes_and_few_of_them_are_told() -> None:
+    """What is done with a text before and after it runs is on no student's clock: it has to be little."""
+    names = ["".join(name) for name in itertools.islice(itertools.permutations("abcdefg"), 2200)]
+    answer = "\n".join(["even_context = 1", "=".join(names[:1100]) + "=1", *names[1100:]])
+    added = "=".join(f"a{number:x}" for number in range(18_000)) + "=1"
+    began = time.monotonic()
+    assert len(matching.told("users", {**SOLVED, "users": answer}, {}, HW1)) == matching.FEW
+    assert len(matching.told("users", {**SOLVED, "users": "a" * 9000 + "\n" + "a" * 8999 + "b = 1"}, {}, HW1)) == 2
+    assert len(source.bound(added)) == 18_000
+    assert time.monotonic() - began < 20, "and it was hours"
 
 
 @pytest.mark.parametrize("alias", ["", " as put"])

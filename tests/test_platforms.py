@@ -10,9 +10,12 @@ import signal
 import stat
 import subprocess
 import sys
+import tempfile
 import zipfile
 from collections.abc import Iterable
+from contextlib import ExitStack
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -21,7 +24,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_assignments import ROOT
 
-from roofline_kit.grading import archive, handed_in, platforms
+from roofline_kit.grading import archive, handed_in, platforms, sandbox
 from roofline_kit.grading.handed_in import Entry
 
 NOTEBOOK = b'{"cells": []}'
@@ -292,6 +295,21 @@ def test_what_was_unpacked_is_gone_after_the_run_that_comes_after_one_that_was_k
         words = [sys.executable, "-c", program, path, f"{number}"]
         subprocess.run(words, env={**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": str(tmp_path / "tmp")})
         assert len([*(tmp_path / "tmp").iterdir()]) == left
+
+
+def test_a_grader_on_another_node_that_shares_the_temporary_folder_keeps_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    node = os.uname()
+    with ExitStack() as busy:
+        with monkeypatch.context() as there:
+            there.setattr(os, "uname", lambda: SimpleNamespace(nodename=f"not-{node.nodename}"))
+            there.setattr(os, "getpid", lambda: 2**22 + 1)  # larger than any process here
+            folder = busy.enter_context(sandbox.workplace())
+        tempfile.tempdir = str(tmp_path)
+        with sandbox.workplace():
+            assert folder.is_dir()
 
 
 def locked(path: Path, but: int = 0) -> Path:

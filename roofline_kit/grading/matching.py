@@ -15,7 +15,8 @@ from .source import bound, is_python, unbound, used
 LONGEST = 20_000  # characters of an answer
 ADDED = 100_000  # characters of all cells that were added; to look at one of them can take a second
 READINGS = 6  # of a file are graded
-FEW = 8  # cells are named by their numbers
+FEW = 8  # cells are named by their numbers, and so many names of an answer are told to its student
+NAME, NAMES = 40, 400  # letters of a name, and names, among which the one that was meant is looked for
 
 
 @dataclass(eq=False)
@@ -252,15 +253,18 @@ def told(name: str, answers: Mapping[str, str], needs: Mapping[str, int], form: 
         else:
             sentences.append(f"{one} is not defined{_meant(one, own - bound(stub).keys(), '; did you mean it by {}?')}")
     framed = {other for text in form.frame.values() for other in bound(text)}
-    for one in missing(source, answers, form):
+    for one in missing(source, answers, form)[:FEW]:
         where = f" for the grader, which does not run cell {needs[one]}" if one in needs else ""
         sentences.append(f"{one} is used and is not defined{where or _meant(one, framed | own, '; did you mean {}?')}")
     return sentences
 
 
 def _meant(name: str, names: Iterable[str], how: str) -> str:
-    """A question for the name that is spelled almost as another one is, if there is one."""
-    near = get_close_matches(name, sorted(names), n=1, cutoff=0.75)
+    """A question for the name that is spelled almost as another one is, if there is one.
+
+    To compare a thousand names of strangers with as many would take minutes, and no clock of theirs runs.
+    """
+    near = get_close_matches(name, sorted(names)[:NAMES], n=1, cutoff=0.75) if len(name) <= NAME else []
     return how.format(near[0]) if near else ""
 
 

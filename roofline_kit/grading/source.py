@@ -47,11 +47,20 @@ def bound(source: str) -> dict[str, list[str]]:
     read = _read(source)
     try:
         for statement in read[0].body if read else ():
+            shape = _shape(statement)  # once: a statement can bind thousands of names
             for name in dict.fromkeys(_bound(statement)):
-                found.setdefault(name, []).append(ast.dump(statement))
+                found.setdefault(name, []).append(shape)
     except RecursionError:
         return {}
     return found
+
+
+def _shape(statement: ast.stmt) -> str:
+    """What a statement says, without its layout; "" if it is too deep for that, or has a number of too many digits."""
+    try:
+        return ast.dump(statement)
+    except UNREADABLE:
+        return ""
 
 
 def _bound(node: ast.AST) -> Iterator[str]:

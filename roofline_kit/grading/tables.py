@@ -87,6 +87,14 @@ def _csv(table: Table) -> str:
     return text.getvalue()
 
 
+# How a formula begins, in letters of full width, too. Where numbers have a comma, Excel begins a new cell at each ";".
+FORMULA = re.compile(r"(?:^|(?<=;))(?=[\s\ufeff]*[=+\-@＝＋－＠]|[\t\r])")
+
+
 def _plain(value: Any) -> Any:
-    """A value of a table; a spreadsheet must not take a student's words for a formula."""
-    return f"'{value}" if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r") else value
+    """A value of a table; a spreadsheet must not take a student's words for a formula.
+
+    >>> _plain("=1+1"), _plain("a;=1+1;b"), _plain("a=1"), _plain(-1)
+    ("'=1+1", "a;'=1+1;b", 'a=1', -1)
+    """
+    return FORMULA.sub("'", value) if isinstance(value, str) else value
