@@ -194,9 +194,9 @@ class Training(Cost):
 class Kept:
     """The arrays that are kept for a backward pass, each with how many there are of it.
 
-    always : what all parts share, and the inputs of checkpoints. until_reached : the others, which are gone when the
-    backward pass comes to the checkpoints. working : of each kind of layer that is a checkpoint, how many there are,
-    and the arrays of one, which are there while it is computed again.
+    always : what all parts share, the inputs of checkpoints, and what comes before these. until_reached : the others,
+    which are gone when the backward pass comes to the checkpoints. working : of each kind of layer that is a
+    checkpoint, how many there are, and the arrays of one, which are there while it is computed again.
     """
 
     always: tuple[tuple[Any, Tensor], ...] = ()
@@ -308,11 +308,14 @@ def _after(parameters: Any, widths: Widths, twice: Sequence[Tensor]) -> list[Cos
 
 def _kept(stages: Sequence[Stage]) -> Kept:
     """What all stages keep."""
-    together = {id(x): x for one in stages for x in one.plain.saved if x not in one.own(one.plain)}
+    both = [(stage, one) for stage in stages for one in (stage.plain, stage.checkpointed)]
+    together = {id(x): x for stage, one in both for x in one.saved if x not in stage.own(one)}
     always: list[tuple[Any, Tensor]] = [(1, x) for x in together.values()]
     for stage in stages:
         always += [(stage.again, x) for x in stage.own(stage.checkpointed) if stage.again != 0]
-    counts = ((stage, stage.count - stage.again) for stage in stages)
+    first = next((i for i, stage in enumerate(stages) if stage.again != 0), 0)
+    always += [(stage.count, x) for stage in stages[:first] for x in stage.own(stage.plain)]  # gone back through last
+    counts = ((stage, stage.count - stage.again) for stage in stages[first:])
     rest = [(count, x) for stage, count in counts if count != 0 for x in stage.own(stage.plain)]
     return Kept(tuple(always), tuple(rest), tuple((one.again, one.working) for one in stages if one.again != 0))
 

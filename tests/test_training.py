@@ -266,6 +266,16 @@ def test_checkpoints_keep_an_input_a_layer_and_one_layer_at_a_time() -> None:
     assert some.backward.matmul_flops - none.backward.matmul_flops == again / 3
 
 
+def test_what_checkpoints_are_computed_from_is_there_while_they_are() -> None:
+    """BLOOM: what its embedding's norm reads, which comes before all layers, and the bias of its scores."""
+    bloom = rk.Model("bloom", layers=3, hidden=64, heads=4, vocabulary=9, positions="alibi", embedding_norm=True)
+    alone, unbiased = replace(bloom, vocabulary=None), replace(bloom, vocabulary=None, positions="none")
+    whole, layers, plain = (m.training(2, 32, checkpoint="all").memory["activations"] for m in (bloom, alone, unbiased))
+    tokens, targets, embedded, bias = 2 * 32 * 8, 2 * 32 * 8, 2 * 32 * 64 * 2, 4 * 32 * 2
+    assert layers == plain + bias
+    assert whole == layers + tokens + targets + embedded
+
+
 @pytest.mark.parametrize("name", ["gemma-2-9b", "gpt-oss-20b", "deepseek-v2-lite", "llama-4-scout"])
 def test_checkpoints_of_layers_that_differ_are_those_of_the_first_ones(name: str) -> None:
     model = rk.model(name)
