@@ -66,14 +66,15 @@ def adam(
     step : from 1 on. stored : a dtype in which w is returned once more, last, for the products of the next step.
     Loshchilov and Hutter, arXiv 1711.05101; Kingma and Ba, arXiv 1412.6980.
 
-    Raises ValueError where the four have not the same shape, for a step below 1, and for betas that are not below 1.
+    Raises ValueError where the four have not the same shape, for a step below 1, and for betas that are not two numbers
+    below 1.
 
     >>> from roofline_kit import tensors, trace
     >>> trace(adam, *tensors("w g m v", 1000, "fp32")).flops
     15000
     """
-    if not step >= 1 or not all(0 <= beta < 1 for beta in betas):
-        raise ValueError(f"adam: step {step} must be 1 or more, and the betas {betas} at least 0 and below 1")
+    if not step >= 1 or len(betas) != 2 or not all(0 <= beta < 1 for beta in betas):
+        raise ValueError(f"adam: step {step} must be 1 or more, and the two betas {betas} at least 0 and below 1")
     for name, x in (("g", g), ("m", m), ("v", v)):
         check_shape(f"adam: {name}", tuple(x.shape), tuple(w.shape))
     stored_as = (m.dtype, v.dtype)
@@ -90,10 +91,14 @@ def adam(
 def sgd(w: Any, g: Any, *m: Any, rate: float = 1e-3, momentum: float = 0.9, stored: str = "") -> Any:
     """One update of stochastic gradient descent; with m, the sum of past gradients, with momentum.
 
+    Raises ValueError where they have not the same shape.
+
     >>> from roofline_kit import tensors, trace
     >>> [trace(sgd, *tensors(names, 1000, "fp32")).flops for names in ("w g", "w g m")]
     [2000, 4000]
     """
+    for name, x in (("g", g), *(("m", x) for x in m)):
+        check_shape(f"sgd: {name}", tuple(x.shape), tuple(w.shape))
     g, *means = (widened(x, w.dtype) for x in (g, *m))
     means = [x * momentum + g for x in means]
     w = w - (means[0] if m else g) * rate

@@ -483,9 +483,13 @@ def test_a_target_that_is_no_token_id_is_refused(target: int) -> None:
 
 def test_an_update_needs_steps_from_one_on_and_arrays_of_one_shape() -> None:
     w = np.ones(3)
-    for how in ({"step": 0}, {"betas": (1.0, 0.999)}):
-        with pytest.raises(ValueError, match=r"must be 1 or more, and the betas .* at least 0 and below 1"):
+    for how in ({"step": 0}, {"betas": (1.0, 0.999)}, {"betas": (0.9,)}):
+        with pytest.raises(ValueError, match=r"must be 1 or more, and the two betas .* at least 0 and below 1"):
             adam(w, w, w, w, **how)
+    with pytest.raises(ValueError, match=r"sgd: g has the shape \(2, 10\), and must have \(10,\)"):
+        sgd(np.ones(10), np.ones((2, 10)))
+    with pytest.raises(ValueError, match=r"sgd: m has the shape \(1,\), and must have \(10,\)"):
+        rk.trace(sgd, *rk.tensors("w g", 10), rk.Tensor("m", 1))
     with pytest.raises(ValueError, match=r"adam: g has the shape \(1,\), and must have \(10,\)"):
         rk.trace(adam, *(rk.Tensor(name, n) for name, n in zip("wgmv", (10, 1, 10, 10), strict=True)))
 
