@@ -537,7 +537,7 @@ class Model:
         checkpoint : of how many layers, the first ones, only the input is kept and the rest computed again: a number,
         "all", or None for none; or a tuple of how many these are of each of the `kinds`, which may be symbols, for
         numbers from 1 to one less than there are.
-        accumulate : so many batches are gone through before the update, one after the other.
+        accumulate : so many batches are gone through before the update, one after the other; a symbol, for 2 or more.
         dtype : of activations. weights and gradients : theirs, both `dtype` unless given. master : of the copy of the
         weights that is updated, "" for none: fp32 where weights are narrower, unless said. states : of the optimizer's.
         causal, fused, awake : as in `prefill`.

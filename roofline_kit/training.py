@@ -66,14 +66,15 @@ def adam(
     step : from 1 on. stored : a dtype in which w is returned once more, last, for the products of the next step.
     Loshchilov and Hutter, arXiv 1711.05101; Kingma and Ba, arXiv 1412.6980.
 
-    Raises ValueError where the four have not the same shape, for a step below 1, and for betas that are not below 1.
+    Raises ValueError where the four have not the same shape, for a step below 1, and for betas that are not two numbers
+    below 1.
 
     >>> from roofline_kit import tensors, trace
     >>> trace(adam, *tensors("w g m v", 1000, "fp32")).flops
     15000
     """
-    if not step >= 1 or not all(0 <= beta < 1 for beta in betas):
-        raise ValueError(f"adam: step {step} must be 1 or more, and the betas {betas} at least 0 and below 1")
+    if not step >= 1 or len(betas) != 2 or not all(0 <= beta < 1 for beta in betas):
+        raise ValueError(f"adam: step {step} must be 1 or more, and the two betas {betas} at least 0 and below 1")
     for name, x in (("g", g), ("m", m), ("v", v)):
         check_shape(f"adam: {name}", tuple(x.shape), tuple(w.shape))
     stored_as = (m.dtype, v.dtype)
@@ -90,10 +91,14 @@ def adam(
 def sgd(w: Any, g: Any, *m: Any, rate: float = 1e-3, momentum: float = 0.9, stored: str = "") -> Any:
     """One update of stochastic gradient descent; with m, the sum of past gradients, with momentum.
 
+    Raises ValueError where they have not the same shape.
+
     >>> from roofline_kit import tensors, trace
     >>> [trace(sgd, *tensors(names, 1000, "fp32")).flops for names in ("w g", "w g m")]
     [2000, 4000]
     """
+    for name, x in (("g", g), *(("m", x) for x in m)):
+        check_shape(f"sgd: {name}", tuple(x.shape), tuple(w.shape))
     g, *means = (widened(x, w.dtype) for x in (g, *m))
     means = [x * momentum + g for x in means]
     w = w - (means[0] if m else g) * rate
@@ -194,9 +199,9 @@ class Training(Cost):
 class Kept:
     """The arrays that are kept for a backward pass, each with how many there are of it.
 
-    always : what all parts share, and the inputs of checkpoints. until_reached : the others, which are gone when the
-    backward pass comes to the checkpoints. working : of each kind of layer that is a checkpoint, how many there are,
-    and the arrays of one, which are there while it is computed again.
+    always : what all parts share, the inputs of checkpoints, and what comes before these. until_reached : the others,
+    which are gone when the backward pass comes to the checkpoints. working : of each kind of layer that is a
+    checkpoint, how many there are, and the arrays of one, which are there while it is computed again.
     """
 
     always: tuple[tuple[Any, Tensor], ...] = ()
@@ -308,11 +313,14 @@ def _after(parameters: Any, widths: Widths, twice: Sequence[Tensor]) -> list[Cos
 
 def _kept(stages: Sequence[Stage]) -> Kept:
     """What all stages keep."""
-    together = {id(x): x for one in stages for x in one.plain.saved if x not in one.own(one.plain)}
+    both = [(stage, one) for stage in stages for one in (stage.plain, stage.checkpointed)]
+    together = {id(x): x for stage, one in both for x in one.saved if x not in stage.own(one)}
     always: list[tuple[Any, Tensor]] = [(1, x) for x in together.values()]
     for stage in stages:
         always += [(stage.again, x) for x in stage.own(stage.checkpointed) if stage.again != 0]
-    counts = ((stage, stage.count - stage.again) for stage in stages)
+    first = next((i for i, stage in enumerate(stages) if stage.again != 0), 0)
+    always += [(stage.count, x) for stage in stages[:first] for x in stage.own(stage.plain)]  # gone back through last
+    counts = ((stage, stage.count - stage.again) for stage in stages[first:])
     rest = [(count, x) for stage, count in counts if count != 0 for x in stage.own(stage.plain)]
     return Kept(tuple(always), tuple(rest), tuple((one.again, one.working) for one in stages if one.again != 0))
 

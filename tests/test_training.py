@@ -266,6 +266,16 @@ def test_checkpoints_keep_an_input_a_layer_and_one_layer_at_a_time() -> None:
     assert some.backward.matmul_flops - none.backward.matmul_flops == again / 3
 
 
+def test_what_checkpoints_are_computed_from_is_there_while_they_are() -> None:
+    """BLOOM: what its embedding's norm reads, which comes before all layers, and the bias of its scores."""
+    bloom = rk.Model("bloom", layers=3, hidden=64, heads=4, vocabulary=9, positions="alibi", embedding_norm=True)
+    alone, unbiased = replace(bloom, vocabulary=None), replace(bloom, vocabulary=None, positions="none")
+    whole, layers, plain = (m.training(2, 32, checkpoint="all").memory["activations"] for m in (bloom, alone, unbiased))
+    tokens, targets, embedded, bias = 2 * 32 * 8, 2 * 32 * 8, 2 * 32 * 64 * 2, 4 * 32 * 2
+    assert layers == plain + bias
+    assert whole == layers + tokens + targets + embedded
+
+
 @pytest.mark.parametrize("name", ["gemma-2-9b", "gpt-oss-20b", "deepseek-v2-lite", "llama-4-scout"])
 def test_checkpoints_of_layers_that_differ_are_those_of_the_first_ones(name: str) -> None:
     model = rk.model(name)
@@ -473,9 +483,13 @@ def test_a_target_that_is_no_token_id_is_refused(target: int) -> None:
 
 def test_an_update_needs_steps_from_one_on_and_arrays_of_one_shape() -> None:
     w = np.ones(3)
-    for how in ({"step": 0}, {"betas": (1.0, 0.999)}):
-        with pytest.raises(ValueError, match=r"must be 1 or more, and the betas .* at least 0 and below 1"):
+    for how in ({"step": 0}, {"betas": (1.0, 0.999)}, {"betas": (0.9,)}):
+        with pytest.raises(ValueError, match=r"must be 1 or more, and the two betas .* at least 0 and below 1"):
             adam(w, w, w, w, **how)
+    with pytest.raises(ValueError, match=r"sgd: g has the shape \(2, 10\), and must have \(10,\)"):
+        sgd(np.ones(10), np.ones((2, 10)))
+    with pytest.raises(ValueError, match=r"sgd: m has the shape \(1,\), and must have \(10,\)"):
+        rk.trace(sgd, *rk.tensors("w g", 10), rk.Tensor("m", 1))
     with pytest.raises(ValueError, match=r"adam: g has the shape \(1,\), and must have \(10,\)"):
         rk.trace(adam, *(rk.Tensor(name, n) for name, n in zip("wgmv", (10, 1, 10, 10), strict=True)))
 
