@@ -539,8 +539,8 @@ def result_of(
         if x.step and not any(x.root is result.root for result in x.step.writes):
             raise ValueError(f"{x} was never stored: the fused {x.step.name} must return it")
     inside = [room for x in inputs for room in x.within]
-    checked = {n for x in (*inputs, out) for n in x.shape} | {size(n, operation) for n in (*sizes, *inside)}
     read = _distinct(list(reads) or [x.array for x in inputs])
+    checked = {n for x in (*inputs, *read, out) for n in x.shape} | {size(n, operation) for n in (*sizes, *inside)}
     counted = {"flops": flops, "matmul_flops": matmul_flops, "special": special}
     exact = {part: sympy.sympify(value) for part, value in counted.items()}
     note_step(Step(operation, operands, read, (out,), sizes=frozenset(checked), **exact))
