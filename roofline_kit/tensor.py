@@ -278,6 +278,9 @@ class Tensor(Notation):
         name, shape = self.name + _slices(given), tuple(stop - start for start, stop in bounds)
         if self.visible is not None:
             check_shape(f"a part of the masked scores {self}: its rows and columns", shape[-2:], self.shape[-2:])
+        if self.base is not None and not same_size(self.size, self.base.size):
+            # Of windows that show rows twice, a part is a view as well: no cut of the array has these elements.
+            return replace(self, name=name, shape=shape, cut=(self, *bounds))
         cut = (self.cut if self.base is None else self, *bounds)
         return Tensor(name, shape, self.dtype, None, self.visible, self.root, cut, pattern=self.pattern)
 
@@ -285,11 +288,11 @@ class Tensor(Notation):
     def within(self) -> list[sympy.Expr]:
         """What must be positive for a part to lie within its array, where open sizes leave that open."""
         inside: list[sympy.Expr] = []
-        cut = self.array.cut
+        cut = self.cut or self.array.cut
         while cut is not None:
             whole, *bounds = cut  # of a view, of a part, or of the array itself
             if isinstance(whole, Tensor):
-                shape, cut = whole.shape, whole.array.cut
+                shape, cut = whole.shape, whole.cut or whole.array.cut
             else:
                 shape = self.root.shape if whole is None else tuple(stop - start for start, stop in whole[1:])
                 cut = whole

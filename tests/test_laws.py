@@ -263,6 +263,16 @@ def test_the_size_of_an_array_is_open_also_where_a_view_of_it_does_not_show_it()
     assert cost.symbols == (N,) and cost.at(N=4).loads == 24
 
 
+def test_a_part_of_windows_reads_no_more_than_there_is() -> None:
+    x, k = rk.Tensor("x", (12, 5)), rk.symbols("k")
+    for windows in (rk.windows(x, 4, 2), rk.windows(x[:], 4, 2)[1:], rk.windows(x, 4, 2)[:k]):
+        step = rk.exp(windows[:1]).step
+        assert (step.flops, step.loads, step.stores) == (4 * 5, x.nbytes, 2 * 4 * 5)
+    assert rk.exp(rk.windows(x[:6], 4, 2)[:1]).step.loads == 2 * 6 * 5
+    with pytest.raises(ValueError, match="positive"):
+        rk.trace(lambda x: rk.exp(rk.windows(x, 4, 2)[:k]), x).at(k=6)
+
+
 def test_windows_that_begin_later_are_fewer() -> None:
     x = np.arange(12.0).reshape(12, 1)
     for start in range(8):
