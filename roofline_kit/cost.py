@@ -45,13 +45,17 @@ def trace(f: Callable[..., Any], *args: Any, **kwargs: Any) -> Cost:
     """
     check_function("trace(f, x)", f)
     name = getattr(f, "__name__", type(f).__name__)
-    for x in leaves((args, kwargs)):
+    given = leaves((args, kwargs))
+    for x in given:
         if hasattr(x, "shape") and not isinstance(x, (Tensor, Number)):
             what = f"a {type(x).__name__}. Describe it by rk.Tensor('x', {tuple(x.shape)})"
             raise TypeError(f"trace reads Tensors, and was given {what}; to compute, call {name} on arrays directly")
     try:
         out, steps = record(f, *args, **kwargs)
     except TypeError as error:
+        if given and not any(isinstance(x, Tensor) for x in given):
+            what = f"{name} was given none of them: rk.Tensor('x', (3, 4)) describes an array of that shape"
+            raise TypeError(f"trace reads Tensors, and {what}") from error
         if not _met_an_open_size(error):
             raise
         raise TypeError(

@@ -140,7 +140,7 @@ def windows(x: Any, length: Any, stride: Any, start: Any = 0, count: Any = None)
     """Overlapping windows over the rows of x, a free view; where a window sticks out, it sees zeros.
 
     x : (..., n, m). The result is (..., count, length, m): window i holds the rows from
-    start + i·stride on. count : how many; by default all that fit.
+    start + i·stride on. count : how many; by default all that fit. A step reads all of x, also what no window shows.
     With pairs, as in length=(3, 3), windows over rows and columns: (..., *count, *length), as a convolution sees them.
 
     Raises ValueError for windows with gaps between them, and where none fits.
@@ -308,7 +308,10 @@ def store(x: Any, into: Any) -> Any:
     _refuse_masked("store", x, into)
     part = into[..., into.shape[-2] - x.shape[-2] :, :]
     if tracing("store", x, into):
-        zero, sizes = sympy.Integer(0), frozenset((*x.shape, *into.shape, into.shape[-2] - x.shape[-2] + 1))
+        zero, sizes = (
+            sympy.Integer(0),
+            frozenset((*x.shape, *x.array.shape, *into.shape, into.shape[-2] - x.shape[-2] + 1)),
+        )
         note_step(Step("store", (x, part), (x.array,), (part,), zero, zero, sizes))
     else:
         part[...] = x

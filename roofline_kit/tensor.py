@@ -288,6 +288,9 @@ class Tensor(Notation):
         if self._repeats is not None:  # cut first, and then repeated: a part has no more in memory than it repeats
             cuts = zip(self._repeats.shape, bounds, strict=True)
             return self._repeats[tuple(slice(0, 1) if n == 1 else slice(*ends) for n, ends in cuts)].repeated(shape)
+        if self.base is not None and not same_size(self.size, self.base.size):
+            # Of windows that show rows twice, a part is a view as well: no cut of the array has these elements.
+            return replace(self, name=name, shape=shape, cut=(self, *bounds))
         cut = (self.cut if self.base is None else self, *bounds)
         return Tensor(name, shape, self.dtype, None, self.visible, self.root, cut, pattern=self.pattern)
 
@@ -295,11 +298,11 @@ class Tensor(Notation):
     def within(self) -> list[sympy.Expr]:
         """What must be positive for a part to lie within its array, where open sizes leave that open."""
         inside: list[sympy.Expr] = []
-        cut = self.array.cut
+        cut = self.cut or self.array.cut
         while cut is not None:
             whole, *bounds = cut  # of a view, of a part, or of the array itself
             if isinstance(whole, Tensor):
-                shape, cut = whole.shape, whole.array.cut
+                shape, cut = whole.shape, whole.cut or whole.array.cut
             else:
                 shape = self.root.shape if whole is None else tuple(stop - start for start, stop in whole[1:])
                 cut = whole
@@ -549,8 +552,8 @@ def result_of(
         if x.step and not any(x.root is result.root for result in x.step.writes):
             raise ValueError(f"{x} was never stored: the fused {x.step.name} must return it")
     inside = [room for x in inputs for room in x.within]
-    checked = {n for x in (*inputs, out) for n in x.shape} | {size(n, operation) for n in (*sizes, *inside)}
     read = _distinct(list(reads) or [x.array for x in inputs])
+    checked = {n for x in (*inputs, *read, out) for n in x.shape} | {size(n, operation) for n in (*sizes, *inside)}
     counted = {"flops": flops, "matmul_flops": matmul_flops, "special": special}
     exact = {part: sympy.sympify(value) for part, value in counted.items()}
     note_step(Step(operation, operands, read, (out,), sizes=frozenset(checked), **exact))

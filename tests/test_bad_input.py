@@ -381,6 +381,11 @@ indices = rk.Tensor("i", (3, 2), "int64")
         "names of sizes in a list": (ValueError, lambda: ATTENTION.compile(["N"], h=4), ("by its name", "['N']")),
         "a size beyond floats": (ValueError, lambda: ATTENTION.compile("N", h=4)([10**400]), ("N", "floats", ".at(")),
         "a cost beyond floats": (ValueError, lambda: ATTENTION.compile("N", h=4)([1e200]), ("floats", ".at(")),
+        "a shape in place of a Tensor": (
+            TypeError,
+            lambda: rk.trace(rk.exp, (3, 4)),
+            ("exp was given none", "rk.Tensor"),
+        ),
         "windows that do not move": (ValueError, lambda: rk.windows(y, 2, 0), ("stride of windows is 0",)),
         "a mean along a dimension that is not there": (ValueError, lambda: rk.mean(y, axis=2), ("axis 2", "y: fp16")),
         "layer norm of a number": (ValueError, lambda: rk.layer_norm(rk.Tensor("x", ())), ("axis -1", "x: fp16 ()")),

@@ -252,6 +252,27 @@ def test_before_its_first_block_is_complete_a_query_sees_nothing() -> None:
     assert rk.Causal(block=3, tokens=1).visible(1, 1) == 0 == sum(map(sum, rk.Causal(block=3, tokens=1).seen(1, 1)))
 
 
+def test_the_size_of_an_array_is_open_also_where_a_view_of_it_does_not_show_it() -> None:
+    N = rk.symbols("N")
+    x = rk.Tensor("x", (N, 3))
+    for f in (lambda x: rk.exp(rk.windows(x, 2, 2, count=1)), rk.fuse(lambda x: rk.sum(rk.windows(x, 2, 2, count=1)))):
+        cost = rk.trace(f, x)
+        assert cost.symbols == (N,) and cost.at(N=4).loads == 24
+        assert cost.compile("N")([4]).bytes == [float(cost.at(N=4).bytes)]
+    cost = rk.trace(rk.store, rk.windows(x, 2, 2, count=1), rk.Tensor("into", (1, 5, 3)))
+    assert cost.symbols == (N,) and cost.at(N=4).loads == 24
+
+
+def test_a_part_of_windows_reads_no_more_than_there_is() -> None:
+    x, k = rk.Tensor("x", (12, 5)), rk.symbols("k")
+    for windows in (rk.windows(x, 4, 2), rk.windows(x[:], 4, 2)[1:], rk.windows(x, 4, 2)[:k]):
+        step = rk.exp(windows[:1]).step
+        assert (step.flops, step.loads, step.stores) == (4 * 5, x.nbytes, 2 * 4 * 5)
+    assert rk.exp(rk.windows(x[:6], 4, 2)[:1]).step.loads == 2 * 6 * 5
+    with pytest.raises(ValueError, match="positive"):
+        rk.trace(lambda x: rk.exp(rk.windows(x, 4, 2)[:k]), x).at(k=6)
+
+
 def test_windows_that_begin_later_are_fewer() -> None:
     x = np.arange(12.0).reshape(12, 1)
     for start in range(8):
