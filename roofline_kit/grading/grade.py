@@ -183,6 +183,7 @@ def key(entry: Entry, assignment: Assignment) -> str:
     return hashlib.sha256(told.encode()).hexdigest()
 
 
+LOST = ""  # the key of a result that depends on what happened to this machine
 WHOLE = {
     "student", "assignment", "key", "file", "refused", "seen", "notes", "readings", "points", "of", "checks", "prose",
     "answers", "errors", "seconds",
@@ -228,8 +229,9 @@ def grade_all(
 ) -> None:
     """Grades what is not graded yet, and calls done(result, whether it is new) for each submission.
 
-    A submission that ran out of time is graded once more, alone: a busy machine must not cost anybody points. One
-    that ends the process that grades it gets a second chance too, and is then left for a person. part : a name for
+    A submission that ran out of time is graded once more, alone: a busy machine must not cost anybody points. One that
+    could not be graded, or that ends the process that grades it, gets a second chance too; it is then left for a person
+    and for the next run. part : a name for
     this share of the work, if other graders write to the same results at the same time. ready : called once its
     processes are there, before there is a result; who needs a thread of their own can start it then.
 
@@ -315,12 +317,12 @@ def _solved(session: Session, pool: ProcessPoolExecutor, ready: Callable[[], Non
 def _side_by_side(
     waiting: list[Attempt], expected: Reports | None, pool: ProcessPoolExecutor, jobs: int, last: bool
 ) -> Iterator[tuple[Entry, dict[str, Any] | None]]:
-    """Results as they come, or None for a submission during which its process ended.
+    """Results as they come, or None for a submission that failed, or during which its process ended.
 
     waiting : what is to be graded, from its end; what this pool cannot do any more is left in it. last : there is no
     other attempt after it.
     """
-    running: dict[Future[dict[str, Any]], Attempt] = {}
+    running: dict[Future[dict[str, Any] | None], Attempt] = {}
     try:
         while waiting or running:
             while waiting and len(running) < jobs:  # no more than can run: if a process ends, few are in doubt
@@ -355,11 +357,12 @@ def _expected() -> Reports | None:
     return _session.solved().expected
 
 
-def _grade(entry: Entry, spent: float, last: bool, expected: Reports | None) -> dict[str, Any]:
+def _grade(entry: Entry, spent: float, last: bool, expected: Reports | None) -> dict[str, Any] | None:
+    """A result; None where it failed and there is another attempt."""
     try:
         return grade(entry, replace(_session, expected=expected), spent, last)
     except Exception as error:  # whatever one submission does to the grader, the others are graded
-        return _lost(entry, _session, f"the grader failed: {type(error).__name__}: {error}")
+        return _lost(entry, _session, f"the grader failed: {type(error).__name__}: {error}") if last else None
 
 
 def die_with_parent(parent: int) -> None:
@@ -371,6 +374,8 @@ def die_with_parent(parent: int) -> None:
 
 
 def _lost(entry: Entry, session: Session, why: str) -> dict[str, Any]:
-    """The result of a submission that cannot be graded here; it says so, and a person has to look."""
-    run = session.run_of({})
-    return result_of(replace(entry, notes=(*entry.notes, why)), Submission(), run)
+    """The result of a submission that could not be graded; a person is told, and the next run tries it again."""
+    result = result_of(replace(entry, notes=(*entry.notes, why)), Submission(), session.run_of({}))
+    for check in result["checks"]:
+        check["reason"] = "lost"
+    return {**result, "key": LOST}
