@@ -356,3 +356,22 @@ def test_what_this_machine_could_not_start_is_no_students_fault_and_the_next_run
     told = []
     grade.grade_all(PATIENT, [entry], tmp_path / "out", 1, lambda result, new: told.append((result["points"], new)))
     assert told == [(FULL, True)]
+
+
+def test_files_are_not_called_bad_where_the_instructors_own_answers_took_too_long(
+    walls: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (entry,) = made(tmp_path, "ada/hw.ipynb", "ada/nap.json")
+    entry.path.write_text(json.dumps(answered(HONEST)))
+    entry.files[0].write_text("9")
+    notebook = nbformat.from_dict(GRADED.notebook)
+    cell = next(cell for cell in notebook.cells if cell.metadata.get("grading", {}).get("answer") == "flops")
+    cell.source = f"import time, json\ntime.sleep(json.load(open('nap.json')))\n{cell.source}"
+    told = {"submitted": ["nap.json"], "limits": {"cell": 2}}
+    monkeypatch.setattr(
+        grade, "_session", grade.begun(replace(GRADED, settings=told, notebook=notebook)), raising=False
+    )
+    assert grade._grade(entry, 0, False, {}) is None, "there is another attempt, alone"
+    lost = grade._grade(entry, 0, True, {})
+    assert lost is not None and {check["reason"] for check in lost["checks"]} == {"lost"}
+    assert "own answers take too long, at 'flops'" in lost["notes"][-1]

@@ -61,10 +61,16 @@ class Session:
         return replace(self, expected=reports)
 
     def reported(self, files: Path | None) -> dict[str, Any]:
-        """What the instructor's answers report in those checks that work: files may be missing, or be anything."""
+        """What the instructor's answers report in those checks that work: files may be missing, or be anything.
+
+        Raises TimeoutError if they take too long, on a busy machine for example: nothing is known of the files then.
+        """
         run = self.run_of(None, files)
         execute(run)
         outcomes = {name: run.outcomes.get(name, Outcome(reason="died")) for name in self.assignment.checks}
+        reasons = run.errors | {name: outcome.reason for name, outcome in outcomes.items() if outcome.reason}
+        if late := [name for name, reason in reasons.items() if reason == "time"]:
+            raise TimeoutError(f"{self.assignment.path}: the instructor's own answers take too long, at {late[0]!r}")
         broken = {name for name, check in self.assignment.checks.items() if run.errors.keys() & set(check.of)}
         return {
             name: outcome.report
