@@ -301,6 +301,7 @@ HONEST_VARIANTS: dict[str, Any] = {
                        "kv": "import numpy as np\ndef kv(tokens, heads):\n    return np.int64(512) * tokens * heads"}),
     "noise": answered({**HONEST, "seconds": "seconds = flops / 125e12 * (1 + 1e-12)\nbound = ' Compute'"}),
     "function": answered({**HONEST, "flops": "def flops(N, h):\n    return 2 * N * h**2 + 7 * N"}),
+    "await": answered({**HONEST, "flops": f"import asyncio\nawait asyncio.sleep(0.3)\n{HONEST['flops']}"}),
     "kernel": other_kernel(),
     "split": split(),
 }  # fmt: skip

@@ -234,6 +234,7 @@ def test_no_text_ends_or_warns_who_reads_it(text: str) -> None:
         ("%matplotlib inline\na = [b for b in c]", "a", "c"),
         ("def f():\n    def g():\n        return h\n    return g", "f", "h"),
         ("a = (", "", ""),
+        ("a = await f(b)\nasync for c in g():\n    d = c", "a c d", "b f g"),
         ("a = 0x" + "f" * 9000, "a", ""),
     ],
 )
