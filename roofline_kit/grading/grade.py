@@ -35,7 +35,7 @@ from .sandbox import walls
 from .shown import keep_apart
 from .submission import Submission
 
-VERSION = 2  # to be raised when the same submission would be graded differently
+VERSION = 3  # to be raised when the same submission would be graded differently
 
 
 @dataclass(frozen=True)
@@ -237,9 +237,10 @@ def grade_all(
 
     A submission that ran out of time is graded once more, alone: a busy machine must not cost anybody points. One that
     could not be graded, or that ends the process that grades it, gets a second chance too; it is then left for a person
-    and for the next run. part : a name for
-    this share of the work, if other graders write to the same results at the same time. ready : called once its
-    processes are there, before there is a result; who needs a thread of their own can start it then.
+    and for the next run.
+
+    part : a name for this share of the work, if other graders write to the same results at the same time. ready :
+    called once its processes are there, before there is a result; who needs a thread of their own can start it then.
 
     Raises BlockingIOError if another grader works on the same results, and what `Session` raises.
     """
