@@ -17,7 +17,7 @@ from test_assignments import ROOT
 from test_grading_commands import command
 from test_platforms import gradebook
 
-from roofline_kit.grading import assignment, grades, handed_in, people, platforms, report, tables
+from roofline_kit.grading import assignment, grade, grades, handed_in, people, platforms, report, tables
 
 COLUMN = "Homework 1 (12345)"
 NAMES = ["Doe, Jane", "Roe, Remy", "Çelik, Ögür", "O'Neil, Max", "李, 小龙"]
@@ -308,3 +308,25 @@ def test_the_table_of_all_is_sorted_by_a_click_or_a_key_on_paper_it_is_whole_and
         assert page.evaluate("document.querySelector('.all').scrollWidth") <= width
     page.close()
     assert asked == [(course.out / "index.html").as_uri()]
+
+
+def test_after_a_run_that_was_stopped_nobody_seems_absent_or_has_the_points_of_an_older_file(course: Course) -> None:
+    given = assignment.read(course.folder / "assignments" / "hw")
+    first, second = sorted([f"{student(8)[1]}_908", f"{student(13)[1]}_913"])
+    for name in ("missing", "older"):
+        folder = course.folder / f"stopped-{name}"
+        shutil.copytree(course.out, folder)
+        results = folder / "results"
+        if name == "missing":
+            (results / f"{first}.json").unlink()
+            (results / f"{second}.json").unlink()
+        else:
+            with zipfile.ZipFile(course.folder / "newer.zip", "w") as made:
+                made.writestr(f"{first}_99_hw1-1.ipynb", json.dumps(answered(WRONG)))
+                made.writestr(f"{second}_98_hw1-1.ipynb", json.dumps(answered(WRONG)))
+            with handed_in.submissions(course.folder / "newer.zip") as entries:
+                people.keep(folder, entries, keys={entry.student: grade.key(entry, given) for entry in entries})
+        before = (folder / "canvas.csv").read_bytes()
+        with pytest.raises(ValueError, match=rf"2 who handed in hw are not graded yet \({first}, {second}\).*again"):
+            report.write_all(given, folder)
+        assert (folder / "canvas.csv").read_bytes() == before

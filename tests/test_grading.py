@@ -21,7 +21,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from roofline_kit.files import write
-from roofline_kit.grading import assignment, cells, grade, handed_in, judge, submission
+from roofline_kit.grading import (
+    assignment,
+    cells,
+    grade,
+    handed_in,
+    judge,
+    people,
+    report,
+    runner,
+    sandbox,
+    submission,
+)
 from roofline_kit.grading.assignment import AssignmentError
 
 GRADED = assignment.read(HERE / "assignment")
@@ -290,6 +301,7 @@ HONEST_VARIANTS: dict[str, Any] = {
                        "kv": "import numpy as np\ndef kv(tokens, heads):\n    return np.int64(512) * tokens * heads"}),
     "noise": answered({**HONEST, "seconds": "seconds = flops / 125e12 * (1 + 1e-12)\nbound = ' Compute'"}),
     "function": answered({**HONEST, "flops": "def flops(N, h):\n    return 2 * N * h**2 + 7 * N"}),
+    "await": answered({**HONEST, "flops": f"import asyncio\nawait asyncio.sleep(0.3)\n{HONEST['flops']}"}),
     "kernel": other_kernel(),
     "split": split(),
 }  # fmt: skip
@@ -311,3 +323,56 @@ def test_honest_variants_get_full_marks_and_a_second_run_grades_only_what_change
     (tmp_path / "in" / "noise" / "a.ipynb").write_text(json.dumps(answered({**HONEST, "parameters": "parameters = 1"})))
     (tmp_path / "out" / "results" / "kernel.json").write_text("{ torn")
     assert graded() == {**dict.fromkeys(HONEST_VARIANTS, (FULL, False)), "noise": (8, True), "kernel": (FULL, True)}
+
+
+FULL_DISK = OSError(errno.ENOSPC, "No space left on device")
+
+
+@pytest.mark.parametrize("trouble", [FULL_DISK, sandbox.Stopped("died"), sandbox.Stopped("time")], ids=repr)
+def test_what_this_machine_could_not_start_is_no_students_fault_and_the_next_run_tries_it_again(
+    trouble: Exception, walls: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "ada.ipynb").write_text(json.dumps(answered(HONEST)))
+    (entry,) = handed_in.entries(tmp_path / "in")
+    people.keep(tmp_path / "out", [entry], keys={"ada": grade.key(entry, PATIENT)})
+    session = grade.begun(PATIENT)
+    monkeypatch.setattr(grade, "_session", session, raising=False)
+
+    def kernel(*_: Any) -> None:
+        raise trouble
+
+    with monkeypatch.context() as full:
+        full.setattr(runner, "Kernel", kernel)
+        with pytest.raises((OSError, RuntimeError), match=r"No space left|no kernel starts"):
+            session.solved()
+        assert grade._grade(entry, 0, False, {}) is None, "there is another attempt"
+        lost = grade._grade(entry, 0, True, {})
+    assert lost is not None and {check["reason"] for check in lost["checks"]} == {"lost"}
+    write(tmp_path / "out" / "results" / "ada.json", json.dumps(lost))
+    (row,) = report.write_all(PATIENT, tmp_path / "out").rows
+    assert "the grader failed" in row.humans[0]
+    page = (tmp_path / "out" / "feedback" / "ada.html").read_text("utf-8")
+    assert "could not be graded" in page and "ended Python" not in page and "there is no cell" not in page
+    told = []
+    grade.grade_all(PATIENT, [entry], tmp_path / "out", 1, lambda result, new: told.append((result["points"], new)))
+    assert told == [(FULL, True)]
+
+
+def test_files_are_not_called_bad_where_the_instructors_own_answers_took_too_long(
+    walls: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (entry,) = made(tmp_path, "ada/hw.ipynb", "ada/nap.json")
+    entry.path.write_text(json.dumps(answered(HONEST)))
+    entry.files[0].write_text("9")
+    notebook = nbformat.from_dict(GRADED.notebook)
+    cell = next(cell for cell in notebook.cells if cell.metadata.get("grading", {}).get("answer") == "flops")
+    cell.source = f"import time, json\ntime.sleep(json.load(open('nap.json')))\n{cell.source}"
+    told = {"submitted": ["nap.json"], "limits": {"cell": 2}}
+    monkeypatch.setattr(
+        grade, "_session", grade.begun(replace(GRADED, settings=told, notebook=notebook)), raising=False
+    )
+    assert grade._grade(entry, 0, False, {}) is None, "there is another attempt, alone"
+    lost = grade._grade(entry, 0, True, {})
+    assert lost is not None and {check["reason"] for check in lost["checks"]} == {"lost"}
+    assert "own answers take too long, at 'flops'" in lost["notes"][-1]

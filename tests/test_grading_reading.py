@@ -234,6 +234,7 @@ def test_no_text_ends_or_warns_who_reads_it(text: str) -> None:
         ("%matplotlib inline\na = [b for b in c]", "a", "c"),
         ("def f():\n    def g():\n        return h\n    return g", "f", "h"),
         ("a = (", "", ""),
+        ("a = await f(b)\nasync for c in g():\n    d = c", "a c d", "b f g"),
         ("a = 0x" + "f" * 9000, "a", ""),
     ],
 )
@@ -351,6 +352,14 @@ def test_a_cell_that_would_change_what_an_answer_already_says_is_not_taken_but_r
     found = read(content, tmp_path)
     assert (found.answers["add"], found.readings) == (f"{own}\nadd_intensity = N", {})
     assert found.notes == ["add: its answer was taken from cell 66, and not from its own"]
+
+
+def test_of_many_names_that_an_answer_needs_a_person_is_told_a_few(tmp_path: Path) -> None:
+    names = [f"own{number}" for number in range(100)]
+    content = of_hw1(add="\n".join([*names, SOLVED["add"]]))
+    content["cells"].append(code("=".join(names) + "=1", id="line"))
+    (note,) = read(content, tmp_path).notes
+    assert note.endswith(" and 92 more, which was added and is not run") and len(note) < 300
 
 
 def test_cells_that_were_added_and_are_too_long_to_be_read_are_listed_where_they_could_matter(tmp_path: Path) -> None:

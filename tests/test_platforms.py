@@ -204,6 +204,17 @@ def test_a_flat_file_of_another_name_is_its_students_and_what_is_nobodys_is_said
 # --- zip files --------------------------------------------------------------------------------------------
 
 
+def test_of_names_that_only_look_like_those_of_canvas_nobody_is_lost(tmp_path: Path) -> None:
+    mine = [f"cs_101_2026_{name}.ipynb" for name in ("ann", "anna", "bob")]
+    theirs = ["doejane_4711_81_hw1.ipynb", "doejane_4711_81_hw1 (1).ipynb", "doejane_4711_90_hw1-1.ipynb"]
+    for name in (*mine, *theirs):
+        (tmp_path / name).write_bytes(NOTEBOOK)
+    found = {entry.student: entry for entry in handed_in.entries(tmp_path)}
+    assert sorted(found) == [*[Path(name).stem for name in mine], "doejane_4711"]
+    assert not any(entry.others or entry.person.canvas for name, entry in found.items() if name != "doejane_4711")
+    assert found["doejane_4711"].path.name == theirs[2] and found["doejane_4711"].person.canvas == "4711"
+
+
 def test_a_zip_of_canvas_is_taken_as_it_is_flat_or_in_a_folder(tmp_path: Path) -> None:
     files = {"doejane_12_34_hw.ipynb": NOTEBOOK, "roeremy_LATE_13_35_hw.ipynb": NOTEBOOK, "cox_14_36_hw.pdf": b"%PDF"}
     for inside in ("", "submissions/", "Downloads/hw1 submissions/"):

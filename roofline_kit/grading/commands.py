@@ -60,13 +60,12 @@ def release(
     Example: `roofline-kit release hw1 --to release`
     """
     from .release import release as make_release
-    from .sandbox import NoSandbox
 
     given = _found(name)
     try:
         with out.status("Solving it twice, and once not at all"):
             path = make_release(given, folder, unsafe=unsafe)
-    except (ValueError, NoSandbox) as error:
+    except (OSError, ValueError, RuntimeError) as error:
         raise refuse(error) from None
     out.print(f"{path}: {len(given.answers)} answers, {len(given.checks)} hidden checks, {given.points:g} points")
 
@@ -164,7 +163,8 @@ def grade(
         _apart(submissions, {"the assignment is": given.path.parent, "results would be": results})
         left: list[str] = []
         with handed_in.submissions(submissions, left) as entries:
-            _keep(results, entries, roster, part)
+            if not part:  # a part of a grader on a cluster leaves that to the whole
+                _keep(results, roster, entries, given)
             (away if cluster else here)(entries)
     except KeyboardInterrupt:
         raise refuse("stopped; the same command goes on from here") from None
@@ -176,15 +176,17 @@ def grade(
         _report(given, results, left)
 
 
-def _keep(results: Path, entries: list[Entry] | None, roster: Path | None, part: str = "") -> None:
-    """Keeps who handed in, and who is in the course; a part of a grader on a cluster leaves that to the whole."""
+def _keep(
+    results: Path, roster: Path | None, entries: list[Entry] | None = None, given: Assignment | None = None
+) -> None:
+    """Keeps who is in the course, and who handed in what."""
     from . import people, platforms
-    from .grade import locked
+    from .grade import key, locked
 
-    if not part:
-        listed = platforms.roster(roster) if roster else None
-        with locked(results):
-            people.keep(results, entries, listed)
+    listed = platforms.roster(roster) if roster else None
+    keys = {entry.student: key(entry, given) for entry in entries or () if given}
+    with locked(results):
+        people.keep(results, entries, listed, keys)
 
 
 def _apart(submissions: Path, ours: dict[str, Path]) -> None:
@@ -254,7 +256,7 @@ def report(name: Name, results: Results = None, roster: RosterFile = None) -> No
     results = results or Path("graded") / given.name
     try:
         if roster:
-            _keep(results, None, roster)
+            _keep(results, roster)
     except BlockingIOError:
         raise refuse(f"a grader is at work in {results}") from None
     except (OSError, ValueError) as error:

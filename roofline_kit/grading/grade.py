@@ -35,7 +35,7 @@ from .sandbox import walls
 from .shown import keep_apart
 from .submission import Submission
 
-VERSION = 2  # to be raised when the same submission would be graded differently
+VERSION = 3  # to be raised when the same submission would be graded differently
 
 
 @dataclass(frozen=True)
@@ -61,10 +61,16 @@ class Session:
         return replace(self, expected=reports)
 
     def reported(self, files: Path | None) -> dict[str, Any]:
-        """What the instructor's answers report in those checks that work: files may be missing, or be anything."""
+        """What the instructor's answers report in those checks that work: files may be missing, or be anything.
+
+        Raises TimeoutError if they take too long, on a busy machine for example: nothing is known of the files then.
+        """
         run = self.run_of(None, files)
         execute(run)
         outcomes = {name: run.outcomes.get(name, Outcome(reason="died")) for name in self.assignment.checks}
+        reasons = run.errors | {name: outcome.reason for name, outcome in outcomes.items() if outcome.reason}
+        if late := [name for name, reason in reasons.items() if reason == "time"]:
+            raise TimeoutError(f"{self.assignment.path}: the instructor's own answers take too long, at {late[0]!r}")
         broken = {name for name, check in self.assignment.checks.items() if run.errors.keys() & set(check.of)}
         return {
             name: outcome.report
@@ -183,6 +189,7 @@ def key(entry: Entry, assignment: Assignment) -> str:
     return hashlib.sha256(told.encode()).hexdigest()
 
 
+LOST = ""  # the key of a result that depends on what happened to this machine
 WHOLE = {
     "student", "assignment", "key", "file", "refused", "seen", "notes", "readings", "points", "of", "checks", "prose",
     "answers", "errors", "seconds",
@@ -228,10 +235,12 @@ def grade_all(
 ) -> None:
     """Grades what is not graded yet, and calls done(result, whether it is new) for each submission.
 
-    A submission that ran out of time is graded once more, alone: a busy machine must not cost anybody points. One
-    that ends the process that grades it gets a second chance too, and is then left for a person. part : a name for
-    this share of the work, if other graders write to the same results at the same time. ready : called once its
-    processes are there, before there is a result; who needs a thread of their own can start it then.
+    A submission that ran out of time is graded once more, alone: a busy machine must not cost anybody points. One that
+    could not be graded, or that ends the process that grades it, gets a second chance too; it is then left for a person
+    and for the next run.
+
+    part : a name for this share of the work, if other graders write to the same results at the same time. ready :
+    called once its processes are there, before there is a result; who needs a thread of their own can start it then.
 
     Raises BlockingIOError if another grader works on the same results, and what `Session` raises.
     """
@@ -315,12 +324,12 @@ def _solved(session: Session, pool: ProcessPoolExecutor, ready: Callable[[], Non
 def _side_by_side(
     waiting: list[Attempt], expected: Reports | None, pool: ProcessPoolExecutor, jobs: int, last: bool
 ) -> Iterator[tuple[Entry, dict[str, Any] | None]]:
-    """Results as they come, or None for a submission during which its process ended.
+    """Results as they come, or None for a submission that failed, or during which its process ended.
 
     waiting : what is to be graded, from its end; what this pool cannot do any more is left in it. last : there is no
     other attempt after it.
     """
-    running: dict[Future[dict[str, Any]], Attempt] = {}
+    running: dict[Future[dict[str, Any] | None], Attempt] = {}
     try:
         while waiting or running:
             while waiting and len(running) < jobs:  # no more than can run: if a process ends, few are in doubt
@@ -355,11 +364,12 @@ def _expected() -> Reports | None:
     return _session.solved().expected
 
 
-def _grade(entry: Entry, spent: float, last: bool, expected: Reports | None) -> dict[str, Any]:
+def _grade(entry: Entry, spent: float, last: bool, expected: Reports | None) -> dict[str, Any] | None:
+    """A result; None where it failed and there is another attempt."""
     try:
         return grade(entry, replace(_session, expected=expected), spent, last)
     except Exception as error:  # whatever one submission does to the grader, the others are graded
-        return _lost(entry, _session, f"the grader failed: {type(error).__name__}: {error}")
+        return _lost(entry, _session, f"the grader failed: {type(error).__name__}: {error}") if last else None
 
 
 def die_with_parent(parent: int) -> None:
@@ -371,6 +381,8 @@ def die_with_parent(parent: int) -> None:
 
 
 def _lost(entry: Entry, session: Session, why: str) -> dict[str, Any]:
-    """The result of a submission that cannot be graded here; it says so, and a person has to look."""
-    run = session.run_of({})
-    return result_of(replace(entry, notes=(*entry.notes, why)), Submission(), run)
+    """The result of a submission that could not be graded; a person is told, and the next run tries it again."""
+    result = result_of(replace(entry, notes=(*entry.notes, why)), Submission(), session.run_of({}))
+    for check in result["checks"]:
+        check["reason"] = "lost"
+    return {**result, "key": LOST}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 from . import decisions, people
 from .assignment import Assignment
 from .decisions import Decision
-from .grade import stored
+from .grade import LOST, stored
 from .people import Known
 from .platforms import Person
 
@@ -24,6 +24,7 @@ REASONS = {
     "output": "it wrote or printed more than it may",
     "files": "the files that it is about were not handed in, or are not what they must be",
     "missing": "not answered",
+    "lost": "it could not be graded, which says nothing about your answers; it will be graded again",
     "refused": "the file could not be read",
     "new": "this was graded before there was such a check; grade it again",
     "nothing": "nothing was handed in",
@@ -114,13 +115,14 @@ def needs_human(result: Mapping[str, Any], settled: Collection[str] = ()) -> lis
 def summary(assignment: Assignment, results: Path) -> Summary:
     """What everybody gets, those in the roster included who handed in nothing.
 
-    Raises ValueError where there are no results, or some of another version of the assignment; and where manual.csv or
-    late.csv say what cannot be meant.
+    Raises ValueError where there are no results, or some are missing or of another version of the assignment; and where
+    manual.csv or late.csv say what cannot be meant.
     """
     found, remarks = _results(assignment, results)
     if not found:
         raise ValueError(f"{results} has no results of {assignment.name}; grade submissions first")
     who = people.known(results)
+    _all_graded(assignment, found, who)
     _same_version(assignment, found, who)
     absent = who.absent(found)
     found |= {student: _nothing(student, assignment) for student in absent}
@@ -155,14 +157,39 @@ def _results(assignment: Assignment, results: Path) -> tuple[dict[str, dict[str,
     return found, remarks
 
 
+def _all_graded(assignment: Assignment, found: Mapping[str, Mapping[str, Any]], who: Known) -> None:
+    """Raises ValueError where a run was stopped before all had a result of what they handed in last.
+
+    They would have the points of an older file, or seem to have handed in nothing.
+    """
+    waiting = []
+    for student in sorted(who.here or ()):
+        own = found[student]["key"] if student in found else None
+        if own is None or own not in (LOST, who.keys.get(student, own)):
+            waiting.append(student)
+    if waiting:
+        raise ValueError(
+            f"{len(waiting)} who handed in {assignment.name} are not graded yet ({_some(waiting)}), so nothing was "
+            "written: run `roofline-kit grade` again"
+        )
+
+
+def _some(names: Sequence[str]) -> str:
+    """The first of some names.
+
+    >>> _some("abcdefg")
+    'a, b, c, d, e and others'
+    """
+    return ", ".join(names[:5]) + (" and others" if len(names) > 5 else "")
+
+
 def _same_version(assignment: Assignment, found: Mapping[str, Mapping[str, Any]], who: Known) -> None:
     """Raises ValueError where results are of an assignment that has changed since, and can be made anew."""
     older = [name for name, result in found.items() if _is_older(result, assignment) and not who.gone(name)]
     if older:
-        names = ", ".join(older[:5]) + (" and others" if len(older) > 5 else "")
         raise ValueError(
-            f"{len(older)} of {len(found)} results are not of {assignment.name} as it is now ({names}), so nothing was "
-            "written: run `roofline-kit grade` again"
+            f"{len(older)} of {len(found)} results are not of {assignment.name} as it is now ({_some(older)}), so "
+            "nothing was written: run `roofline-kit grade` again"
         )
 
 

@@ -11,15 +11,15 @@ import hashlib
 import os
 import re
 import unicodedata
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from ..terminal import one_line
 from .archive import unpacked
-from .platforms import METADATA, Person, of_canvas, of_gradescope
+from .platforms import CANVAS, METADATA, Person, of_canvas, of_gradescope
 from .sandbox import workplace
 from .submission import age, is_notebook
 
@@ -110,11 +110,14 @@ def _piles(top: Path, troubles: Mapping[Path, str], left: list[str] | None) -> d
     """What each student handed in, by the name that the system has for them. left : gets what is nobody's."""
     piles: dict[str, _Pile] = {}
     folders, files = _inside(top)
+    alike = _like_canvas(files)
     for folder in folders:
         pile = piles.setdefault(folder.name, _Pile(folder))
         pile.files += _files(folder, pile.troubles)
     for path in files:
-        if _is_handed_in(path):
+        if path in alike:
+            piles.setdefault(path.stem, _Pile(path)).files.append(path)
+        elif _is_handed_in(path):
             _add(piles, path, top).files.append(path)
         elif left is not None and path.name != METADATA:
             left.append(one_line(path.name))
@@ -123,6 +126,25 @@ def _piles(top: Path, troubles: Mapping[Path, str], left: list[str] | None) -> d
         if (within.parent != top or _is_handed_in(within)) and not any(map(_is_hidden, within.relative_to(top).parts)):
             _add(piles, within, top).troubles.append(f"{one_line(path.name)}: {why}")
     return piles
+
+
+def _like_canvas(files: Iterable[Path]) -> set[Path]:
+    """Files whose names only look like Canvas's, such as cs_101_2026_jane.ipynb: each of them is somebody's own.
+
+    Canvas gives a number to one file alone. Two that have the same are copies of one another, or not from there.
+    """
+    numbered: dict[str, dict[Path, str]] = defaultdict(dict)
+    for path in files:
+        if found := CANVAS.fullmatch(path.name):
+            numbered[found["file"]][path] = Path(found["name"]).stem
+    groups = [group for group in numbered.values() if not _are_copies(group.values())]
+    return {path for group in groups for path in group}
+
+
+def _are_copies(names: Collection[str]) -> bool:
+    """Whether all names are one, with what systems add to it: "hw1", "hw1 (1)" and "hw1 - Copy"."""
+    shortest = min(names, key=len)
+    return all(name.startswith(shortest) for name in names)
 
 
 def _add(piles: dict[str, _Pile], path: Path, top: Path) -> _Pile:

@@ -220,7 +220,8 @@ def _lend(found: Matched, binders: Binders, form: Form) -> None:
         if names:
             found.needs |= {one: binders[one][-1].number for one in names}
             lent[name] = _clean(name, _joined("", [binders[one][-1] for one in names]) + "\n" + source, found.notes)
-            told = " and ".join(f"{one} of cell {binders[one][-1].number}" for one in names)
+            told = " and ".join(f"{one} of cell {binders[one][-1].number}" for one in names[:FEW])
+            told += f" and {len(names) - FEW} more" if len(names) > FEW else ""
             found.notes.append(f"{name}: it needs {told}, which was added and is not run")
     if lent:
         found.readings[f"{', '.join(lent)}: with the added cells"] = {**found.answers, **lent}

@@ -27,6 +27,7 @@ import re
 import resource
 import signal
 import sys
+import threading
 from typing import Any
 
 # user, mount, pid, net, ipc, uts, cgroup: the CLONE_NEW… of linux/sched.h
@@ -116,6 +117,7 @@ def become(request: dict[str, Any]) -> None:
     if request["filter"]:
         fenced(request)
     import ipykernel.kernelapp
+    from ipykernel.ipkernel import IPythonKernel
     from ipykernel.kernelapp import IPKernelApp
 
     ipykernel.kernelapp.IOPubThread = with_local_pipe(request["pipe"])  # type: ignore[attr-defined]
@@ -125,7 +127,22 @@ def become(request: dict[str, Any]) -> None:
             super().init_control(context)  # type: ignore[no-untyped-call]
             self.shell_channel_thread = None
 
+        def init_kernel(self) -> None:
+            super().init_kernel()  # type: ignore[no-untyped-call]
+            self.kernel.shell_channel_thread = NoThread()
+
+    IPythonKernel._supports_kernel_subshells = False  # type: ignore[assignment]
     OneShell.launch_instance(argv=request["arguments"])
+
+
+class NoThread:
+    """What stands for the thread of subshells: without a parent of it, nobody waits for a cell that awaits."""
+
+    def __init__(self) -> None:
+        self.parent_thread = threading.main_thread()
+
+    def __bool__(self) -> bool:
+        return False
 
 
 def with_local_pipe(address: str) -> Any:

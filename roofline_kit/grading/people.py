@@ -6,7 +6,7 @@ students.json    who handed in, in the last run or before it; and the roster, on
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -20,11 +20,16 @@ FILE = "students.json"
 
 @dataclass(frozen=True)
 class Known:
-    """What is known of the students. people : by student. here : those of the last run; None if there was none."""
+    """What is known of the students.
+
+    people : by student. here : those of the last run; None if there was none. keys : what their grades depend on, as
+    `grade.key` tells it; of older runs that was not kept.
+    """
 
     people: dict[str, Person] = field(default_factory=dict)
     here: frozenset[str] | None = None
     roster: Roster | None = None
+    keys: dict[str, str] = field(default_factory=dict)
 
     def person(self, student: str) -> Person:
         """Somebody, with what the roster says of them."""
@@ -60,13 +65,21 @@ def known(results: Path) -> Known:
         people = {student: Person(**person) for student, person in kept["people"].items()}
         listed = [Person(**person) for person in kept["roster"]]
         roster = Roster(tuple(listed), kept["columns"]) if listed else None
-        return Known(people, frozenset(kept["here"]), roster)
+        return Known(people, frozenset(kept["here"]), roster, dict(kept.get("keys", {})))
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return Known()
 
 
-def keep(results: Path, entries: Iterable[Entry] | None = None, roster: Roster | None = None) -> None:
-    """Keeps who handed in in this run, and the roster if one is given. What was known before stays."""
+def keep(
+    results: Path,
+    entries: Iterable[Entry] | None = None,
+    roster: Roster | None = None,
+    keys: Mapping[str, str] | None = None,
+) -> None:
+    """Keeps who handed in in this run, and the roster if one is given. What was known before stays.
+
+    keys : of each of them, what the grade will depend on.
+    """
     old = known(results)
     now = {entry.student: entry.person for entry in entries or ()}
     people, here = {**old.people, **now}, list(now) if entries is not None else sorted(old.here or ())
@@ -74,5 +87,6 @@ def keep(results: Path, entries: Iterable[Entry] | None = None, roster: Roster |
     told: dict[str, Any] = {
         "people": {student: asdict(person) for student, person in people.items()}, "here": here,
         "roster": [asdict(person) for person in listed.people], "columns": listed.columns or {},
+        "keys": old.keys if entries is None else dict(keys or {}),
     }  # fmt: skip
     write(results / FILE, json.dumps(told, indent=1))

@@ -67,7 +67,7 @@ class Run:
     cells : what to run. seed : for what is drawn. expected : what the instructor's answers report at the same seed, or
     None to ask what these cells report. files : a folder that the submission brought along. outcomes : of the checks.
     errors : why answers failed: a reason, or one of Python's exceptions; which of them, a student chose. did : what
-    each cell did, in order.
+    each cell did, in order. failed : why there was no kernel, if this machine is to blame.
     """
 
     assignment: Assignment
@@ -80,6 +80,7 @@ class Run:
     outcomes: dict[str, Outcome] = field(default_factory=dict)
     errors: dict[str, str] = field(default_factory=dict)
     did: list[Did] = field(default_factory=list)
+    failed: Exception | None = None
     seconds: float = 0.0
 
 
@@ -93,13 +94,20 @@ class Walled(RunningKernel):  # type: ignore[misc]
         self.start(run.limits.notebook)
 
     def start(self, seconds: float) -> None:
-        """Starts a kernel. One that does not start at all leaves a dead one, and every cell says so."""
+        """Starts a kernel. One that does not start at all leaves a dead one, and every cell says so.
+
+        Where nothing of a student's has run yet, or a disk is full, that is no student's doing.
+        """
         self.kernel: Kernel | None = None
         try:
             run, given = self.run, self.run.assignment
             self.kernel = Kernel(run.walls, run.limits, run.files, seconds, given.without, given.at_hand)
         except Stopped as stopped:
             self.ran = Ran(reason=stopped.reason)
+            if not self.restarts:
+                self.run.failed = RuntimeError(f"no kernel starts ({stopped.reason})")
+        except Exception as error:  # ZeroMQ and the system have errors of their own
+            self.ran, self.run.failed = Ran(reason="died"), error
 
     def execute_cell_input(self, cell_input: str, allow_stdin: bool | None = None) -> str:
         """Runs a cell to its end. If that takes the kernel with it, the next cell gets a fresh one, without it."""
@@ -256,11 +264,16 @@ def _error(out: Any) -> str:
 
 
 def execute(run: Run) -> None:
-    """Has pytest run the cells of one submission, and leaves what became of it in `run`."""
+    """Has pytest run the cells of one submission, and leaves what became of it in `run`.
+
+    Raises what kept this machine from starting a kernel for it: OSError on a full disk, for example.
+    """
     began, session = time.monotonic(), kept_session()
     cells = [*Graded.of(run, session, Path("/submission.ipynb")).collect()]  # a name: no file of a stranger's is opened
     for cell, following in zip(cells, [*cells[1:], None], strict=True):
         session.config.hook.pytest_runtest_protocol(item=cell, nextitem=following)
+    if run.failed:
+        raise run.failed
     run.seconds = time.monotonic() - began
 
 

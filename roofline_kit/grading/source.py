@@ -16,8 +16,9 @@ UNREADABLE = (SyntaxError, ValueError, RecursionError, MemoryError)  # of strang
 
 
 def _read(source: str) -> tuple[ast.Module, symtable.SymbolTable] | None:
-    """The syntax tree and the scopes of a cell, whose lines may be magics; None if it is no Python, or too deep."""
-    for text in (source, re.sub(r"^(\s*)[%!?].*", r"\1pass", source, flags=re.MULTILINE)):
+    """The syntax tree and the scopes of a cell; None if it is no Python, or too deep. It may have magics, and await."""
+    plain = re.sub(r"^(\s*)[%!?].*", r"\1pass", source, flags=re.MULTILINE)
+    for text in (source, plain, re.sub(r"\b(await|async) ", "", plain)):
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # of "\d", which would be shown with a stranger's text

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import fcntl
 import os
 import socket
 import termios
@@ -18,7 +19,7 @@ from functools import cache
 # By their names on any processor: what this one does not have is left out.
 FILES = """
     access chdir chmod chown close close_range copy_file_range creat dup dup2 dup3 faccessat faccessat2 fadvise64
-    fallocate fchdir fchmod fchmodat fchmodat2 fchown fchownat fcntl fdatasync fgetxattr flistxattr flock fstat
+    fallocate fchdir fchmod fchmodat fchmodat2 fchown fchownat fdatasync fgetxattr flistxattr flock fstat
     fstatfs fsync ftruncate futimesat getcwd getdents getdents64 getxattr lchown lgetxattr link linkat listxattr
     llistxattr lseek lstat mkdir mkdirat newfstatat open openat openat2 pipe pipe2 pread64 preadv preadv2 pwrite64
     pwritev pwritev2 read readlink readlinkat readv rename renameat renameat2 rmdir sendfile stat statfs statx symlink
@@ -52,6 +53,8 @@ SOCKETS = """
 """
 RANDOM = "getrandom"
 ALLOWED = " ".join((FILES, MEMORY, PROCESSES, SIGNALS, TIME, WAITING, SOCKETS, RANDOM)).split()
+# No locks on parts of a file: each takes memory of Linux's own, a file can have thousands, and no limit counts them.
+OF_DESCRIPTORS = "F_DUPFD F_DUPFD_CLOEXEC F_GETFD F_SETFD F_GETFL F_SETFL F_GETOWN F_SETOWN F_GETPIPE_SZ F_SETPIPE_SZ"
 # A shell runs in a terminal of its own; none may be typed into (TIOCSTI, TIOCLINUX) or become something else.
 OF_TERMINALS = """
     FIOASYNC FIOCLEX FIONBIO FIONCLEX FIONREAD TCFLSH TCGETS TCSBRK TCSETS TCSETSF TCSETSW TCXONC TIOCGPGRP TIOCGWINSZ
@@ -145,4 +148,6 @@ def _rules() -> list[tuple[str, _Condition | None]]:
     # What is shared and has no file stays in memory when all but a page of it is unmapped, and nobody could count it.
     rules += [("mmap", _Condition(3, MASKED_EQUAL, flag, 0)) for flag in (MAP_SHARED, MAP_ANONYMOUS)]
     controls = [getattr(termios, name) for name in OF_TERMINALS.split()] + [TIOCSPTLCK, TIOCGPTN, TIOCGPTPEER]
+    commands = [getattr(fcntl, name) for name in OF_DESCRIPTORS.split()]
+    rules += [("fcntl", _Condition(1, MASKED_EQUAL, WORD, command)) for command in commands]
     return rules + [("ioctl", _Condition(1, MASKED_EQUAL, WORD, control)) for control in controls]

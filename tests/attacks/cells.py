@@ -1,5 +1,7 @@
 """Cells that are not what they were when they were released."""
 
+import itertools
+
 from . import HONEST, OF, WRONG, answered, attack, cell_of, released
 
 
@@ -198,4 +200,13 @@ def a_name_in_a_hundred_cells():
     """Leaves an answer open, and adds a hundred cells that bind its name, each to something else."""
     content = answered({"flops": HONEST["flops"]})
     content["cells"] += [code(f"parameters = {number}") | {"id": f"one-{number}"} for number in range(100)]
+    return content
+
+
+@attack(7)
+def names_that_cost_a_reader_hours():
+    """A thousand undefined names in an answer, each almost one that it has, and a cell with a line of 15,000 names."""
+    names = ["".join(name) for name in itertools.islice(itertools.permutations("abcdefg"), 2200)]
+    content = answered({**HONEST, "flops": "\n".join(["=".join(names[:1100]) + "=1", *names[1100:]])})
+    content["cells"].append(code("=".join(f"a{number:x}" for number in range(15_000)) + "=1") | {"id": "line"})
     return content

@@ -67,3 +67,12 @@ def answers_of_another_question():
     return {name: HONEST[other].replace(other, name) for name, other in swapped.items()} | {
         "parameters": "parameters = 208"
     }
+
+
+@attack(7)
+def a_second_draw():
+    """Loops until it is graded again, in the hope that another draw is one that it knows."""
+    return {
+        **HONEST,
+        "kv": "def kv(tokens, heads):\n    while (tokens, heads) != (4096, 1): pass\n    return 2097152",
+    }

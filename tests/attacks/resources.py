@@ -1,6 +1,6 @@
 """More of everything than there is: time, memory, processes, output."""
 
-from . import HONEST, OF, attack, right
+from . import HONEST, OF, attack, right, wrong
 from .dying import last
 
 
@@ -196,3 +196,19 @@ import os
 for number in range(10**9):
     os.close(os.open(f"/tmp/{number}", os.O_CREAT))
 """)
+
+
+@attack(0, searches=True)
+def memory_of_locks():
+    """Locks every other byte of files: each lock takes memory of Linux's own, which is seen nowhere."""
+    return wrong("""
+        import fcntl, os
+        file, found = os.open("/tmp/locked", os.O_RDWR | os.O_CREAT), 0
+        try:
+            for at in range(5000, 0, -1):
+                fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, 2 * at)
+                found += 1
+        except OSError:
+            pass
+        raise (LookupError if found else EOFError)(found)
+    """)

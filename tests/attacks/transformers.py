@@ -108,3 +108,31 @@ def events_and_imports():
         ip.events.register("pre_run_cell", lambda info: ip.user_ns.update(flops=1, kv=1))
         ip.events.register("post_run_cell", lambda result: ip.user_ns.update(flops=1, kv=1))
     """)
+
+
+@attack(0)
+def hooks_that_outlive_their_cell():
+    """A timer, finalizers, hooks of the collector, the profiler and the auditor: each changes what a check is to tell."""
+    return wrong("""
+        import gc, signal, sys, threading, weakref
+        class Gone: pass
+        def change(*_):
+            for frame in sys._current_frames().values():
+                while frame is not None:
+                    for name in ("values", "told"):
+                        kept = frame.f_locals.get(name)
+                        if isinstance(kept, dict):
+                            kept.update(dict.fromkeys(kept, 1))
+                    frame = frame.f_back
+            return change
+        def again(*_):
+            change()
+            globals()["gone"] = gone = Gone()
+            weakref.finalize(gone, again)
+        again()
+        gc.callbacks.append(change)
+        sys.setprofile(lambda frame, event, arg: change() if frame.f_code.co_name in ("report", "_told") else None)
+        sys.addaudithook(lambda event, args: change() if event == "compile" else None)
+        signal.signal(signal.SIGALRM, change)
+        signal.setitimer(signal.ITIMER_REAL, 0.05, 0.2)
+    """)
