@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import csv
 import json
 import math
 import os
@@ -253,6 +254,51 @@ def test_a_file_with_impossible_seconds_is_damaged(seconds: Any, tmp_path: Path)
     (tmp_path / POINT.file).write_text(json.dumps(data))
     with pytest.raises(ValueError, match="is damaged"):
         read(tmp_path / POINT.file)
+
+
+@pytest.mark.parametrize(
+    ("keys", "value"),
+    [
+        (("point", "batch"), 16),
+        (("measurement", "shapes"), [[1, 2]]),
+        (("measurement", "dtype"), "fp64"),
+        (("measurement", "steps"), []),
+        (("measurement", "steps"), [{"compute": 1}]),
+        (("measurement", "steps"), [{"compute": "1", "memory": "2"}]),
+        (("measurement", "steps"), [{"compute": math.nan, "memory": 2}]),
+        (("measurement", "steps"), [{"compute": 1, "memory": 0}]),
+        (("machine",), "a laptop"),
+    ],
+)
+def test_a_file_that_was_edited_into_what_cannot_be_is_damaged(keys: Any, value: Any, tmp_path: Path) -> None:
+    measure_one(POINT, tmp_path)
+    data = json.loads((tmp_path / POINT.file).read_text())
+    *outer, last = keys
+    inner = data
+    for key in outer:
+        inner = inner[key]
+    inner[last] = value
+    (tmp_path / POINT.file).write_text(json.dumps(data))
+    found, damaged = results(tmp_path)
+    assert found == [] and "is damaged" in damaged[0]
+
+
+def test_a_file_that_is_nested_too_deep_is_damaged(tmp_path: Path) -> None:
+    (tmp_path / POINT.file).write_text("[" * 100_000)
+    assert "is damaged" in results(tmp_path)[1][0]
+
+
+def test_points_of_two_machines_have_each_the_roof_of_its_own(tmp_path: Path) -> None:
+    """Two machines measured into one folder, of which only the first has its ceilings there."""
+    cli.plan(tmp_path, [*ceiling_points(), POINT])
+    for point in ceiling_points():
+        store(tmp_path, Result(point, made(point, 1.0, 10**9, 10**9), {"device": "a machine"}))
+    store(tmp_path, Result(POINT, replace(made(POINT, 1.0, 10**9, 10**9), device="another"), {"device": "another"}))
+    lines, good = cli.collected(tmp_path)
+    assert good and any(line.startswith("no share") and line.endswith("on another") for line in lines)
+    with (tmp_path / "results.csv").open(encoding="utf-8", newline="") as file:
+        shares = {row["machine"]: row["share"] for row in csv.DictReader(file)}
+    assert float(shares["a machine"]) > 0 and shares["another"] == ""
 
 
 def test_a_full_disk_loses_nothing_that_was_measured(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
