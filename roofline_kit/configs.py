@@ -363,7 +363,8 @@ def _heads(found: _Config, made: dict[str, Any]) -> dict[str, Any]:
     elif "multi_query" in made:
         made["kv_heads"] = 1 if made.pop("multi_query") else made["heads"]
         found.where["kv_heads"] = "derived: multi_query"
-        made["norms"] = "shared" if made["parallel"] else "before"
+        one_norm = made["parallel"] and made.pop("norms_before", 1) == 1
+        made["norms"] = "shared" if one_norm else "before"
         made.pop("norms_before", None)
     if made.pop("alibi", False):
         made["positions"] = "alibi"

@@ -361,6 +361,7 @@ GEMMA = {"model_type": "gemma3", "text_config": {}}
         (with_type("qwen3_moe") | {"mlp_only_layers": [True]}, "mlp_only_layers has True"),
         (with_type("gemma2") | {"num_hidden_layers": 10**10}, "10000000000 layers are more than the 10000"),
         (with_type("phi") | {"partial_rotary_factor": 1e308}, "partial_rotary_factor is 1e.308, and must be"),
+        (with_type("falcon") | {"num_ln_in_parallel_attn": 4}, "num_ln_in_parallel_attn is 4"),
         (with_type("mpt") | {"attn_config": 1}, "attn_config is 1, and must be an object"),
         (with_type("gpt2") | {"n_embd": 48, "hidden_size": 24}, "n_embd is 48 and hidden_size is 24"),
         # files
@@ -387,6 +388,12 @@ def test_code_of_its_own_is_accepted_where_it_is_the_class_s_own(tmp_path: Path)
     """As DeepSeek-V3, Falcon and Phi-3 have it, from before transformers knew them."""
     names = {"AutoConfig": f"configuration_deepseek.{V3}Config", "AutoModelForCausalLM": f"modeling.{V3}ForCausalLM"}
     assert rk.model(written(tmp_path, MOE | {"auto_map": names})).parameters
+
+
+def test_a_falcon_without_groups_has_two_norms_where_it_says_so(tmp_path: Path) -> None:
+    """As transformers makes it: a scale and a shift of 24 numbers more in each of 4 layers."""
+    one, two = (rk.model(written(tmp_path, with_type("falcon") | {"num_ln_in_parallel_attn": n})) for n in (1, 2))
+    assert two.parameters - one.parameters == 4 * 2 * 24
 
 
 def test_a_tokenizer_of_its_own_is_no_other_model(tmp_path: Path) -> None:
