@@ -354,18 +354,25 @@ def _experts(found: _Config, made: dict[str, Any]) -> dict[str, Any]:
 # --- what follows from other fields -----------------------------------------------------------------------
 
 
-def _heads(found: _Config, made: dict[str, Any]) -> dict[str, Any]:
-    """Heads, and how many there are of keys and values."""
+def _falcon(found: _Config, made: dict[str, Any]) -> None:
+    """What Falcon says in words of its own: its norms, and how many heads there are of keys and values."""
     if made.pop("grouped", False):
+        if not made["parallel"]:
+            raise ValueError(f"{found.path}: parallel_attn is False, and only true goes with new_decoder_architecture")
         made.setdefault("kv_heads", made["heads"])
         made["norms"] = "shared" if made.pop("norms_before", 2) == 1 else "before"
-        made["parallel"], _ = True, made.pop("multi_query")
+        made.pop("multi_query")
     elif "multi_query" in made:
         made["kv_heads"] = 1 if made.pop("multi_query") else made["heads"]
         found.where["kv_heads"] = "derived: multi_query"
         one_norm = made["parallel"] and made.pop("norms_before", 1) == 1
         made["norms"] = "shared" if one_norm else "before"
         made.pop("norms_before", None)
+
+
+def _heads(found: _Config, made: dict[str, Any]) -> dict[str, Any]:
+    """Heads, and how many there are of keys and values."""
+    _falcon(found, made)
     if made.pop("alibi", False):
         made["positions"] = "alibi"
     if made.get("kv_latent") is not None:

@@ -361,6 +361,7 @@ GEMMA = {"model_type": "gemma3", "text_config": {}}
         (with_type("qwen3_moe") | {"mlp_only_layers": [True]}, "mlp_only_layers has True"),
         (with_type("gemma2") | {"num_hidden_layers": 10**10}, "10000000000 layers are more than the 10000"),
         (with_type("phi") | {"partial_rotary_factor": 1e308}, "partial_rotary_factor is 1e.308, and must be"),
+        (with_type("falcon") | {"new_decoder_architecture": True, "parallel_attn": False}, "parallel_attn is False"),
         (with_type("falcon") | {"num_ln_in_parallel_attn": 4}, "num_ln_in_parallel_attn is 4"),
         (with_type("mpt") | {"attn_config": 1}, "attn_config is 1, and must be an object"),
         (with_type("gpt2") | {"n_embd": 48, "hidden_size": 24}, "n_embd is 48 and hidden_size is 24"),
