@@ -18,10 +18,21 @@ from .points import Point, Result
 from .timing import Measurement
 
 
+def place(folder: Path, point: Point) -> Path:
+    """A point's file, which has a longer name where another point of its name is there already."""
+    path = folder / point.file
+    if (folder / point.long_file).exists():
+        return folder / point.long_file
+    try:
+        return path if read(path).point == point else folder / point.long_file
+    except (FileNotFoundError, ValueError):
+        return path
+
+
 def look_up(folder: Path, point: Point) -> Result | None:
     """What is known of a point; None if nothing is. A damaged file is set aside, as *.damaged."""
     try:
-        return read(folder / point.file)
+        return read(place(folder, point))
     except FileNotFoundError:
         return None
     except ValueError:
@@ -31,7 +42,7 @@ def look_up(folder: Path, point: Point) -> Result | None:
 
 def set_aside(folder: Path, point: Point, ending: str) -> None:
     """Gives a point's file another ending, so that it is kept and not read any more."""
-    path = folder / point.file
+    path = place(folder, point)
     path.replace(path.with_suffix(ending))
 
 
@@ -52,7 +63,7 @@ def store(folder: Path, result: Result) -> None:
     if result.unfinished:
         data["unfinished"] = result.unfinished
     data["measurement"] = asdict(result.measurement) if result.measurement else None
-    write(folder / result.point.file, json.dumps(data, indent=1) + "\n")
+    write(place(folder, result.point), json.dumps(data, indent=1) + "\n")
 
 
 def read(path: Path) -> Result:
