@@ -15,7 +15,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from .models import Model
+from .models import MOST_LAYERS, Model
 from .names import choose, data
 from .sizes import whole
 
@@ -28,6 +28,8 @@ STRUCTURAL = re.compile(
 NEVER_QUANTIZED = re.compile(r"(^|\.)(lm_head|embed\w*|\w*norm\w*|gate|router|shared_expert_gate)(\.|$)")
 EXPERTS_ALONE = re.compile(NEVER_QUANTIZED.pattern + r"|self_attn")
 """Names of parts that are never quantized: by no method, and by one that quantizes experts alone."""
+OTHERWISE_QUANTIZED = ("quantization", "compression_config")
+"""Where others than transformers say how weights are quantized: MLX, and llm-compressor in its first versions."""
 ROTARY = {
     "type", "rope_type", "rope_theta", "factor", "attention_factor", "original_max_position_embeddings", "beta_fast",
     "beta_slow", "short_factor", "long_factor", "low_freq_factor", "high_freq_factor", "mscale", "mscale_all_dim",
@@ -150,6 +152,8 @@ def _wanted(ours: str) -> tuple[Callable[[Any], bool], str]:
     if ours == "activation":
         return lambda x: isinstance(x, str), "a name"
     least = 0 if ours in MAY_BE_ZERO else 1
+    if ours == "rotary_fraction":
+        return lambda x: _is_number(x) and 0 < x <= 1, "a positive number, 1 at most"
     if ours in REALS:
         return lambda x: _is_number(x) and 0 < x + (1 - least) < math.inf, "a positive number"
     words = "a positive integer, or null" if ours == "window" else "a positive integer"
@@ -170,6 +174,8 @@ def _read(path: str, config: Mapping[str, Any]) -> dict[str, Any]:
     _refuse_fields(path, values, kind)
     found = _Config(path, values, kind)
     read = {ours: found.read(ours) for ours in kind["fields"]}
+    if read["layers"] > MOST_LAYERS:
+        raise ValueError(f"{path}: {read['layers']} layers are more than the {MOST_LAYERS} that are counted one by one")
     made = {ours: value for ours, value in (kind["always"] | read).items() if value is not None}
     made = _windows(found, made)
     made = _derived(found, _experts(found, _heads(found, made)))
@@ -235,6 +241,8 @@ def _flat(path: str, values: dict[str, Any], kind: Mapping[str, Any]) -> dict[st
                 raise ValueError(f"{path}: {table} has {strange[0]}, which is no field of rotary embeddings")
             values = {**part, **values}
     inner = values.get("attn_config") or {}
+    if not isinstance(inner, dict):
+        raise ValueError(f"{path}: attn_config is {inner!r}, and must be an object or null")
     return {**{key: x for key, x in inner.items() if key in kind["only"]}, **values}
 
 
@@ -248,9 +256,10 @@ def _refuse_classes(path: str, values: Mapping[str, Any], kind: Mapping[str, Any
     own_code = values.get("auto_map") or {}
     if not isinstance(own_code, dict):
         raise ValueError(f"{path}: auto_map is {own_code!r}, and must be an object")
+    base = kind["class"].removesuffix("ForCausalLM")
     for name, theirs in own_code.items():
-        base = kind["class"].removesuffix("ForCausalLM")
-        if not str(theirs).rpartition(".")[2].lower().startswith(base.lower()):
+        of_model = name.startswith(("AutoConfig", "AutoModel"))  # and not of its tokenizer
+        if of_model and not str(theirs).rpartition(".")[2].lower().startswith(base.lower()):
             raise ValueError(f"{path}: auto_map has {name} = {theirs!r}, which is code of its own and not {base}'s")
 
 
@@ -345,17 +354,25 @@ def _experts(found: _Config, made: dict[str, Any]) -> dict[str, Any]:
 # --- what follows from other fields -----------------------------------------------------------------------
 
 
-def _heads(found: _Config, made: dict[str, Any]) -> dict[str, Any]:
-    """Heads, and how many there are of keys and values."""
+def _falcon(found: _Config, made: dict[str, Any]) -> None:
+    """What Falcon says in words of its own: its norms, and how many heads there are of keys and values."""
     if made.pop("grouped", False):
+        if not made["parallel"]:
+            raise ValueError(f"{found.path}: parallel_attn is False, and only true goes with new_decoder_architecture")
         made.setdefault("kv_heads", made["heads"])
         made["norms"] = "shared" if made.pop("norms_before", 2) == 1 else "before"
-        made["parallel"], _ = True, made.pop("multi_query")
+        made.pop("multi_query")
     elif "multi_query" in made:
         made["kv_heads"] = 1 if made.pop("multi_query") else made["heads"]
         found.where["kv_heads"] = "derived: multi_query"
-        made["norms"] = "shared" if made["parallel"] else "before"
+        one_norm = made["parallel"] and made.pop("norms_before", 1) == 1
+        made["norms"] = "shared" if one_norm else "before"
         made.pop("norms_before", None)
+
+
+def _heads(found: _Config, made: dict[str, Any]) -> dict[str, Any]:
+    """Heads, and how many there are of keys and values."""
+    _falcon(found, made)
     if made.pop("alibi", False):
         made["positions"] = "alibi"
     if made.get("kv_latent") is not None:
@@ -395,6 +412,9 @@ def _derived(found: _Config, made: dict[str, Any]) -> dict[str, Any]:
 
 def _storage(path: str, values: Mapping[str, Any]) -> dict[str, str]:
     """The dtypes in which matrices are stored. Raises ValueError for a way of quantizing that is not modelled."""
+    for name in OTHERWISE_QUANTIZED:
+        if values.get(name):
+            raise ValueError(f"{path}: {name} is {values[name]!r}, and only a quantization_config is modelled")
     how = values.get("quantization_config")
     if not how:
         return {}
@@ -406,7 +426,7 @@ def _storage(path: str, values: Mapping[str, Any]) -> dict[str, str]:
         return {"expert_dtype": "mxfp4"}
     if method == "fp8":
         return {"layer_dtype": "fp8"}
-    if method in ("awq", "gptq") and bits in (4, 8) and how.get("group_size", 128) in (128, -1):
+    if method in ("awq", "gptq") and bits in (4, 8) and how.get("group_size", 128) == 128:
         return {"layer_dtype": f"int{bits}"}
     raise ValueError(
         f"{path}: quantization_config has quant_method {method!r} with bits {bits} and group_size "
@@ -418,7 +438,10 @@ def _refuse_exceptions(path: str, how: Mapping[str, Any]) -> None:
     """Raises ValueError where some matrices of layers are quantized and others are not."""
     as_ever = EXPERTS_ALONE if how.get("quant_method") == "mxfp4" else NEVER_QUANTIZED
     for what in ("modules_to_not_convert", "ignored_layers"):
-        for name in how.get(what) or ():
+        names = how.get(what) or []
+        if not isinstance(names, list):
+            raise ValueError(f"{path}: quantization_config has {what} = {names!r}, which must be a list")
+        for name in names:
             if not as_ever.search(str(name)):
                 raise ValueError(f"{path}: quantization_config has {name!r} in {what}, which is not modelled")
     for what in ("lm_head", "dynamic"):

@@ -52,6 +52,8 @@ OF_THE_WHOLE = {
     "source", "note", "provenance",
 }  # fmt: skip
 ACTIVE = ("all", "without embedding", "without embedding and head")
+MOST_LAYERS = 10_000
+"""Layers that differ are counted one by one, and no model has as many."""
 
 
 @dataclass(frozen=True)
@@ -245,6 +247,8 @@ class Model:
             raise ValueError(f"{self.name}, pattern: {what} is of the whole model, and cannot differ between layers")
         if rows and not isinstance(self.layers, int):
             raise ValueError(f"{self.name}: layers that differ have a number, and layers is {self.layers}")
+        if rows and self.layers > MOST_LAYERS:
+            raise ValueError(f"{self.name}: layers that differ are at most {MOST_LAYERS}, and layers is {self.layers}")
 
     def __repr__(self) -> str:
         return f"Model({self.name}: {self.layers} layers, hidden {self.hidden}, {self.heads} heads)"

@@ -182,6 +182,7 @@ def rotary(X: Any, cos: Any, sin: Any, columns: Any = None) -> Any:
     3840
     """
     wanted = (*X.shape[-2:-1], X.shape[-1] if columns is None else columns)
+    equal_share(wanted[-1], 2, f"{wanted[-1]} numbers of a head cannot be turned in pairs")
     for what, table in (("cos", cos), ("sin", sin)):
         check_shape(f"rotary: {what}", tuple(table.shape), wanted)
     if columns is None or same_size(sympy.sympify(columns), sympy.sympify(X.shape[-1])):

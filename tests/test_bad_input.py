@@ -581,7 +581,7 @@ def test_the_transformer_refuses_in_tensors_and_in_arrays(
         "an odd head_dim to rotate": (
             ValueError,
             lambda: rk.rotary(*(rk.Tensor(name, (4, 7)) for name in ("X", "cos", "sin"))),
-            ("X", "7/2", "positive integer"),
+            ("7 numbers of a head", "in pairs", "positive integer"),
         ),
         "positions of another width": (
             ValueError,

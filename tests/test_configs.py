@@ -274,6 +274,7 @@ LLAMA = {**SIZES, "model_type": "llama"}
 MOE = with_type("deepseek_v3")
 AWQ, FP8 = {"quant_method": "awq", "bits": 4, "group_size": 128}, {"quant_method": "fp8"}
 V3 = "DeepseekV3"
+GEMMA = {"model_type": "gemma3", "text_config": {}}
 
 
 @pytest.mark.parametrize(
@@ -350,9 +351,19 @@ V3 = "DeepseekV3"
         (LLAMA | {"quantization_config": FP8 | {"ignored_layers": ["model.layers.0.self_attn"]}}, "in ignored_layers"),
         (LLAMA | {"quantization_config": AWQ | {"quant_method": "gptq", "lm_head": True}}, "lm_head = True"),
         (LLAMA | {"quantization_config": AWQ | {"quant_method": "gptq", "dynamic": {"-:": {}}}}, "dynamic = "),
+        (LLAMA | {"quantization_config": AWQ | {"group_size": -1}}, "group_size -1"),
+        (LLAMA | {"quantization_config": FP8 | {"ignored_layers": 5}}, "ignored_layers = 5, which must be a list"),
+        (LLAMA | {"quantization": {"group_size": 64, "bits": 4}}, "quantization is {'group_size': 64, 'bits': 4}"),
+        (LLAMA | {"compression_config": {"format": "float-quantized"}}, "compression_config is"),
+        (GEMMA | {"quantization": {"group_size": 64, "bits": 4}}, "quantization is"),
         # what was taken in silence
         (with_type("gemma3_text") | {"use_bidirectional_attention": True}, "use_bidirectional_attention is True"),
         (with_type("qwen3_moe") | {"mlp_only_layers": [True]}, "mlp_only_layers has True"),
+        (with_type("gemma2") | {"num_hidden_layers": 10**10}, "10000000000 layers are more than the 10000"),
+        (with_type("phi") | {"partial_rotary_factor": 1e308}, "partial_rotary_factor is 1e.308, and must be"),
+        (with_type("falcon") | {"new_decoder_architecture": True, "parallel_attn": False}, "parallel_attn is False"),
+        (with_type("falcon") | {"num_ln_in_parallel_attn": 4}, "num_ln_in_parallel_attn is 4"),
+        (with_type("mpt") | {"attn_config": 1}, "attn_config is 1, and must be an object"),
         (with_type("gpt2") | {"n_embd": 48, "hidden_size": 24}, "n_embd is 48 and hidden_size is 24"),
         # files
         ("[" * 100_000 + "]" * 100_000, "nested too deep|no JSON"),
@@ -378,6 +389,18 @@ def test_code_of_its_own_is_accepted_where_it_is_the_class_s_own(tmp_path: Path)
     """As DeepSeek-V3, Falcon and Phi-3 have it, from before transformers knew them."""
     names = {"AutoConfig": f"configuration_deepseek.{V3}Config", "AutoModelForCausalLM": f"modeling.{V3}ForCausalLM"}
     assert rk.model(written(tmp_path, MOE | {"auto_map": names})).parameters
+
+
+def test_a_falcon_without_groups_has_two_norms_where_it_says_so(tmp_path: Path) -> None:
+    """As transformers makes it: a scale and a shift of 24 numbers more in each of 4 layers."""
+    one, two = (rk.model(written(tmp_path, with_type("falcon") | {"num_ln_in_parallel_attn": n})) for n in (1, 2))
+    assert two.parameters - one.parameters == 4 * 2 * 24
+
+
+def test_a_tokenizer_of_its_own_is_no_other_model(tmp_path: Path) -> None:
+    """As Phi-4-mini has it."""
+    names = {"AutoModelForCausalLM": "modeling_phi3.Phi3ForCausalLM", "AutoTokenizer": "Xenova/gpt-4o"}
+    assert rk.model(written(tmp_path, with_type("phi3") | {"auto_map": names})).parameters
 
 
 # What files on Hugging Face say beside sizes, and what their makers count.
@@ -426,6 +449,16 @@ PUBLISHED = {
             **{"rope_local_base_freq": 10000, "attn_logit_softcapping": None, "final_logit_softcapping": None},
         },
         999_885_952,
+    ),
+    "microsoft/Phi-4-mini-instruct": (
+        {
+            **{"model_type": "phi3", "architectures": ["Phi3ForCausalLM"], "hidden_size": 3072, "vocab_size": 200064},
+            **{"intermediate_size": 8192, "num_attention_heads": 24, "num_hidden_layers": 32, "mlp_bias": False},
+            **{"num_key_value_heads": 8, "partial_rotary_factor": 0.75, "tie_word_embeddings": True},
+            **{"sliding_window": 262144, "lm_head_bias": False, "full_attn_mod": 1, "interpolate_factor": 1},
+            **{"auto_map": {"AutoConfig": "configuration_phi3.Phi3Config", "AutoTokenizer": "Xenova/gpt-4o"}},
+        },
+        3_836_021_760,
     ),
     "CohereForAI/c4ai-command-r-plus": (
         {

@@ -575,6 +575,7 @@ def diamonds(explorer: Any, **changes: Any) -> list[str]:
         (lambda: rk.explore_roofline(LINEAR, c=3), ValueError, "c"),
         (lambda: rk.explore_roofline(batchs=3), ValueError, "did you mean 'batch'"),
         (lambda: rk.explore_roofline(LINEAR, []), ValueError, "one or two accelerators, not []"),
+        (lambda: rk.explore_roofline(LINEAR, None), ValueError, "one or two accelerators, not None"),
         (lambda: rk.explore_roofline(LINEAR, ["A10", "T4", "L4"]), ValueError, "one or two accelerators, not ['A10'"),
         (lambda: rk.explore_roofline(LINEAR.at(b=1, h=8)), ValueError, "open sizes"),
         (lambda: rk.explore_roofline(linear_in("peak")), ValueError, "cannot be called 'peak' here; rename the symbol"),

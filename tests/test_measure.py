@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import csv
 import json
 import math
 import os
@@ -35,7 +36,7 @@ from roofline_kit.measuring.machines import UNKNOWN_CACHE, NumPy, machine_for
 from roofline_kit.measuring.points import BATCHES, LAYERS, STEPS, Point, Result, ceiling_points, ceilings, sweep
 from roofline_kit.measuring.runs import measure_all, measure_one
 from roofline_kit.measuring.stopping import Stopped
-from roofline_kit.measuring.store import matching, read, results, store, table
+from roofline_kit.measuring.store import look_up, matching, read, results, store, table
 from roofline_kit.measuring.timing import Measurement, measure
 
 SMALL: dict[str, Any] = {"h": 64, "heads": 2}
@@ -91,6 +92,11 @@ def test_calls_take_turns_with_copies_where_the_arrays_fit_into_the_cache(monkey
 def test_what_is_no_array_is_refused(arrays: Any, error: type[Exception], said: str) -> None:
     with pytest.raises(error, match=said):
         measure(lambda *x: x[0] + x[-1], *arrays)
+
+
+def test_what_only_looks_at_an_array_cannot_be_timed() -> None:
+    with pytest.raises(ValueError, match="has no step: views alone take no time"):
+        measure(lambda x: x.T, np.ones((2, 2), np.float32))
 
 
 def test_a_clock_that_goes_backwards_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -245,6 +251,25 @@ def test_a_point_is_measured_once_and_a_damaged_file_anew(tmp_path: Path) -> Non
     assert path.with_suffix(".damaged").read_bytes() == first[:100]
 
 
+@pytest.mark.parametrize("other", [{"heads": 4}, {"device": "cpu"}, {"tokens": 9}])
+def test_points_of_one_name_have_files_of_their_own(other: dict[str, Any], tmp_path: Path) -> None:
+    """As runs with 2 heads and with 4 have in one folder: neither is taken for the other, and none is lost."""
+    points = (POINT, replace(POINT, **other))
+    for seconds, point in enumerate(points, 1):
+        assert look_up(tmp_path, point) is None
+        store(tmp_path, Result(point, made(point, float(seconds), 10, 10), {}))
+    for point in points:
+        found = look_up(tmp_path, point)
+        assert found is not None and found.point == point
+        store(tmp_path, found)
+    found, damaged = results(tmp_path)
+    assert {result.point for result in found} == set(points) and len(found) == 2 and damaged == []
+
+
+def test_what_is_asked_for_twice_is_measured_once() -> None:
+    assert sweep(layers=["dense"], tokens=[50], batches=[8, 8]) == sweep(layers=["dense"], tokens=[50], batches=[8])
+
+
 @pytest.mark.parametrize("seconds", [[0.0, 1.0], [1.0], [math.nan, 1.0], [-1.0, 2.0], "abc", None])
 def test_a_file_with_impossible_seconds_is_damaged(seconds: Any, tmp_path: Path) -> None:
     measure_one(POINT, tmp_path)
@@ -253,6 +278,51 @@ def test_a_file_with_impossible_seconds_is_damaged(seconds: Any, tmp_path: Path)
     (tmp_path / POINT.file).write_text(json.dumps(data))
     with pytest.raises(ValueError, match="is damaged"):
         read(tmp_path / POINT.file)
+
+
+@pytest.mark.parametrize(
+    ("keys", "value"),
+    [
+        (("point", "batch"), 16),
+        (("measurement", "shapes"), [[1, 2]]),
+        (("measurement", "dtype"), "fp64"),
+        (("measurement", "steps"), []),
+        (("measurement", "steps"), [{"compute": 1}]),
+        (("measurement", "steps"), [{"compute": "1", "memory": "2"}]),
+        (("measurement", "steps"), [{"compute": math.nan, "memory": 2}]),
+        (("measurement", "steps"), [{"compute": 1, "memory": 0}]),
+        (("machine",), "a laptop"),
+    ],
+)
+def test_a_file_that_was_edited_into_what_cannot_be_is_damaged(keys: Any, value: Any, tmp_path: Path) -> None:
+    measure_one(POINT, tmp_path)
+    data = json.loads((tmp_path / POINT.file).read_text())
+    *outer, last = keys
+    inner = data
+    for key in outer:
+        inner = inner[key]
+    inner[last] = value
+    (tmp_path / POINT.file).write_text(json.dumps(data))
+    found, damaged = results(tmp_path)
+    assert found == [] and "is damaged" in damaged[0]
+
+
+def test_a_file_that_is_nested_too_deep_is_damaged(tmp_path: Path) -> None:
+    (tmp_path / POINT.file).write_text("[" * 100_000)
+    assert "is damaged" in results(tmp_path)[1][0]
+
+
+def test_points_of_two_machines_have_each_the_roof_of_its_own(tmp_path: Path) -> None:
+    """Two machines measured into one folder, of which only the first has its ceilings there."""
+    cli.plan(tmp_path, [*ceiling_points(), POINT])
+    for point in ceiling_points():
+        store(tmp_path, Result(point, made(point, 1.0, 10**9, 10**9), {"device": "a machine"}))
+    store(tmp_path, Result(POINT, replace(made(POINT, 1.0, 10**9, 10**9), device="another"), {"device": "another"}))
+    lines, good = cli.collected(tmp_path)
+    assert good and any(line.startswith("no share") and line.endswith("on another") for line in lines)
+    with (tmp_path / "results.csv").open(encoding="utf-8", newline="") as file:
+        shares = {row["machine"]: row["share"] for row in csv.DictReader(file)}
+    assert float(shares["a machine"]) > 0 and shares["another"] == ""
 
 
 def test_a_full_disk_loses_nothing_that_was_measured(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

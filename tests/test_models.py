@@ -891,3 +891,9 @@ def test_layers_of_one_s_own_need_sizes_of_layers_only() -> None:
 def test_layers_alone_have_no_tokens_and_no_logits(ask: Callable[[rk.Model], Any], words: str) -> None:
     with pytest.raises(ValueError, match=words):
         ask(rk.Model("mine", layers=2, hidden=8, heads=4))
+
+
+def test_layers_that_differ_are_at_most_ten_thousand() -> None:
+    with pytest.raises(ValueError, match="at most 10000, and layers is 1000000000"):
+        rk.Model("deep", layers=10**9, hidden=4, heads=2, pattern=({"window": 3}, {}))
+    assert rk.Model("deep", layers=10**9, hidden=4, heads=2).parameters > 10**9

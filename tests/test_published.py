@@ -261,8 +261,9 @@ def test_every_operation_can_be_read_whole() -> None:
             "product",
             "H200",
             {"n": 8192, "k": [8192, 512]},
-            "no row has k = 512. The nearest is 3584. There are 3584, 8192",
+            "H200, n = 8192: no row has k = 512. The nearest is 3584. There are 3584, 8192",
         ),
+        ("product", "H200", {"m": [[64]]}, "m must be a value or a list of values, and has [64]"),
     ],
 )
 def test_what_is_not_there_is_said_with_what_is_and_what_is_nearest(
@@ -271,6 +272,16 @@ def test_what_is_not_there_is_said_with_what_is_and_what_is_nearest(
     with pytest.raises(ValueError) as raised:
         measured(operation, gpu, **where)
     assert told in str(raised.value)
+
+
+def test_fused_is_true_or_false() -> None:
+    with pytest.raises(TypeError, match="decode: fused must be True or False, not 'no'"):
+        measured("decode", "H200", fused="no")  # type: ignore[arg-type]
+
+
+def test_errors_of_one_gpu_are_asked_for_by_its_name() -> None:
+    assert error_table("H200") == error_table(["H200"])
+    assert error_by_length("H200") == error_by_length(["H200"])
 
 
 def test_a_gpu_is_found_by_the_name_of_its_driver_and_as_an_accelerator() -> None:
@@ -294,6 +305,7 @@ GOOD = "gpu,software,kernel,dtype,m,n,k,ms\nH200,SGLang 1,linear,bf16,1,2,3,0.5\
         (",1,2,", ",1,", "products.csv, line 2: 7 cells for 8 columns"),
         (",1,2,", ",1,-2,", "products.csv, line 2: n is '-2'; a size is a positive integer"),
         (",1,2,", ",1,2.5,", "products.csv, line 2: n is '2.5'"),
+        (",m,n,", ",M,n,", "products.csv, line 1: there is no column 'm'"),
     ],
 )
 def test_a_row_that_cannot_be_is_refused_with_its_file_and_line(tmp_path: Path, old: str, new: str, told: str) -> None:
@@ -301,6 +313,21 @@ def test_a_row_that_cannot_be_is_refused_with_its_file_and_line(tmp_path: Path, 
     with pytest.raises(ValueError) as raised:
         measured("product", folder=tmp_path)
     assert told in str(raised.value)
+
+
+def test_heads_that_cannot_share_are_refused_with_file_and_line(tmp_path: Path) -> None:
+    columns = "gpu,software,kernel,op,dtype,kv_dtype,batch,tokens,context,heads,kv_heads,head_dim,ms"
+    row = "H200,SGLang 1,fa,decode,bf16,bf16,1,1,16,32,5,128,0.1"
+    (tmp_path / "attention.csv").write_text(f"{columns}\n{row}\n")
+    with pytest.raises(ValueError, match=r"attention\.csv, line 2: 32 heads cannot share 5 kv_heads"):
+        measured("decode", folder=tmp_path)
+
+
+def test_a_table_that_has_changed_is_read_anew(tmp_path: Path) -> None:
+    for moment, time in enumerate(("0.5", "0.7")):
+        (tmp_path / "products.csv").write_text(GOOD.replace("0.5", time))
+        os.utime(tmp_path / "products.csv", ns=(moment, moment))
+        assert measured("product", folder=tmp_path)[0].median == float(time) / 1000
 
 
 def test_a_table_without_rows_is_said_to_be_empty(tmp_path: Path) -> None:

@@ -89,8 +89,9 @@ def explore_roofline(
 
 def _machines(given: Any) -> tuple[list[Control], list[Lookup], dict[str, str]]:
     """The controls for two accelerators and a dtype, the tables of both peaks, and the accelerators to begin with."""
-    cards = [given] if isinstance(given, (str, Accelerator)) else list(given)
-    if not 1 <= len(cards) <= 2 or cards[0] == "none":
+    cards = list(given) if isinstance(given, (list, tuple)) else [given]
+    machines = all(isinstance(card, (str, Accelerator)) for card in cards)
+    if not machines or not 1 <= len(cards) <= 2 or cards[0] == "none":
         raise ValueError(f"explore_roofline compares one or two accelerators, not {shown(given)}")
     known = [card for card in cards if card != "none"]
     (first, dtypes), peaks = machine_controls(known)

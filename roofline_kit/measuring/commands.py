@@ -24,7 +24,7 @@ from .points import Point, Result, ceiling_points, ceilings, sweep
 from .runs import measure_all, measure_one
 from .slurm import Settings, script, service_units, settings, submit
 from .slurm import status as states
-from .store import results, table
+from .store import device_of, results, table
 
 app = typer.Typer()
 
@@ -80,9 +80,12 @@ def collected(folder: Path) -> tuple[list[str], bool]:
     missing = [point.name for point in points if point not in there]
     rows: list[dict[str, Any]] = []
     lines = []
-    for device, dtype in sorted({(result.point.device, result.point.dtype) for result in found}):
-        mine = [result for result in found if (result.point.device, result.point.dtype) == (device, dtype)]
+    of_a_kind: dict[tuple[str, str, str], list[Result]] = {}  # a machine's points have its own ceilings
+    for result in found:
+        of_a_kind.setdefault((result.point.device, result.point.dtype, device_of(result)), []).append(result)
+    for (device, dtype, machine), mine in sorted(of_a_kind.items()):
         roof, told = _roof(device, dtype, mine)
+        told = [f"{line} on {machine}" if roof is None and len(of_a_kind) > 1 else line for line in told]
         rows += table(mine, roof)
         lines += told
     if rows:

@@ -97,7 +97,7 @@ def error_table(gpus: Iterable[str] = GPUS, folder: Path | str | None = None) ->
     ('product, up to 64 rows', 86, ['1.22', '1.52', '2.35'])
     """
     table = []
-    for gpu in gpus:
+    for gpu in _several(gpus):
         points = _counted(gpu, folder)
         roofs = {"datasheet": Roofline(accelerator(gpu), "bf16"), "ceilings": Roofline(reached(gpu, folder), "bf16")}
         for title, (operation, counts) in GROUPS.items():
@@ -126,7 +126,7 @@ def error_by_length(
     '1.8 µs: 2.65, 1.8 ms: 1.45'
     """
     found: dict[str, dict[int, list[float]]] = {}
-    for gpu in gpus:
+    for gpu in _several(gpus):
         roof = Roofline(accelerator(gpu), "bf16")
         for operation, points in _counted(gpu, folder).items():
             for point in points if operation in FROM_MEMORY else ():
@@ -142,6 +142,11 @@ def error_by_length(
 
 
 FROM_MEMORY = ("product", "decode", "prefill")
+
+
+def _several(gpus: Iterable[str]) -> Iterable[str]:
+    """GPUs, where one is given by its name alone as well."""
+    return [gpus] if isinstance(gpus, str) else gpus
 
 
 def _counted(gpu: str, folder: Path | str | None) -> dict[str, list[Published]]:

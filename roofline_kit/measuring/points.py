@@ -85,6 +85,11 @@ class Point:
         return re.sub(r"[^a-z0-9]+", "-", self.name.replace(" =", "")) + ".json"
 
     @property
+    def long_file(self) -> str:
+        """The name of its file where a point of the same name is there, for 8 heads, say, or of another device."""
+        return self.file.replace(".json", f"-{self.tokens}-tokens-{self.heads}-heads-{self.device}.json")
+
+    @property
     def shapes(self) -> tuple[tuple[int, ...], ...]:
         """Of the arrays that it takes."""
         if self.layer == "copy":
@@ -184,7 +189,7 @@ def sweep(
         for stage in stages:
             once = layer == "dense" and stage != "initial"
             points += [Point(layer, stage, b, s, **how) for s in ([1] if once else tokens) for b in batches]
-    return points
+    return list(dict.fromkeys(points))
 
 
 def ceiling_points(device: str = "numpy", dtype: str = "fp32") -> list[Point]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -19,7 +19,7 @@ from ..experts import awake_most, combine, expert_product
 from ..hardware import Accelerator, accelerator, accelerators, datasheet
 from ..latent import attend
 from ..masks import Causal
-from ..names import choose, unknown
+from ..names import choose, flag, shown, unknown
 from ..ops import astype, silu
 from ..roofline import Roofline
 from ..sizes import symbols
@@ -281,16 +281,20 @@ def measured(
     ([1, 2, 4, 8], '34.5 µs')
     """
     operation = choose("operation", operation, OPERATIONS)
+    fused = flag(f"{operation}: fused", fused)
     what = OPERATIONS[operation]
     path = (_folder() if folder is None else Path(folder)) / f"{what.file}.csv"
-    rows = [row for row in _read(path) if row.get("op", "") == what.kind]
+    rows = [row for row in _read(path, path.stat().st_mtime_ns) if row.get("op", "") == what.kind]
     if not rows:
         raise ValueError(f"{path.name} has no rows of {operation!r}")
+    if missing := [column for column in ("software", *what.open.split()) if column not in rows[0]]:
+        raise ValueError(f"{path.name}, line 1: there is no column {missing[0]!r}")
     of = operation
     if gpu is not None:
         rows, of = _on(gpu, rows, operation)
     for column, values in where.items():
         rows = _with(rows, of, column, values)
+        of += f", {column} = {shown(values)}"
     return _as_measurements(operation, rows, fused)
 
 
@@ -310,6 +314,8 @@ def _with(rows: list[Row], of: str, column: str, values: Any) -> list[Row]:
         raise ValueError(f"{of}: {unknown('column', column, columns)}")
     there, found = {row[column] for row in rows}, set()
     for value in values if isinstance(values, Collection) and not isinstance(values, str) else [values]:
+        if not isinstance(value, Hashable):
+            raise ValueError(f"{of}: {column} must be a value or a list of values, and has {shown(value)}")
         begun = {known for known in there if column == "software" and known.startswith(str(value))}
         if (value not in there or isinstance(value, bool)) and not begun:
             raise ValueError(f"{of}: no row has {column} = {value!r}. {_instead(value, there)}")
@@ -367,8 +373,11 @@ def _folder() -> Path:
 
 
 @cache
-def _read(path: Path) -> tuple[Row, ...]:
-    """The rows of a table. Raises ValueError, with file and line, for one that cannot be."""
+def _read(path: Path, changed: int) -> tuple[Row, ...]:
+    """The rows of a table. Raises ValueError, with file and line, for one that cannot be.
+
+    changed : when it was written, so that a table that has changed is read anew.
+    """
     with path.open(encoding="utf-8", newline="") as file:
         table = csv.reader(file)
         *columns, unit = next(table, [""])
@@ -385,7 +394,10 @@ def _row(columns: list[str], unit: str, cells: list[str], where: str) -> Row:
     _check("GPU", row.get("gpu", ""), accelerators(), where)
     _check("dtype", row.get("dtype", ""), OPERANDS, where)
     if "kv_heads" in row:
-        row["group"] = row["heads"] // row["kv_heads"]
+        heads, kv_heads = row.get("heads", 0), row["kv_heads"]
+        if heads < 1 or heads % kv_heads:
+            raise ValueError(f"{where}: {heads} heads cannot share {kv_heads} kv_heads")
+        row["group"] = heads // kv_heads
     row["seconds"] = _time(cells[-1], unit, where)
     return row
 

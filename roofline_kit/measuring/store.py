@@ -18,10 +18,21 @@ from .points import Point, Result
 from .timing import Measurement
 
 
+def place(folder: Path, point: Point) -> Path:
+    """A point's file, which has a longer name where another point of its name is there already."""
+    path = folder / point.file
+    if (folder / point.long_file).exists():
+        return folder / point.long_file
+    try:
+        return path if read(path).point == point else folder / point.long_file
+    except (FileNotFoundError, ValueError):
+        return path
+
+
 def look_up(folder: Path, point: Point) -> Result | None:
     """What is known of a point; None if nothing is. A damaged file is set aside, as *.damaged."""
     try:
-        return read(folder / point.file)
+        return read(place(folder, point))
     except FileNotFoundError:
         return None
     except ValueError:
@@ -31,7 +42,7 @@ def look_up(folder: Path, point: Point) -> Result | None:
 
 def set_aside(folder: Path, point: Point, ending: str) -> None:
     """Gives a point's file another ending, so that it is kept and not read any more."""
-    path = folder / point.file
+    path = place(folder, point)
     path.replace(path.with_suffix(ending))
 
 
@@ -52,7 +63,7 @@ def store(folder: Path, result: Result) -> None:
     if result.unfinished:
         data["unfinished"] = result.unfinished
     data["measurement"] = asdict(result.measurement) if result.measurement else None
-    write(folder / result.point.file, json.dumps(data, indent=1) + "\n")
+    write(place(folder, result.point), json.dumps(data, indent=1) + "\n")
 
 
 def read(path: Path) -> Result:
@@ -64,12 +75,22 @@ def read(path: Path) -> Result:
         if given is not None:
             lists = {"shapes": tuple(map(tuple, given["shapes"])), "steps": tuple(map(dict, given["steps"]))}
             given = Measurement(**{**given, **lists, "seconds": tuple(map(float, given["seconds"]))})
-            least = 1 if unfinished else 2
-            if len(given.seconds) < least or not all(0 < second < math.inf for second in given.seconds):
-                raise ValueError("seconds must be positive")
+            _check(given, Point(**data["point"]), 1 if unfinished else 2)
         return Result(Point(**data["point"]), given, dict(data["machine"]), str(data["left_out"]), unfinished)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(f"{path.name} is damaged: {type(error).__name__}: {error}") from None
+
+
+def _check(taken: Measurement, point: Point, least: int) -> None:
+    """Raises ValueError for what was not measured at this point, as where a file was edited. least : repetitions."""
+    if len(taken.seconds) < least or not all(0 < second < math.inf for second in taken.seconds):
+        raise ValueError("seconds must be positive")
+    for what, measured, wanted in (("shapes", taken.shapes, point.shapes), ("dtype", taken.dtype, point.dtype)):
+        if measured != wanted:
+            raise ValueError(f"{what} of the measurement are {measured}, and the point has {wanted}")
+    amounts = [step[name] for step in taken.steps for name in ("compute", "memory")]
+    if not amounts or not all(type(amount) is int and amount >= 0 for amount in amounts) or not taken.bytes:
+        raise ValueError("steps must have whole numbers of FLOPs (compute) and bytes (memory)")
 
 
 def results(folder: Path | str) -> tuple[list[Result], list[str]]:
@@ -85,6 +106,11 @@ def results(folder: Path | str) -> tuple[list[Result], list[str]]:
     return found, damaged
 
 
+def device_of(result: Result) -> str:
+    """The name of the machine that a point was measured on, or tried on."""
+    return str(result.measurement.device if result.measurement else result.machine.get("device", "an unknown machine"))
+
+
 def table(found: Iterable[Result], roof: Roofline | None = None) -> Iterator[dict[str, Any]]:
     """One row a point: what, on what, seconds, FLOPs, bytes, FLOP/s, and the share of a roofline's bound.
 
@@ -93,7 +119,7 @@ def table(found: Iterable[Result], roof: Roofline | None = None) -> Iterator[dic
     repetitions that are there so far are counted, and stand in the point's file.
     """
     for result in found:
-        row: dict[str, Any] = {"what": result.point.name, **asdict(result.point), "machine": result.machine["device"]}
+        row: dict[str, Any] = {"what": result.point.name, **asdict(result.point), "machine": device_of(result)}
         row |= {"threads": result.machine.get("threads", "")}
         row |= {"left_out": result.left_out, "unfinished": result.unfinished}
         if (taken := result.measurement) is not None:

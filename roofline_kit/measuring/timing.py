@@ -118,6 +118,8 @@ def measure(f: Callable[..., Any], *arrays: Any, repeats: int = REPEATS, seconds
         )
     dtype, shapes = names[dtypes.pop()], tuple(tuple(x.shape) for x in arrays)
     cost = trace(f, *(Tensor(f"x{i}", shape, dtype) for i, shape in enumerate(shapes)))
+    if not cost.steps:
+        raise ValueError(f"{cost.name} has no step: views alone take no time")
     check_memory(machine, made(cost), "what the call makes")
     times = timed(Call(machine, f, arrays, machine.working), repeats, seconds)
     return Measurement(cost.name, machine.title, dtype, shapes, times, counted(cost))
