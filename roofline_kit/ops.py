@@ -355,9 +355,9 @@ def softmax(x: Any, axis: int = -1, sinks: Any = None) -> Any:
     e = exp(lowered(x, most))
     total = sum(e, axis, keepdims=True)
     if sinks is not None:
-        rows = tuple(total.shape)
-        total = total + exp(lowered(sinks, most))
-        check_shape("softmax: a sum for each row, with these sinks,", tuple(total.shape), rows)
+        total, rows = total + exp(lowered(sinks, most)), list(x.shape)
+        rows[axis] = 1
+        check_shape("softmax: a sum for each row, with these sinks,", tuple(total.shape), tuple(rows))
     return e / total
 
 

@@ -46,14 +46,14 @@ def attention(
     if cap is not None:
         S = hide(capped(S, cap), mask, -math.inf)
     if bias is not None:
-        S = _like(S, S + bias, "a bias")
-    P = softmax(S, sinks=sinks) if sinks is None else _like(S, softmax(S, sinks=sinks), "sinks")
+        S = _like(S, S + bias)
+    P = softmax(S, sinks=sinks)
     return P @ V
 
 
-def _like(S: Any, scores: Any, added: str) -> Any:
-    """The scores S with something added, which must not make more of them."""
-    check_shape(f"attention: what {added} makes of the scores", tuple(scores.shape), tuple(S.shape))
+def _like(S: Any, scores: Any) -> Any:
+    """The scores S with a bias added, which must not make more of them."""
+    check_shape("attention: what a bias makes of the scores", tuple(scores.shape), tuple(S.shape))
     return scores
 
 

@@ -295,6 +295,11 @@ indices = rk.Tensor("i", (3, 2), "int64")
             lambda: rk.softmax(np.ones((5, 10)), sinks=np.ones(10)),
             ("sinks", "(5, 10)", "(5, 1)"),
         ),
+        "sinks of more heads than arrays have": (
+            ValueError,
+            lambda: rk.softmax(np.ones((5, 10)), sinks=np.ones((8, 1, 1))),
+            ("sinks", "(8, 5, 1)", "(5, 1)"),
+        ),
         "sinks of more heads than there are": (
             ValueError,
             lambda: rk.softmax(q @ y.mT, sinks=rk.Tensor("s", (8, 1, 1))),

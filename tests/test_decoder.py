@@ -123,8 +123,9 @@ def test_what_is_added_to_attention_has_its_shape(how: Any, error: Any, message:
     ("added", "shape"), [("bias", (5, 9)), ("bias", (3, 1, 9)), ("sinks", (5, 1)), ("sinks", (3, 1, 1))]
 )
 def test_what_is_added_to_scores_does_not_make_more_of_them(added: str, shape: Any) -> None:
+    says = "what a bias makes of the scores" if added == "bias" else "softmax: a sum for each row, with these sinks,"
     for make in (np.ones, lambda shape: rk.Tensor("x", shape)):
-        with pytest.raises(ValueError, match=rf"attention: .*{added} makes of the scores has the shape"):
+        with pytest.raises(ValueError, match=f"{says} has the shape"):
             rk.attention(make((1, 6)), make((9, 6)), make((9, 6)), **{added: make(shape)})
 
 
