@@ -219,7 +219,8 @@ class Model:
                 raise ValueError(f"{self.name}: {what} is {getattr(self, what)!r}, {wanted}")
 
     def _check_experts(self) -> None:
-        given = [what for what in ("experts_per_token", "expert_hidden", "shared_hidden") if getattr(self, what)]
+        of_experts = ("experts_per_token", "expert_hidden", "shared_hidden", "router_offset")
+        given = [what for what in of_experts if getattr(self, what)]
         if self.experts is None:
             if given:
                 raise TypeError(f"{self.name}: {given[0]} is {getattr(self, given[0])}, and there are no experts")

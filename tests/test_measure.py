@@ -683,10 +683,13 @@ def test_a_line_a_point_says_how_far_it_is(monkeypatch: pytest.MonkeyPatch, tmp_
     ]
 
 
-@pytest.mark.parametrize("seconds", [0, -1, math.nan])
-def test_a_time_that_is_none_is_refused(seconds: float, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=f"the time for a run is {seconds}; it must be a positive number of seconds"):
+@pytest.mark.parametrize("seconds", [0, -1, math.nan, "5"])
+def test_a_time_that_is_none_is_refused(seconds: Any, tmp_path: Path) -> None:
+    wanted = f"is {seconds!r}; it must be a positive number of seconds"
+    with pytest.raises(ValueError, match=f"the time for a run {wanted}"):
         measure_all([POINT], tmp_path, seconds=seconds)
+    with pytest.raises(ValueError, match=f"the most that a call may take {wanted}"):
+        measure_all([POINT], tmp_path, most_seconds=seconds)
 
 
 def test_a_sweep_is_estimated_by_what_it_has_measured_so_far(monkeypatch: pytest.MonkeyPatch) -> None:

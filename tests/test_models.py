@@ -761,6 +761,7 @@ OWN = {"layers": 2, "hidden": 8, "heads": 4, "vocabulary": 11, "position_rows": 
         ({"pattern": ({"tied": True}, {})}, ValueError, "mine, pattern: tied is of the whole model"),
         ({"pattern": ({"vocabulary": 3}, {})}, ValueError, "mine, pattern: vocabulary is of the whole model"),
         ({"query_latent": 5}, TypeError, "mine: query_latent is 5, and there is no kv_latent"),
+        ({"router_offset": True}, TypeError, "mine: router_offset is True, and there are no experts"),
         *(
             (LATENT | {what: wrong}, ValueError, f"mine: {what} is {wrong!r}, and with latent attention it must be ")
             for what, wrong in {

@@ -9,9 +9,11 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
+from ..names import shown
 from .estimates import Estimates, spelled
 from .machines import Machine, machine_for
 from .points import Point, Result
@@ -50,8 +52,9 @@ def measure_all(
     Raises ValueError for a time that is not positive, `Stopped` after a signal, and OSError where a file cannot be
     written (what was measured before is kept).
     """
-    if not seconds > 0:
-        raise ValueError(f"the time for a run is {seconds!r}; it must be a positive number of seconds")
+    for what, given in (("the time for a run", seconds), ("the most that a call may take", most_seconds)):
+        if not isinstance(given, Real) or not given > 0:
+            raise ValueError(f"{what} is {shown(given)}; it must be a positive number of seconds")
     with stopping() as stop:
         run = Run(Path(folder), most_seconds, time.monotonic() + seconds, stop, say)
         return run.measure(run.missing(points))
