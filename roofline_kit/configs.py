@@ -180,7 +180,10 @@ def _read(path: str, config: Mapping[str, Any]) -> dict[str, Any]:
     made = _windows(found, made)
     made = _derived(found, _experts(found, _heads(found, made)))
     found.where.update({ours: f"every {kind['class']}" for ours in kind["always"] if ours not in found.where})
-    return made | _storage(path, outer | values) | {"rope_scaled": _scaled(values), "provenance": found.where}
+    stored = _storage(path, outer | values)
+    if "expert_dtype" in stored and "experts" not in made:
+        raise ValueError(f"{path}: quantization_config has 'mxfp4', which is of experts, and there are none")
+    return made | stored | {"rope_scaled": _scaled(values), "provenance": found.where}
 
 
 def _text_part(path: str, config: dict[str, Any], kinds: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -352,6 +352,7 @@ GEMMA = {"model_type": "gemma3", "text_config": {}}
         (LLAMA | {"quantization_config": AWQ | {"quant_method": "gptq", "lm_head": True}}, "lm_head = True"),
         (LLAMA | {"quantization_config": AWQ | {"quant_method": "gptq", "dynamic": {"-:": {}}}}, "dynamic = "),
         (LLAMA | {"quantization_config": AWQ | {"group_size": -1}}, "group_size -1"),
+        (LLAMA | {"quantization_config": {"quant_method": "mxfp4"}}, "which is of experts, and there are none"),
         (LLAMA | {"quantization_config": FP8 | {"ignored_layers": 5}}, "ignored_layers = 5, which must be a list"),
         (LLAMA | {"quantization": {"group_size": 64, "bits": 4}}, "quantization is {'group_size': 64, 'bits': 4}"),
         (LLAMA | {"compression_config": {"format": "float-quantized"}}, "compression_config is"),
