@@ -266,6 +266,23 @@ class Tensor(Notation):
         >>> x[-1:], x[..., : h / 2]
         (x[-1:]: fp16 (1, h), x[..., :h/2]: fp16 (N, h/2))
         """
+        given, bounds = self._bounds(index)
+        if all(start == 0 and same_size(stop, n) for (start, stop), n in zip(bounds, self.shape, strict=True)):
+            return self
+        name, shape = self.name + _slices(given), tuple(stop - start for start, stop in bounds)
+        if self.visible is not None:
+            check_shape(f"a part of the masked scores {self}: its rows and columns", shape[-2:], self.shape[-2:])
+        if self._repeats is not None:  # cut first, and then repeated: a part has no more in memory than it repeats
+            cuts = zip(self._repeats.shape, bounds, strict=True)
+            return self._repeats[tuple(slice(0, 1) if n == 1 else slice(*ends) for n, ends in cuts)].repeated(shape)
+        if self.base is not None and not same_size(self.size, self.base.size):
+            # Of windows that show rows twice, a part is a view as well: no cut of the array has these elements.
+            return replace(self, name=name, shape=shape, cut=(self, *bounds))
+        cut = (self.cut if self.base is None else self, *bounds)
+        return Tensor(name, shape, self.dtype, None, self.visible, self.root, cut, pattern=self.pattern)
+
+    def _bounds(self, index: Any) -> tuple[tuple[Any, ...], list[tuple[sympy.Expr, sympy.Expr]]]:
+        """The slices of an index as they were given, and where they begin and end in each dimension."""
         given = index if isinstance(index, tuple) else (index,)
         rest = (slice(None),) * (self.ndim + (... in given) - len(given))
         at = given.index(...) if ... in given else len(given)
@@ -280,19 +297,7 @@ class Tensor(Notation):
             if (n - stop).is_negative or start.is_negative:
                 raise ValueError(f"{_slices(given)} sticks out of {self}")
             bounds.append((start, stop))
-        if all(start == 0 and same_size(stop, n) for (start, stop), n in zip(bounds, self.shape, strict=True)):
-            return self
-        name, shape = self.name + _slices(given), tuple(stop - start for start, stop in bounds)
-        if self.visible is not None:
-            check_shape(f"a part of the masked scores {self}: its rows and columns", shape[-2:], self.shape[-2:])
-        if self._repeats is not None:  # cut first, and then repeated: a part has no more in memory than it repeats
-            cuts = zip(self._repeats.shape, bounds, strict=True)
-            return self._repeats[tuple(slice(0, 1) if n == 1 else slice(*ends) for n, ends in cuts)].repeated(shape)
-        if self.base is not None and not same_size(self.size, self.base.size):
-            # Of windows that show rows twice, a part is a view as well: no cut of the array has these elements.
-            return replace(self, name=name, shape=shape, cut=(self, *bounds))
-        cut = (self.cut if self.base is None else self, *bounds)
-        return Tensor(name, shape, self.dtype, None, self.visible, self.root, cut, pattern=self.pattern)
+        return given, bounds
 
     @property
     def within(self) -> list[sympy.Expr]:
